@@ -1,0 +1,19 @@
+r"""PyTorch softmax classifiers with the manners of scikit-learn's own estimators."""
+
+from . import datasets, modules
+from ._cnn import SoftmaxCNNClassifier
+from ._custom import SoftmaxNetClassifier
+from ._linear import SoftmaxRegression
+from ._mlp import SoftmaxMLPClassifier
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SoftmaxCNNClassifier",
+    "SoftmaxMLPClassifier",
+    "SoftmaxNetClassifier",
+    "SoftmaxRegression",
+    "__version__",
+    "datasets",
+    "modules",
+]

@@ -1,0 +1,532 @@
+r"""What all estimators share: validate -> encode labels -> seed -> build -> train."""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import _check_partial_fit_first_call
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from ._data import TensorTable, convert
+from ._net import OPTIMIZERS, SCHEDULES, EarlyStopping, Recipe, make_net, train
+from ._torch import as_tensor, make_generator, resolve_device
+from ._validation import (
+    check_features,
+    check_target,
+    check_weights,
+    class_weights,
+    draw_seed,
+    encode_target,
+    fitted_state_kept,
+    split_for_validation,
+)
+from .modules import set_generator
+
+# Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
+# prediction must not depend on how many others it came with, so zeros fill up.
+_FEWEST_ROWS = 16
+
+MONITORS = {"loss": "valid_neg_loss", "accuracy": "valid_acc"}
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    r"""Validated rows with encoded labels."""
+
+    X: NDArray[np.generic]
+    y: NDArray[np.int64]
+    # What the loss uses: sample weight times class weight.
+    loss_weight: NDArray[np.float64] | None
+    # How often each row counts as an observation: the sample weight alone.
+    sample_weight: NDArray[np.float64] | None
+
+    def indices(self) -> NDArray[np.int64]:
+        r"""Return the rows that count: a weight of zero is the same as no row."""
+        if self.loss_weight is None:
+            return np.arange(len(self.y))
+        return np.flatnonzero(self.loss_weight)
+
+
+class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
+    r"""Base of the softmax classifiers.
+
+    A subclass lists its parameters in ``__init__`` and says in ``_build_module`` how
+    its module is made of them. The rest, ``fit`` to ``decision_function``, is here.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "optimizer": [StrOptions(set(OPTIMIZERS))],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "lr_schedule": [StrOptions(set(SCHEDULES))],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "max_epochs": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "scoring": [StrOptions(set(MONITORS))],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "device": [str],
+        "callbacks": [list, tuple, None],
+        "verbose": ["verbose"],
+    }
+
+    classes_: NDArray[Any]
+    n_features_in_: int
+    module_: Any
+    n_iter_: int | NDArray[np.int32]
+
+    # What "auto" aims at; see `_recipe`.
+    _auto_batch_size = 256
+    _auto_steps = 3000
+    _auto_epochs = (15, 100)
+
+    # What batches are converted to; None if the module takes any dtype.
+    _input_dtype: ClassVar[torch.dtype | None] = None
+
+    # Rows per forward pass in prediction, so that memory stays bounded.
+    _prediction_rows = 8192
+
+    @abstractmethod
+    def _build_module(
+        self, n_features: int, n_classes: int, generator: torch.Generator
+    ) -> nn.Module:
+        r"""Return a new module that maps rows to logits."""
+
+    def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
+        r"""Return how to train on so many rows, with "auto" resolved."""
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            # Small tables need small batches, or there are too few steps to learn in.
+            power = 2 ** round(math.log2(max(n_rows, 1) / 16))
+            batch_size = min(max(power, 32), self._auto_batch_size)
+        max_epochs = self.max_epochs
+        if max_epochs == "auto":
+            fewest, most = self._auto_epochs
+            steps_per_epoch = math.ceil(n_rows / batch_size)
+            max_epochs = min(
+                max(round(self._auto_steps / steps_per_epoch), fewest), most
+            )
+        return Recipe(
+            optimizer=self.optimizer,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            lr_schedule=self.lr_schedule,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            label_smoothing=self.label_smoothing,
+        )
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        r"""Fit the classifier to rows and their labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows: float32, float64, integer or uint8, without missing values.
+        y : array-like of shape (n_samples,)
+            Labels: strings, integers, booleans or pandas categoricals.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the loss; all equal if None. A row of weight zero
+            is left out.
+        X_val : array-like of shape (n_validation_samples, n_features), default=None
+            Rows to watch training by. With ``early_stopping=True`` they take the
+            place of the held-out ``validation_fraction``.
+        y_val : array-like of shape (n_validation_samples,), default=None
+            Labels of ``X_val``.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Weights of ``X_val`` in the validation score.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If the data cannot be learned from: missing or infinite values, text, one
+            class only, lengths that differ, negative or all-zero weights, labels in
+            ``y_val`` that ``y`` lacks, too few rows for ``validation_fraction``.
+            What was fitted before stays as it was.
+        """
+        with fitted_state_kept(self):
+            fitted = vars(self).copy() if self.warm_start else {}
+            data = self._check_training_rows(X, y, sample_weight)
+            self._check_number_of_classes(data)
+            if "module_" in fitted:
+                self._check_same_problem(fitted)
+            validation = self._check_validation_rows(X_val, y_val, sample_weight_val)
+            self._fit_rows(data, validation, fitted.get("module_"))
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        r"""Train for one epoch on more rows, at a constant learning rate.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will ever come. Required in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row in the loss; all equal if None.
+
+        Returns
+        -------
+        self : object
+            The classifier.
+
+        Raises
+        ------
+        ValueError
+            If the first call has no ``classes``, if ``y`` holds a label that is not
+            among them, or for what :meth:`fit` refuses.
+        """
+        if getattr(self, "early_stopping", False):
+            raise ValueError(
+                "partial_fit does not support early_stopping=True: a single epoch has "
+                "nothing to stop. Set early_stopping=False."
+            )
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported for partial_fit, which does "
+                "not see all rows at once. Pass the weights that "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', "
+                "classes=classes, y=y) gives as a dict."
+            )
+        with fitted_state_kept(self):
+            is_first_call = _check_partial_fit_first_call(self, classes)
+            data = self._check_training_rows(
+                X, y, sample_weight, classes=self.classes_, reset=is_first_call
+            )
+            rows = data.indices()
+            if is_first_call or not hasattr(self, "net_"):
+                self._build(data, rows, None)
+            else:
+                self._learn_input_scaling(data, rows)
+            self._train(self._table(data, rows), None, epochs=1)
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        r"""Predict the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels, of the type that ``fit`` was given.
+        """
+        winners = self._logits(X).argmax(1).cpu().numpy()
+        labels: NDArray[Any] = self.classes_[winners]
+        return labels
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Rows sum to 1; columns in the order of ``classes_``. float32 if ``X`` is
+            float32, else float64.
+        """
+        probabilities: NDArray[np.floating[Any]]
+        probabilities = self._logits(X).softmax(1).cpu().numpy()
+        return probabilities
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Predict the logarithm of each class's probability.
+
+        Computed from the logits, so that it is finite where the probability itself
+        is too small for a float.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        log_probabilities: NDArray[np.floating[Any]]
+        log_probabilities = self._logits(X).log_softmax(1).cpu().numpy()
+        return log_probabilities
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One column per class; with two classes, the difference of their logits,
+            positive where the second class is more probable.
+        """
+        logits = self._logits(X)
+        if len(self.classes_) == 2:
+            logits = logits[:, 1] - logits[:, 0]
+        scores: NDArray[np.floating[Any]] = logits.cpu().numpy()
+        return scores
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def _logits(self, X: ArrayLike) -> Tensor:
+        check_is_fitted(self)
+        features = check_features(self, X, reset=False)
+        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
+        if self.module_.training:
+            self.module_.eval()
+        with torch.inference_mode():
+            logits = [
+                self._forward(rows).cpu().to(dtype)
+                for rows in torch.split(as_tensor(features), self._prediction_rows)
+            ]
+        return logits[0] if len(logits) == 1 else torch.cat(logits)
+
+    def _forward(self, rows: Tensor) -> Tensor:
+        n_rows = len(rows)
+        if n_rows < _FEWEST_ROWS:
+            rows = torch.cat(
+                [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, *rows.shape[1:])]
+            )
+        rows = convert(self._to_device(rows), self._input_dtype)
+        logits: Tensor = self.module_(rows)[:n_rows]
+        return logits
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device_.type == "mps" and tensor.dtype == torch.float64:
+            tensor = tensor.float()
+        return tensor.to(self.device_)
+
+    def _check_training_rows(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        *,
+        classes: NDArray[Any] | None = None,
+        reset: bool = True,
+    ) -> TrainingRows:
+        self.device_ = resolve_device(self.device)
+        features = check_features(self, X, reset=reset)
+        labels = check_target(self, features, y)
+        sample_weight = check_weights(self, sample_weight, features)
+        if classes is None:
+            self.classes_ = classes = np.unique(labels)
+        encoded = encode_target(labels, classes)
+        loss_weight = sample_weight
+        if self.class_weight is not None:
+            weights = class_weights(self.class_weight, classes, labels, sample_weight)
+            loss_weight = weights[encoded]
+            if sample_weight is not None:
+                loss_weight = loss_weight * sample_weight
+        return TrainingRows(features, encoded, loss_weight, sample_weight)
+
+    def _check_validation_rows(
+        self,
+        X_val: ArrayLike | None,
+        y_val: ArrayLike | None,
+        sample_weight_val: ArrayLike | None,
+    ) -> TrainingRows | None:
+        if X_val is None and y_val is None and sample_weight_val is None:
+            return None
+        if X_val is None or y_val is None:
+            raise ValueError(
+                f"Got X_val={'None' if X_val is None else 'rows'} and "
+                f"y_val={'None' if y_val is None else 'labels'}. Expected both of "
+                "them, or neither."
+            )
+        features = check_features(self, X_val, reset=False)
+        labels = check_target(self, features, y_val)
+        weight = check_weights(self, sample_weight_val, features, "sample_weight_val")
+        encoded = encode_target(labels, self.classes_, "y_val")
+        return TrainingRows(features, encoded, weight, weight)
+
+    def _check_number_of_classes(self, data: TrainingRows) -> None:
+        n_classes = len(np.unique(data.y[data.indices()]))
+        if n_classes < 2:
+            weighted = "" if data.loss_weight is None else " with a positive weight"
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes in the "
+                f"data, but the data contains only one class{weighted}: "
+                f"{self.classes_[data.y[data.indices()[0]]]!r}. Check y; if it is "
+                "sorted, shuffle the rows before splitting them."
+            )
+
+    def _check_same_problem(self, fitted: Mapping[str, Any]) -> None:
+        for name, value in (
+            ("classes_", self.classes_.tolist()),
+            ("n_features_in_", self.n_features_in_),
+        ):
+            before = np.asarray(fitted[name]).tolist()
+            if before != value:
+                raise ValueError(
+                    f"warm_start=True continues from a fit with {name}={before}, but "
+                    f"the new data gives {name}={value}. Expected the same; set "
+                    "warm_start=False to start anew."
+                )
+
+    def _fit_rows(
+        self,
+        data: TrainingRows,
+        validation: TrainingRows | None,
+        module: nn.Module | None,
+    ) -> None:
+        rows = data.indices()
+        held_out = None
+        if validation is not None:
+            held_out = self._table(validation, validation.indices())
+        elif self.early_stopping:
+            rows, validation_rows = split_for_validation(
+                data.y, rows, self.validation_fraction, draw_seed(self.random_state)
+            )
+            held_out = self._table(data, validation_rows)
+        self._build(data, rows, module)
+        self._train(self._table(data, rows), held_out)
+
+    def _build(
+        self, data: TrainingRows, rows: NDArray[np.int64], module: nn.Module | None
+    ) -> None:
+        r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
+        seed = draw_seed(self.random_state)
+        generator = make_generator(seed)
+        if module is not None:
+            self.module_ = copy.deepcopy(module)
+        else:
+            with self._random_scope(seed):
+                self.module_ = self._build_module(
+                    self.n_features_in_, len(self.classes_), generator
+                )
+            self._learn_input_scaling(data, rows)
+        self.module_.to(self.device_)
+        noise_seed = int(torch.randint(2**31, (), generator=generator))
+        set_generator(self.module_, make_generator(noise_seed, self.device_))
+        weight = data.loss_weight
+        total_weight = len(rows) if weight is None else float(weight[rows].sum())
+        early_stopping = None
+        if self.early_stopping:
+            early_stopping = EarlyStopping(
+                MONITORS[self.scoring], self.n_iter_no_change, self.tol
+            )
+        self.net_ = make_net(
+            self.module_,
+            self._recipe(len(rows), total_weight),
+            self.device_,
+            generator,
+            early_stopping=early_stopping,
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+            input_dtype=self._input_dtype,
+        )
+
+    def _learn_input_scaling(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
+        if not hasattr(self.module_, "update_input_scaling"):
+            return
+        # Rows that are left out or held out weigh nothing, so X need not be copied.
+        weight = None
+        if data.sample_weight is not None or len(rows) < len(data.y):
+            weight = torch.zeros(len(data.y), dtype=torch.float64)
+            sample_weight = data.sample_weight
+            weight[as_tensor(rows)] = (
+                torch.tensor(1.0, dtype=torch.float64)
+                if sample_weight is None
+                else as_tensor(sample_weight[rows])
+            )
+        self.module_.update_input_scaling(as_tensor(data.X), weight)
+
+    def _table(self, data: TrainingRows, rows: NDArray[np.int64]) -> TensorTable:
+        weight = data.loss_weight
+        return TensorTable(
+            self._to_device(as_tensor(data.X)),
+            as_tensor(data.y).to(self.device_),
+            None if weight is None else as_tensor(weight).float().to(self.device_),
+            as_tensor(rows).to(self.device_) if len(rows) < len(data.y) else None,
+            dtype=self._input_dtype,
+        )
+
+    def _train(
+        self,
+        table: TensorTable,
+        validation: TensorTable | None,
+        epochs: int | None = None,
+    ) -> None:
+        seed = int(
+            torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
+        )
+        with self._random_scope(seed):
+            train(self.net_, table, validation, epochs)
+        self.module_.eval()
+        history = self.net_.history
+        self.n_iter_ = len(history)
+        self.loss_curve_ = history[:, "train_loss"]
+        self.validation_scores_ = (
+            None if validation is None else history[:, MONITORS[self.scoring]]
+        )
+
+    def _random_scope(self, seed: int) -> AbstractContextManager[None]:
+        r"""Return the context for building and training.
+
+        Nothing in this package draws from PyTorch's global generators; the
+        subclass that runs the user's modules seeds them here.
+        """
+        return nullcontext()

@@ -1,0 +1,278 @@
+r"""The convolutional net."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ._base import BaseSoftmaxClassifier
+from ._validation import check_sizes
+from .modules import ACTIVATIONS, SoftmaxCNN
+
+
+class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
+    r"""Convolutional net with a softmax output, for images given as flat rows.
+
+    Minimises the cross-entropy of the softmax of the logits. Each row of ``X`` is one
+    image, channel after channel, line after line, so that the classifier lives in a
+    pipeline like any other. Pixels may be 0 to 255 or 0 to 1; each channel is scaled.
+
+    Parameters
+    ----------
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(n_channels, height, width)``. None takes a square
+        grey image if the number of features is a square, a square image of three
+        channels if it is three squares, and one line of pixels otherwise.
+    channels : sequence of int, default=(32, 64, 128)
+        Number of output channels of each convolution.
+    kernel_size : int or sequence of int, default=(5, 3, 3)
+        Side of each convolution's kernel; an integer counts for all of them.
+    padding : {"same", "valid"}, default="same"
+        Whether convolutions keep the size of the image or shrink it.
+    pool_size : int, default=2
+        Side of the max pooling window after each convolution.
+    global_pooling : {"max", "average"} or None, default="max"
+        How the last block pools over the whole image. With None it pools like the
+        others, and all its values go on.
+    hidden_layer_sizes : sequence of int, default=()
+        Widths of hidden layers between the last block and the logits.
+    activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
+        Activation function.
+    normalization : {"batch"} or None, default="batch"
+        Normalisation in each block and hidden layer.
+    dropout : float, default=0.0
+        Dropout rate before each linear layer.
+    input_scaling : {"standard"} or None, default="standard"
+        Whether each channel is scaled to zero mean and unit variance, with statistics
+        learned in ``fit``.
+    optimizer : {"adamw", "adam", "sgd"}, default="adamw"
+        Optimizer.
+    learning_rate : float, default=0.005
+        Learning rate; the highest one that ``lr_schedule`` reaches.
+    momentum : float, default=0.9
+        Momentum of ``optimizer="sgd"``.
+    lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
+        How the learning rate changes over all steps: up and down to zero, down to
+        zero, or not at all.
+    weight_decay : float, default=0.01
+        Decay of the weights (not of biases and normalisation): decoupled with
+        "adamw", an L2 penalty with the other optimizers.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows. "auto" makes about 2,800 steps in 6 to 60 passes.
+    label_smoothing : float, default=0.0
+        Share of each label's probability that is spread over all classes.
+    early_stopping : bool, default=False
+        Whether to hold out rows, stop when their score stalls and restore the
+        weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, stratified by class. Used only if
+        ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
+    n_iter_no_change : int, default=10
+        Number of epochs without improvement after which training stops early.
+    tol : float, default=1e-4
+        By how much the best score must be beaten to count as an improvement.
+    scoring : {"loss", "accuracy"}, default="loss"
+        Validation score: the negative log loss, or the accuracy.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class in the loss. "balanced" weighs them inversely to their
+        frequency.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the weights of the previous fit.
+    random_state : int, RandomState instance or None, default=None
+        Decides everything random: initial weights, the held-out rows, the order of
+        the batches, dropout.
+    device : str, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
+        if there is one.
+    callbacks : list of skorch callbacks or None, default=None
+        Called during training, as by a skorch net.
+    verbose : int, default=0
+        Whether to print a line per epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if ``X`` had names that are all strings.
+    image_shape_ : tuple of int, (n_channels, height, width)
+        The shape that each row is given.
+    module_ : SoftmaxCNN
+        The fitted module.
+    net_ : skorch.NeuralNet
+        The skorch net that trained it, with its history and optimizer.
+    n_iter_ : int
+        Number of epochs run.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float or None
+        Validation score after each epoch; None if nothing was held out.
+    device_ : torch.device
+        Where the module is.
+
+    See Also
+    --------
+    SoftmaxMLPClassifier : Multi-layer perceptron for tables.
+    SoftmaxNetClassifier : The same estimator around a module of your own.
+
+    References
+    ----------
+    LeCun et al. (1998). Gradient-based learning applied to document recognition.
+    https://doi.org/10.1109/5.726791
+
+    Ioffe and Szegedy (2015). Batch Normalization. https://arxiv.org/abs/1502.03167
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sksoftmax import SoftmaxCNNClassifier
+    >>> X_train, X_test, y_train, y_test = train_test_split(
+    ...     *load_digits(return_X_y=True), random_state=0
+    ... )
+    >>> classifier = SoftmaxCNNClassifier(
+    ...     image_shape=(8, 8), channels=(16, 32), kernel_size=3, random_state=0
+    ... )
+    >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseSoftmaxClassifier._parameter_constraints,
+        "image_shape": ["array-like", None],
+        "channels": ["array-like"],
+        "kernel_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "padding": [StrOptions({"same", "valid"})],
+        "pool_size": [Interval(Integral, 1, None, closed="left")],
+        "global_pooling": [StrOptions({"max", "average"}), None],
+        "hidden_layer_sizes": ["array-like"],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "normalization": [StrOptions({"batch"}), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_scaling": [StrOptions({"standard"}), None],
+    }
+
+    _auto_batch_size = 128
+    _auto_steps = 2800
+    _auto_epochs = (6, 60)
+    _prediction_rows = 512
+
+    def __init__(
+        self,
+        image_shape: Sequence[int] | None = None,
+        *,
+        channels: Sequence[int] = (32, 64, 128),
+        kernel_size: int | Sequence[int] = (5, 3, 3),
+        padding: str = "same",
+        pool_size: int = 2,
+        global_pooling: str | None = "max",
+        hidden_layer_sizes: Sequence[int] = (),
+        activation: str = "relu",
+        normalization: str | None = "batch",
+        dropout: float = 0.0,
+        input_scaling: str | None = "standard",
+        optimizer: str = "adamw",
+        learning_rate: float = 0.005,
+        momentum: float = 0.9,
+        lr_schedule: str = "one_cycle",
+        weight_decay: float = 0.01,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
+        label_smoothing: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        scoring: str = "loss",
+        class_weight: dict[Any, float] | str | None = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.image_shape = image_shape
+        self.channels = channels
+        self.kernel_size = kernel_size
+        self.padding = padding
+        self.pool_size = pool_size
+        self.global_pooling = global_pooling
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.normalization = normalization
+        self.dropout = dropout
+        self.input_scaling = input_scaling
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.label_smoothing = label_smoothing
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scoring = scoring
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def _build_module(
+        self, n_features: int, n_classes: int, generator: torch.Generator
+    ) -> SoftmaxCNN:
+        channels = check_sizes("channels", self.channels)
+        if not channels:
+            raise ValueError(
+                "Got channels=(), but expected at least one convolution. Without any, "
+                "use SoftmaxMLPClassifier."
+            )
+        self.image_shape_ = self._resolve_image_shape(n_features)
+        return SoftmaxCNN(
+            self.image_shape_,
+            n_classes,
+            channels=channels,
+            kernel_size=self.kernel_size,
+            padding=self.padding,
+            pool_size=self.pool_size,
+            global_pooling=self.global_pooling,
+            hidden_layer_sizes=check_sizes(
+                "hidden_layer_sizes", self.hidden_layer_sizes
+            ),
+            activation=self.activation,
+            normalization=self.normalization,
+            dropout=self.dropout,
+            input_scaling=self.input_scaling,
+            generator=generator,
+        )
+
+    def _resolve_image_shape(self, n_features: int) -> tuple[int, int, int]:
+        if self.image_shape is None:
+            for n_channels in (1, 3):
+                side = math.isqrt(n_features // n_channels)
+                if n_channels * side**2 == n_features:
+                    return n_channels, side, side
+            return 1, 1, n_features
+        shape = check_sizes("image_shape", self.image_shape)
+        if len(shape) not in (2, 3) or math.prod(shape) != n_features:
+            raise ValueError(
+                f"Got image_shape={tuple(shape)}, which stands for {math.prod(shape)} "
+                f"pixels, but X has {n_features} features. Expected (height, width) or "
+                "(n_channels, height, width) whose product is the number of features."
+            )
+        n_channels, height, width = (1, *shape) if len(shape) == 2 else shape
+        return n_channels, height, width

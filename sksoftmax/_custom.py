@@ -1,0 +1,269 @@
+r"""The estimator around the user's own module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ._base import BaseSoftmaxClassifier
+from ._torch import global_generator_seeded
+
+_PREFIX = "module__"
+
+
+class SoftmaxNetClassifier(BaseSoftmaxClassifier):
+    r"""Softmax classifier around a module of your own.
+
+    Minimises the cross-entropy of the softmax of the logits that the module returns.
+    Everything else is as in :class:`SoftmaxMLPClassifier`, except that the features
+    reach the module unscaled: put a
+    :class:`~sklearn.preprocessing.StandardScaler` before it in a pipeline.
+
+    Parameters
+    ----------
+    module : callable
+        ``module(n_features, n_classes, **module_params)`` returns the
+        :class:`torch.nn.Module`: a class with such an ``__init__``, or a function. The
+        module maps float32 rows of shape ``(batch_size, n_features)`` to logits of
+        shape ``(batch_size, n_classes)``.
+    module_params : dict or None, default=None
+        More arguments for ``module``. A search reaches each of them as
+        ``module__<name>``, and so does ``set_params``.
+    optimizer : {"adamw", "adam", "sgd"}, default="adamw"
+        Optimizer.
+    learning_rate : float, default=0.001
+        Learning rate; the highest one that ``lr_schedule`` reaches.
+    momentum : float, default=0.9
+        Momentum of ``optimizer="sgd"``.
+    lr_schedule : {"one_cycle", "cosine", "constant"}, default="constant"
+        How the learning rate changes over all steps: up and down to zero, down to
+        zero, or not at all.
+    weight_decay : float, default=0.0
+        Decay of the weights (not of biases and normalisation): decoupled with
+        "adamw", an L2 penalty with the other optimizers.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 passes.
+    label_smoothing : float, default=0.0
+        Share of each label's probability that is spread over all classes.
+    early_stopping : bool, default=False
+        Whether to hold out rows, stop when their score stalls and restore the
+        weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, stratified by class. Used only if
+        ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
+    n_iter_no_change : int, default=10
+        Number of epochs without improvement after which training stops early.
+    tol : float, default=1e-4
+        By how much the best score must be beaten to count as an improvement.
+    scoring : {"loss", "accuracy"}, default="loss"
+        Validation score: the negative log loss, or the accuracy.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class in the loss. "balanced" weighs them inversely to their
+        frequency.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the weights of the previous fit.
+    random_state : int, RandomState instance or None, default=None
+        Decides everything random: initial weights, the held-out rows, the order of
+        the batches, dropout.
+    device : str, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
+        if there is one.
+    callbacks : list of skorch callbacks or None, default=None
+        Called during training, as by a skorch net.
+    verbose : int, default=0
+        Whether to print a line per epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if ``X`` had names that are all strings.
+    module_ : torch.nn.Module
+        The fitted module.
+    net_ : skorch.NeuralNet
+        The skorch net that trained it, with its history and optimizer.
+    n_iter_ : int
+        Number of epochs run.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float or None
+        Validation score after each epoch; None if nothing was held out.
+    device_ : torch.device
+        Where the module is.
+
+    See Also
+    --------
+    SoftmaxMLPClassifier : Multi-layer perceptron, scales its input.
+    SoftmaxCNNClassifier : Convolutional net for images.
+
+    Notes
+    -----
+    Modules draw their initial weights and their dropout masks from PyTorch's global
+    generator. It is seeded while the module is built and trained and gets its state
+    back afterwards; fits in several threads take turns for that reason.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sksoftmax import SoftmaxNetClassifier
+    >>> from torch import nn
+    >>> def make_module(n_features, n_classes, width=32):
+    ...     return nn.Sequential(
+    ...         nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_classes)
+    ...     )
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = SoftmaxNetClassifier(make_module, random_state=0)
+    >>> classifier.set_params(module__width=64, learning_rate=0.01)
+    SoftmaxNetClassifier(...)
+    >>> classifier.fit(X, y).score(X, y) > 0.9
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseSoftmaxClassifier._parameter_constraints,
+        "module": [callable],
+        "module_params": [dict, None],
+    }
+
+    _input_dtype = torch.float32
+
+    def __init__(
+        self,
+        module: Callable[..., nn.Module],
+        *,
+        module_params: Mapping[str, Any] | None = None,
+        optimizer: str = "adamw",
+        learning_rate: float = 0.001,
+        momentum: float = 0.9,
+        lr_schedule: str = "constant",
+        weight_decay: float = 0.0,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
+        label_smoothing: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        scoring: str = "loss",
+        class_weight: dict[Any, float] | str | None = None,
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.module = module
+        self.module_params = module_params
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.label_smoothing = label_smoothing
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.scoring = scoring
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        r"""Get the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to list the entries of ``module_params`` as ``module__<name>`` too.
+
+        Returns
+        -------
+        params : dict
+            Parameters and their values.
+        """
+        params: dict[str, Any] = super().get_params(deep=deep)
+        if deep and isinstance(self.module_params, Mapping):
+            for name, value in self.module_params.items():
+                params[_PREFIX + name] = value
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        r"""Set parameters, ``module__<name>`` among them.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters and their values.
+
+        Returns
+        -------
+        self : object
+            The classifier.
+        """
+        own = {k: v for k, v in params.items() if not k.startswith(_PREFIX)}
+        super().set_params(**own)
+        nested = {
+            k.removeprefix(_PREFIX): v
+            for k, v in params.items()
+            if k.startswith(_PREFIX)
+        }
+        if nested:
+            self.module_params = {**(self.module_params or {}), **nested}
+        return self
+
+    def _build_module(
+        self, n_features: int, n_classes: int, generator: torch.Generator
+    ) -> nn.Module:
+        if isinstance(self.module, nn.Module):
+            raise ValueError(
+                f"Got module={type(self.module).__name__}(...), a module that is built "
+                "already, but expected something that builds one: a class or function "
+                "called as module(n_features, n_classes, **module_params)."
+            )
+        try:
+            module = self.module(n_features, n_classes, **(self.module_params or {}))
+        except TypeError as error:
+            raise TypeError(
+                f"module(n_features, n_classes, **module_params) failed: {error}. "
+                "Expected a callable that takes the two numbers, and the entries of "
+                f"module_params={self.module_params!r} by name."
+            ) from error
+        if not isinstance(module, nn.Module):
+            raise TypeError(
+                f"module(n_features, n_classes) returned {type(module).__name__}, but "
+                "expected a torch.nn.Module."
+            )
+        self._check_output(module, n_features, n_classes)
+        return module
+
+    def _check_output(self, module: nn.Module, n_features: int, n_classes: int) -> None:
+        module.eval()
+        with torch.no_grad():
+            output = module(torch.zeros(2, n_features))
+        module.train()
+        shape = tuple(output.shape) if isinstance(output, Tensor) else None
+        if shape != (2, n_classes):
+            raise ValueError(
+                f"The module returned {type(output).__name__} of shape {shape} for 2 "
+                f"rows of {n_features} features, but expected logits: a Tensor of "
+                f"shape (2, {n_classes}), one column for each class."
+            )
+
+    def _random_scope(self, seed: int) -> AbstractContextManager[None]:
+        return global_generator_seeded(seed, self.device_)

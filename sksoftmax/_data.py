@@ -1,0 +1,130 @@
+r"""Rows on their way into a net: tables of tensors and the batches cut from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+# Features, and what the loss needs: labels and weights.
+Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
+
+
+def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    r"""Convert a batch, if it has to be."""
+    return x if dtype is None else x.to(dtype)
+
+
+class TensorTable(Dataset[Batch]):
+    r"""Features, labels and weights of the same rows, on one device.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n_samples, n_features)
+        The features in whatever dtype they came; batches are converted, not tables.
+    y : Tensor of shape (n_samples,), int64
+        The classes' indices.
+    sample_weight : Tensor of shape (n_samples,), float32, default=None
+        Weight of each row; all the same if None.
+    rows : Tensor of shape (n_rows,), int64, default=None
+        The rows that belong to this table; all if None. A subset shares ``X``.
+    dtype : torch.dtype, default=None
+        What the features of a batch are converted to; nothing if None.
+    """
+
+    def __init__(
+        self,
+        X: Tensor,
+        y: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        rows: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.X = torch.as_tensor(X)
+        self.y = self.X.new_zeros(len(X), dtype=torch.int64) if y is None else y
+        self.sample_weight = sample_weight
+        self.rows = rows
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return len(self.X) if self.rows is None else len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        row = index if self.rows is None else int(self.rows[index])
+        return self.take(torch.tensor([row], device=self.X.device))
+
+    def take(self, index: Tensor) -> Batch:
+        r"""Return the batch of the rows of ``X`` at an index."""
+        weight = self.sample_weight
+        return (
+            convert(self.X.index_select(0, index), self.dtype),
+            (
+                self.y.index_select(0, index),
+                None if weight is None else weight.index_select(0, index),
+            ),
+        )
+
+    def slice(self, start: int, stop: int) -> Batch:
+        r"""Return consecutive rows of a table that holds all rows, without a copy."""
+        weight = self.sample_weight
+        return (
+            convert(self.X[start:stop], self.dtype),
+            (self.y[start:stop], None if weight is None else weight[start:stop]),
+        )
+
+
+class BatchIterator:
+    r"""What a ``DataLoader`` does, by one indexing operation per batch.
+
+    Parameters
+    ----------
+    dataset : TensorTable
+        Where the batches come from.
+    batch_size : int
+        Number of rows per batch. A single row left over at the end joins the batch
+        before it, since batch normalisation has nothing to normalise one row by.
+    shuffle : bool, default=False
+        Whether each epoch visits the rows in a new random order.
+    generator : torch.Generator, default=None
+        Draws the order; PyTorch's global generator if None.
+    """
+
+    def __init__(
+        self,
+        dataset: TensorTable,
+        batch_size: int,
+        shuffle: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return len(self._bounds())
+
+    def __iter__(self) -> Iterator[Batch]:
+        table = self.dataset
+        if not self.shuffle and table.rows is None:
+            for start, stop in self._bounds():
+                yield table.slice(start, stop)
+            return
+        order = table.rows
+        if self.shuffle:
+            # Drawn on the CPU, so that every device sees the same order.
+            shuffled = torch.randperm(len(table), generator=self.generator)
+            shuffled = shuffled.to(table.X.device)
+            order = shuffled if order is None else order[shuffled]
+        assert order is not None
+        for start, stop in self._bounds():
+            yield table.take(order[start:stop])
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        n_rows = len(self.dataset)
+        starts = list(range(0, n_rows, self.batch_size))
+        if len(starts) > 1 and n_rows - starts[-1] == 1:
+            starts.pop()
+        return list(zip(starts, [*starts[1:], n_rows], strict=True))

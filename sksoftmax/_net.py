@@ -1,0 +1,341 @@
+r"""The training engine: a skorch net that costs what the arithmetic costs.
+
+The only file that imports skorch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.helper import predefined_split
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ._data import Batch, BatchIterator, TensorTable
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+
+
+def _one_cycle(progress: float) -> float:
+    # Smith and Topin's super-convergence: up for 30% of the steps, then down to 0.
+    start, peak = 0.04, 0.3
+    if progress < peak:
+        return start + (1 - start) * (1 - math.cos(math.pi * progress / peak)) / 2
+    return (1 + math.cos(math.pi * (progress - peak) / (1 - peak))) / 2
+
+
+# Learning rate, relative to `learning_rate`, at a fraction of all steps in [0, 1).
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
+    "one_cycle": _one_cycle,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    r"""How a net is trained, with nothing left to decide."""
+
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    lr_schedule: str
+    batch_size: int
+    max_epochs: int
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    r"""When to end training before the last epoch, and by which score."""
+
+    monitor: str
+    patience: int
+    tol: float
+
+
+class WeightedCrossEntropy(nn.CrossEntropyLoss):
+    r"""Cross-entropy on logits, averaged with the weights of the rows."""
+
+    def forward(
+        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        if sample_weight is None:
+            return super().forward(logits, target)
+        losses = F.cross_entropy(
+            logits, target, reduction="none", label_smoothing=self.label_smoothing
+        )
+        return (losses @ sample_weight) / sample_weight.sum()
+
+
+class BestEpoch(Callback):
+    r"""End training when the validation score stalls; keep the best epoch's weights.
+
+    Follows :class:`~sklearn.neural_network.MLPClassifier`: an epoch counts as stalled
+    if it does not beat the best score by ``tol``, and any new best is kept.
+    """
+
+    def __init__(self, monitor: str, patience: int, tol: float) -> None:
+        self.monitor = monitor
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
+        self.best_score_ = -math.inf
+        self.stalled_ = 0
+        self.best_state_: dict[str, Tensor] | None = None
+
+    def on_epoch_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
+        score = net.history[-1, self.monitor]
+        self.stalled_ = 0 if score > self.best_score_ + self.tol else self.stalled_ + 1
+        if score > self.best_score_:
+            self.best_score_ = score
+            self.best_state_ = copy.deepcopy(net.module_.state_dict())
+        net.stop_training_ = self.stalled_ >= self.patience
+
+    def on_train_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
+        if self.best_state_ is not None:
+            net.module_.load_state_dict(self.best_state_)
+        self.best_state_ = None
+
+
+class SoftmaxNet(NeuralNet):
+    r"""A skorch net whose loop does per batch only what somebody asked for.
+
+    Everything that is public in :class:`skorch.NeuralNet` works: history, callbacks,
+    ``predict_proba``, ``save_params``. What differs: batches are cut from tensors at
+    once, the loss is weighted, the learning rate follows a schedule by step, and
+    losses are recorded per epoch. Per-batch records are kept, as skorch keeps them,
+    when a callback listens to batches. Ctrl-C is not swallowed.
+    """
+
+    def __init__(self, *args: Any, lr_schedule: str = "constant", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.lr_schedule = lr_schedule
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    def get_loss(
+        self,
+        y_pred: Tensor,
+        y_true: Any,
+        X: Tensor | None = None,
+        training: bool = False,
+    ) -> Tensor:
+        loss: Tensor = self.criterion_(y_pred, *y_true)
+        return loss
+
+    def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
+        logits: Tensor = self.module_(x)
+        return logits
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> SoftmaxNet:
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        self.fit_loop(X, y, **fit_params)
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def fit_loop(
+        self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
+    ) -> SoftmaxNet:
+        epochs = self.max_epochs if epochs is None else epochs
+        train, valid = self.get_split_datasets(X, y, **fit_params)
+        batches = self.get_iterator(train, training=True)
+        batches_valid = None if valid is None else self.get_iterator(valid)
+        self.n_steps_planned_ = epochs * len(batches)
+        self.n_steps_ = 0
+        self.stop_training_ = False
+        self.batch_listeners_ = self._listeners("on_batch_begin", "on_batch_end")
+        self.gradient_listeners_ = self._listeners("on_grad_computed")
+        datasets = {"dataset_train": train, "dataset_valid": valid}
+        for _ in range(epochs):
+            self.notify("on_epoch_begin", **datasets)
+            self.run_single_epoch(batches, True, "train", self.train_step)
+            self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
+            try:
+                self.notify("on_epoch_end", **datasets)
+            except KeyboardInterrupt:
+                # The way skorch's own callbacks, EarlyStopping say, end training.
+                self.stop_training_ = True
+            if self.stop_training_:
+                break
+        return self
+
+    def run_single_epoch(
+        self,
+        iterator: BatchIterator | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable[..., dict[str, Tensor]],
+        **fit_params: Any,
+    ) -> None:
+        if iterator is None:
+            return
+        listeners = self.batch_listeners_
+        self._set_training(training)
+        totals = EpochTotals(torch.device(self.device))
+        for batch in iterator:
+            for listener in listeners:
+                listener.on_batch_begin(self, batch=batch, training=training)
+            step = step_fn(batch)
+            totals.add(batch, step, with_hits=not training)
+            if listeners:
+                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
+            for listener in listeners:
+                listener.on_batch_end(self, batch=batch, training=training, **step)
+        self.history.record(f"{prefix}_loss", totals.loss())
+        if not training:
+            self.history.record("valid_neg_loss", -totals.loss())
+            self.history.record("valid_acc", totals.accuracy())
+        self.history.record(f"{prefix}_batch_count", len(iterator))
+
+    def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        schedule = SCHEDULES[self.lr_schedule]
+        learning_rate = self.lr * schedule(self.n_steps_ / self.n_steps_planned_)
+        for group in self.optimizer_.param_groups:
+            group["lr"] = learning_rate
+        self.n_steps_ += 1
+        self.optimizer_.zero_grad()
+        logits = self.infer(batch[0])
+        loss = self.get_loss(logits, batch[1], training=True)
+        torch.autograd.backward(loss)
+        for listener in self.gradient_listeners_:
+            listener.on_grad_computed(
+                self,
+                named_parameters=list(self.get_all_learnable_params()),
+                batch=batch,
+                training=True,
+            )
+        self.optimizer_.step()
+        return {"loss": loss.detach(), "y_pred": logits}
+
+    @torch.no_grad()
+    def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
+        logits = self.infer(batch[0])
+        return {"loss": self.get_loss(logits, batch[1]), "y_pred": logits}
+
+    def _listeners(self, *methods: str) -> list[Callback]:
+        r"""Return the callbacks that define one of the methods themselves."""
+        return [
+            callback
+            for _, callback in self.callbacks_
+            if any(
+                getattr(type(callback), method) is not getattr(Callback, method)
+                for method in methods
+            )
+        ]
+
+
+class EpochTotals:
+    r"""Weighted sums over the batches of an epoch, kept on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), device=device)
+        self._hits = torch.zeros((), device=device)
+        self._weight: Tensor | float = 0.0
+
+    def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
+        r"""Add a batch and what a step made of it."""
+        y, sample_weight = batch[1]
+        weight = len(y) if sample_weight is None else sample_weight.sum()
+        self._weight = self._weight + weight
+        self._loss += step["loss"] * weight
+        if with_hits:
+            hits = (step["y_pred"].argmax(1) == y).float()
+            self._hits += hits.sum() if sample_weight is None else hits @ sample_weight
+
+    def loss(self) -> float:
+        r"""Return the mean loss of a row."""
+        return (self._loss / self._weight).item()
+
+    def accuracy(self) -> float:
+        r"""Return the fraction of rows whose largest logit is the right one."""
+        return (self._hits / self._weight).item()
+
+
+def make_net(
+    module: nn.Module,
+    recipe: Recipe,
+    device: torch.device,
+    generator: torch.Generator,
+    *,
+    early_stopping: EarlyStopping | None = None,
+    callbacks: Sequence[Callback] | None = None,
+    verbose: int = 0,
+    input_dtype: torch.dtype | None = None,
+) -> SoftmaxNet:
+    r"""Return an initialised skorch net around a module."""
+    own = []
+    if early_stopping is not None:
+        own = [("best_epoch", BestEpoch(**vars(early_stopping)))]
+    options: dict[str, Any] = {}
+    if recipe.optimizer == "sgd":
+        options["optimizer__momentum"] = recipe.momentum
+    if not verbose:
+        options["callbacks__print_log"] = None
+    net = SoftmaxNet(
+        module,
+        criterion=WeightedCrossEntropy,
+        criterion__label_smoothing=recipe.label_smoothing,
+        optimizer=OPTIMIZERS[recipe.optimizer],
+        # Only matrices decay: shrinking a shift or a scale regularises nothing.
+        optimizer__param_groups=[
+            (name, {"weight_decay": 0.0})
+            for name, parameter in module.named_parameters()
+            if parameter.ndim < 2
+        ],
+        optimizer__weight_decay=recipe.weight_decay,
+        optimizer__fused=True,
+        lr=recipe.learning_rate,
+        lr_schedule=recipe.lr_schedule,
+        max_epochs=recipe.max_epochs,
+        batch_size=recipe.batch_size,
+        dataset=TensorTable,
+        dataset__dtype=input_dtype,
+        iterator_train=BatchIterator,
+        iterator_train__shuffle=True,
+        iterator_train__generator=generator,
+        iterator_valid=BatchIterator,
+        iterator_valid__batch_size=1024,
+        train_split=None,
+        callbacks=[*own, *(callbacks or [])],
+        verbose=verbose,
+        device=str(device),
+        **options,
+    )
+    net.initialize()
+    return net
+
+
+def train(
+    net: SoftmaxNet,
+    table: TensorTable,
+    validation: TensorTable | None = None,
+    epochs: int | None = None,
+) -> None:
+    r"""Train a net on a table, watching the validation table if there is one."""
+    net.train_split = None if validation is None else predefined_split(validation)
+    try:
+        net.partial_fit(table, epochs=epochs)
+    finally:
+        # The net outlives the fit; the data must not.
+        net.train_split = None

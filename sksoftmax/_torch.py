@@ -1,0 +1,81 @@
+r"""What stands between NumPy and PyTorch: devices, seeds and arrays."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# PyTorch's generator for a device is one object for the whole process, so fits that
+# have to borrow it, because the user's module draws from it, take turns.
+_GLOBAL_GENERATOR = threading.RLock()
+
+
+def resolve_device(device: str) -> torch.device:
+    r"""Turn the ``device`` parameter into a device that can be used here."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"Got device={device!r}, which PyTorch cannot use here: "
+            f"{str(error).splitlines()[0]} "
+            "Expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'; 'auto' takes "
+            "an accelerator where there is one."
+        ) from error
+    return resolved
+
+
+class _WritableView:
+    r"""Show NumPy the memory of a read-only array as writable."""
+
+    def __init__(self, array: NDArray[np.generic]) -> None:
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+        self._owner = array
+
+
+def as_tensor(array: NDArray[np.generic]) -> Tensor:
+    r"""Share the memory of an array with a tensor, a read-only array's as well.
+
+    PyTorch has no read-only tensors and warns about such an array. Nothing in this
+    package writes to its input, so the warning would be noise and a copy a waste.
+    """
+    if not array.flags.writeable and array.size:
+        array = np.asarray(_WritableView(array))
+    return torch.from_numpy(array)
+
+
+def make_generator(seed: int, device: torch.device | None = None) -> torch.Generator:
+    r"""Return a new generator, independent of PyTorch's global ones."""
+    return torch.Generator(device or "cpu").manual_seed(seed)
+
+
+@contextmanager
+def global_generator_seeded(seed: int, device: torch.device) -> Iterator[None]:
+    r"""Seed PyTorch's global generators in the block and restore them after it."""
+    accelerated = device.type != "cpu"
+    index = device.index or 0
+    with (
+        _GLOBAL_GENERATOR,
+        torch.random.fork_rng(
+            devices=[index] if accelerated else [],
+            device_type=device.type if accelerated else "cuda",
+        ),
+    ):
+        torch.default_generator.manual_seed(seed)
+        if accelerated:
+            getattr(torch, device.type).manual_seed(seed)
+        yield

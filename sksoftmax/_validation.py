@@ -1,0 +1,206 @@
+r"""What comes into ``fit`` and ``predict``, checked and in the form that nets need."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    column_or_1d,
+    validate_data,
+)
+
+# Features keep these dtypes: batches are converted, not the whole table. Anything
+# else, an object array say, becomes the first of them.
+FEATURE_DTYPES = [
+    np.float64,
+    np.float32,
+    np.uint8,
+    np.int8,
+    np.int16,
+    np.int32,
+    np.int64,
+]
+
+
+@contextmanager
+def fitted_state_kept(estimator: BaseEstimator) -> Iterator[None]:
+    r"""Give an estimator its attributes back if fitting fails or is interrupted."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def check_features(
+    estimator: BaseEstimator, X: Any, *, reset: bool
+) -> NDArray[np.generic]:
+    r"""Validate features; they must fit into float32, which nets compute in."""
+    try:
+        features: NDArray[Any] = validate_data(
+            estimator, X, dtype=FEATURE_DTYPES, order="C", reset=reset
+        )
+    except ValueError as error:
+        if "could not convert string to float" not in str(error):
+            raise
+        raise ValueError(
+            f"{type(estimator).__name__} got text in X ({error}), but expected "
+            "numbers. Encode such columns first, for instance with "
+            "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
+        ) from error
+    if features.dtype == np.float64 and features.size:
+        largest = max(abs(features.max()), abs(features.min()))
+        if largest > np.finfo(np.float32).max:
+            raise ValueError(
+                f"Input X contains a value of size {largest:.3g}, too large for "
+                f"dtype('float32'), which {type(estimator).__name__} computes in. "
+                "Scale the features, for instance with a StandardScaler in a Pipeline."
+            )
+    return features
+
+
+def check_target(
+    estimator: BaseEstimator, X: NDArray[np.generic], y: Any
+) -> NDArray[np.generic]:
+    r"""Validate labels of any kind; one for each row of X."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is "
+            "None."
+        )
+    labels: NDArray[Any] = column_or_1d(y, warn=True)
+    check_classification_targets(labels)
+    if len(labels) != len(X):
+        raise ValueError(
+            "Found input variables with inconsistent numbers of samples: "
+            f"X has {len(X)} rows, y has {len(labels)} labels."
+        )
+    return labels
+
+
+def encode_target(
+    y: NDArray[np.generic], classes: NDArray[np.generic], name: str = "y"
+) -> NDArray[np.int64]:
+    r"""Return each label's index in the sorted classes."""
+    unknown = np.setdiff1d(y, classes)
+    if unknown.size:
+        raise ValueError(
+            f"{name} contains the labels {unknown.tolist()}, but the classes are "
+            f"{_abbreviated(classes)}. Expected no other label: add rows of the new "
+            "classes to the first call of fit, or name them in `classes` in the first "
+            "call of partial_fit."
+        )
+    return np.searchsorted(classes, y).astype(np.int64)
+
+
+def check_weights(
+    estimator: BaseEstimator,
+    sample_weight: ArrayLike | None,
+    X: NDArray[np.generic],
+    name: str = "sample_weight",
+) -> NDArray[np.float64] | None:
+    r"""Validate sample weights: finite, none negative, at least one positive."""
+    if sample_weight is None:
+        return None
+    weight: NDArray[np.float64] = _check_sample_weight(
+        sample_weight, X, dtype=np.float64
+    )
+    if (weight < 0).any():
+        raise ValueError(
+            f"Negative values in data passed to `{name}`: the smallest is "
+            f"{weight.min():.3g}. Expected weights of at least 0."
+        )
+    if not (weight > 0).any():
+        raise ValueError(
+            f"All {len(weight)} values of `{name}` are zero. Expected at least one "
+            "positive weight: sample weights must contain at least one non-zero number."
+        )
+    return weight
+
+
+def class_weights(
+    class_weight: str | Mapping[Any, float] | None,
+    classes: NDArray[np.generic],
+    y: NDArray[np.generic],
+    sample_weight: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    r"""Return the weight of each class, in the order of the classes."""
+    if isinstance(class_weight, Mapping):
+        unknown = [label for label in class_weight if label not in set(classes)]
+        if unknown:
+            raise ValueError(
+                f"class_weight names the classes {unknown}, but the classes in y are "
+                f"{_abbreviated(classes)}. Expected weights of these classes only."
+            )
+        for label, value in class_weight.items():
+            if not (isinstance(value, numbers.Real) and 0 <= value < np.inf):
+                raise ValueError(
+                    f"class_weight gives class {label!r} the weight {value!r}. "
+                    "Expected a finite number of at least 0."
+                )
+    weights: NDArray[np.float64] = compute_class_weight(
+        class_weight, classes=classes, y=y, sample_weight=sample_weight
+    )
+    return weights
+
+
+def split_for_validation(
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    validation_fraction: float,
+    random_state: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    r"""Split rows into a training and a validation part, stratified by class."""
+    present, counts = np.unique(y[rows], return_counts=True)
+    n_validation = int(np.ceil(validation_fraction * len(rows)))
+    n_training = len(rows) - n_validation
+    if min(n_validation, n_training) < len(present) or counts.min() < 2:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={validation_fraction} "
+            f"leaves {n_training} rows for training and {n_validation} for "
+            f"validation, and the rarest class has {counts.min()} of {len(rows)} "
+            f"rows. Expected at least one row of each of the {len(present)} classes "
+            "in both parts: change validation_fraction, or pass X_val and y_val."
+        )
+    training, validation = train_test_split(
+        rows,
+        test_size=n_validation,
+        stratify=y[rows],
+        random_state=random_state,
+    )
+    # Neighbours in memory are read faster, and the batches are shuffled anyway.
+    return np.sort(training), np.sort(validation)
+
+
+def check_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
+    r"""Return layer sizes as a tuple of positive integers."""
+    checked = tuple(sizes)
+    if not all(isinstance(size, numbers.Integral) and size > 0 for size in checked):
+        raise ValueError(
+            f"Got {name}={sizes!r}, but expected a sequence of positive integers, one "
+            "for each layer."
+        )
+    return tuple(int(size) for size in checked)
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    r"""Draw the seed from which everything random in a fit follows."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _abbreviated(classes: NDArray[np.generic], most: int = 10) -> str:
+    labels = ", ".join(repr(label) for label in classes[:most].tolist())
+    return f"[{labels}{', ...' if len(classes) > most else ''}]"

@@ -1,0 +1,27 @@
+r"""Settings for all tests: few threads, and where the real data is."""
+
+import os
+
+# Two processes with two threads each crawl on two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _global_state_untouched():
+    r"""Every test, whatever it does with our estimators, leaves PyTorch as it was."""
+    generator = torch.get_rng_state()
+    threads = torch.get_num_threads()
+    dtype = torch.get_default_dtype()
+    yield
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert torch.get_num_threads() == threads
+    assert torch.get_default_dtype() == dtype
