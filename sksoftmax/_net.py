@@ -163,8 +163,8 @@ class SoftmaxNet(NeuralNet):
         self.n_steps_planned_ = epochs * len(batches)
         self.n_steps_ = 0
         self.stop_training_ = False
-        self.batch_listeners_ = self._listeners("on_batch_begin", "on_batch_end")
-        self.gradient_listeners_ = self._listeners("on_grad_computed")
+        self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
+        self.has_gradient_listeners_ = self._listened("on_grad_computed")
         datasets = {"dataset_train": train, "dataset_valid": valid}
         for _ in range(epochs):
             self.notify("on_epoch_begin", **datasets)
@@ -189,19 +189,17 @@ class SoftmaxNet(NeuralNet):
     ) -> None:
         if iterator is None:
             return
-        listeners = self.batch_listeners_
         self._set_training(training)
         totals = EpochTotals(torch.device(self.device))
         for batch in iterator:
-            for listener in listeners:
-                listener.on_batch_begin(self, batch=batch, training=training)
+            if self.has_batch_listeners_:
+                self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
             totals.add(batch, step, with_hits=not training)
-            if listeners:
+            if self.has_batch_listeners_:
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
-            for listener in listeners:
-                listener.on_batch_end(self, batch=batch, training=training, **step)
+                self.notify("on_batch_end", batch=batch, training=training, **step)
         self.history.record(f"{prefix}_loss", totals.loss())
         if not training:
             self.history.record("valid_neg_loss", -totals.loss())
@@ -218,9 +216,9 @@ class SoftmaxNet(NeuralNet):
         logits = self.infer(batch[0])
         loss = self.get_loss(logits, batch[1], training=True)
         torch.autograd.backward(loss)
-        for listener in self.gradient_listeners_:
-            listener.on_grad_computed(
-                self,
+        if self.has_gradient_listeners_:
+            self.notify(
+                "on_grad_computed",
                 named_parameters=list(self.get_all_learnable_params()),
                 batch=batch,
                 training=True,
@@ -233,16 +231,13 @@ class SoftmaxNet(NeuralNet):
         logits = self.infer(batch[0])
         return {"loss": self.get_loss(logits, batch[1]), "y_pred": logits}
 
-    def _listeners(self, *methods: str) -> list[Callback]:
-        r"""Return the callbacks that define one of the methods themselves."""
-        return [
-            callback
+    def _listened(self, *methods: str) -> bool:
+        r"""Return whether a callback defines one of the methods itself."""
+        return any(
+            getattr(type(callback), method) is not getattr(Callback, method)
             for _, callback in self.callbacks_
-            if any(
-                getattr(type(callback), method) is not getattr(Callback, method)
-                for method in methods
-            )
-        ]
+            for method in methods
+        )
 
 
 class EpochTotals:

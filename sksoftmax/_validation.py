@@ -16,6 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    assert_all_finite,
     column_or_1d,
     validate_data,
 )
@@ -82,6 +83,7 @@ def check_target(
             "None."
         )
     labels: NDArray[Any] = column_or_1d(y, warn=True)
+    assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
     if len(labels) != len(X):
         raise ValueError(

@@ -65,6 +65,7 @@ class InputScaling(nn.Module):
     """
 
     mean: Tensor
+    mean_remainder: Tensor
     scale: Tensor
     variance: Tensor
     weight_seen: Tensor
@@ -76,6 +77,8 @@ class InputScaling(nn.Module):
         super().__init__()
         self.method = method
         self.register_buffer("mean", torch.zeros(*shape))
+        # What float32 cannot hold of the mean; not every device has float64.
+        self.register_buffer("mean_remainder", torch.zeros(*shape))
         self.register_buffer("scale", torch.ones(*shape))
         self.register_buffer("variance", torch.zeros(*shape))
         self.register_buffer("weight_seen", torch.zeros(()))
@@ -93,7 +96,8 @@ class InputScaling(nn.Module):
         """
         shape = (1, *self.mean.shape)
         seen = self.weight_seen.double().cpu()
-        mean = self.mean.double().cpu().reshape(shape)
+        mean = self.mean.double().cpu() + self.mean_remainder.double().cpu()
+        mean = mean.reshape(shape)
         variance = self.variance.double().cpu().reshape(shape)
         for start in range(0, len(X), self._CHUNK_ROWS):
             rows = X[start : start + self._CHUNK_ROWS].cpu().double()
@@ -133,13 +137,17 @@ class InputScaling(nn.Module):
             (self.scale, scale),
         ):
             buffer.copy_(value.reshape(buffer.shape))
+        rounded = self.mean.double().cpu().reshape(shape)
+        self.mean_remainder.copy_((mean - rounded).reshape(self.mean.shape))
         self.weight_seen.copy_(seen)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Scale a batch."""
-        # float64 input is centred in float64: a large offset would drown the
-        # differences between rows in float32.
-        z = ((x - self.mean) / self.scale).to(self.mean.dtype)
+        centred = x - self.mean
+        if x.dtype == torch.float64:
+            # In float64, a large offset does not drown the differences between rows.
+            centred = centred - self.mean_remainder
+        z = (centred / self.scale).to(self.mean.dtype)
         return z.asinh() if self.method == "smooth" else z
 
     def extra_repr(self) -> str:
@@ -435,39 +443,35 @@ class SoftmaxCNN(nn.Module):
         super().__init__()
         self.image_shape = tuple(image_shape)
         kernel_sizes = expand_kernel_size(kernel_size, len(channels))
-        n_channels, *size = self.image_shape
         if input_scaling is not None:
-            self.input_scaling = InputScaling((n_channels, 1, 1), method=input_scaling)
+            scaled_axes = (image_shape[0], 1, 1)
+            self.input_scaling = InputScaling(scaled_axes, method=input_scaling)
         blocks: list[nn.Module] = []
-        pooling: type[nn.MaxPool2d | nn.AvgPool2d] = nn.MaxPool2d
+        n_channels, *size = self.image_shape
         for out_channels, side in zip(channels, kernel_sizes, strict=True):
-            is_last = len(blocks) == len(channels) - 1
             if padding == "valid":
                 size = [length - side + 1 for length in size]
-            window = [min(pool_size, length) for length in size]
-            if is_last and global_pooling is not None:
-                window = list(size)
-                pooling = nn.AvgPool2d if global_pooling == "average" else nn.MaxPool2d
-            blocks.append(
-                _convolution_block(
-                    (n_channels, out_channels),
-                    (side, padding),
-                    activation,
-                    normalization,
-                    pooling((window[0], window[1])),
-                )
-            )
-            size = [
-                length // step if step else 0
-                for length, step in zip(size, window, strict=True)
-            ]
             if min(size) < 1:
                 raise ValueError(
                     f"Got image_shape={self.image_shape}, which is too small for "
                     f"kernel_size={tuple(kernel_sizes)} with padding={padding!r}: "
-                    f"nothing is left after block {len(blocks)}. Expected a larger "
+                    f"nothing is left in block {len(blocks) + 1}. Expected a larger "
                     "image, smaller kernels, fewer channels or padding='same'."
                 )
+            is_global = global_pooling is not None and len(blocks) + 1 == len(channels)
+            window = size if is_global else [min(pool_size, length) for length in size]
+            average = is_global and global_pooling == "average"
+            pooling = nn.AvgPool2d if average else nn.MaxPool2d
+            blocks.append(
+                nn.Sequential(
+                    *_convolution(
+                        n_channels, out_channels, side, padding, normalization
+                    ),
+                    ACTIVATIONS[activation](),
+                    pooling((window[0], window[1])),
+                )
+            )
+            size = [length // step for length, step in zip(size, window, strict=True)]
             n_channels = out_channels
         self.blocks = nn.Sequential(*blocks)
         sizes = [n_channels * math.prod(size), *hidden_layer_sizes]
@@ -533,19 +537,22 @@ def _hidden_layers(
     return layers
 
 
-def _convolution_block(
-    channels: tuple[int, int],
-    kernel: tuple[int, str],
-    activation: str,
+def _convolution(
+    channels_in: int,
+    channels_out: int,
+    side: int,
+    padding: str,
     normalization: str | None,
-    pooling: nn.Module,
-) -> nn.Sequential:
+) -> list[nn.Module]:
     has_bias = normalization is None
-    convolution = _empty(
-        nn.Conv2d, *channels, kernel[0], padding=kernel[1], bias=has_bias
-    )
-    middle = [] if normalization is None else [nn.BatchNorm2d(channels[1])]
-    return nn.Sequential(convolution, *middle, ACTIVATIONS[activation](), pooling)
+    layers: list[nn.Module] = [
+        _empty(
+            nn.Conv2d, channels_in, channels_out, side, padding=padding, bias=has_bias
+        )
+    ]
+    if normalization == "batch":
+        layers.append(nn.BatchNorm2d(channels_out))
+    return layers
 
 
 def _initialize(

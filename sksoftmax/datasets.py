@@ -1,0 +1,484 @@
+r"""Loaders for MNIST, Fashion-MNIST and Kaggle's Otto Group challenge.
+
+The files are looked for in ``data_home``, else in the folder that the environment
+variable ``SKSOFTMAX_DATA`` names, else in ``sksoftmax`` under scikit-learn's own
+data folder (see :func:`sklearn.datasets.get_data_home`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from sklearn.utils import Bunch
+from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
+
+__all__ = ["fetch_fashion_mnist", "fetch_mnist", "load_otto", "otto_submission"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_OTTO = "otto-group-product-classification-challenge"
+_OTTO_URL = f"https://www.kaggle.com/c/{_OTTO}/data"
+_OTTO_FEATURES = [f"feat_{number}" for number in range(1, 94)]
+_OTTO_CLASSES = [f"Class_{number}" for number in range(1, 10)]
+# Where Kaggle's notebooks find a competition's files: the newer and the older place.
+_KAGGLE_FOLDERS = [
+    Path("/kaggle/input/competitions", _OTTO),
+    Path("/kaggle/input", _OTTO),
+]
+_DESCR = {
+    "MNIST": """70,000 grey images of handwritten digits, 28 x 28 pixels.
+Source: http://yann.lecun.com/exdb/mnist/ (CC BY-SA 3.0)
+Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
+recognition", Proceedings of the IEEE 86(11), 1998, doi:10.1109/5.726791""",
+    "FashionMNIST": """70,000 grey images of clothes, 28 x 28 pixels.
+Source: https://github.com/zalandoresearch/fashion-mnist (MIT licence)
+H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
+Machine Learning Algorithms", 2017, arXiv:1708.07747""",
+    "Otto": f"""93 counts for each product, 9 product categories.
+Source: {_OTTO_URL} (under the competition's rules)
+Otto Group Product Classification Challenge, Kaggle, 2015""",
+}
+_DOWNLOAD_ERRORS = (OSError, RuntimeError, ValueError, EOFError, HTTPException)
+_CONSTRAINTS = {
+    "data_home": [str, os.PathLike, None],
+    "subset": [StrOptions({"train", "test", "all"})],
+    "download_if_missing": ["boolean"],
+    "return_X_y": ["boolean"],
+    "as_frame": ["boolean"],
+}
+
+
+def _validated(constraints: Mapping[str, Any]) -> Callable[[_Function], _Function]:
+    # scikit-learn has no type hints: its decorator alone would hide those of the
+    # functions below from type checkers.
+    decorator = validate_params(constraints, prefer_skip_nested_validation=True)
+    return cast("Callable[[_Function], _Function]", decorator)
+
+
+def _get_data_home(data_home: str | os.PathLike[str] | None) -> Path:
+    data_home = data_home or os.environ.get("SKSOFTMAX_DATA")
+    if not data_home:
+        # sklearn.datasets.get_data_home would create the folder that it names.
+        sklearn_home = os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")
+        data_home = Path(sklearn_home) / "sksoftmax"
+    return Path(data_home).expanduser()
+
+
+# The loaders return Any because scikit-learn's untyped Bunch is Any: in a union with
+# the tuple of return_X_y, type checkers would report every `bunch.data` as an error.
+@_validated(_CONSTRAINTS)
+def fetch_mnist(
+    *,
+    data_home: str | os.PathLike[str] | None = None,
+    subset: str = "train",
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    as_frame: bool = False,
+) -> Any:
+    r"""Load the MNIST handwritten digits (10 classes), downloading them if necessary.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        The folder that holds ``MNIST/raw/train-images-idx3-ubyte`` and the three
+        files beside it, as :class:`torchvision.datasets.MNIST` keeps them. By default
+        ``SKSOFTMAX_DATA``, else ``sksoftmax`` in scikit-learn's data folder.
+    subset : {"train", "test", "all"}, default="train"
+        The 60,000 training rows, the 10,000 test rows, or the ones and then the others.
+    download_if_missing : bool, default=True
+        If False, raise an OSError when the files are missing.
+    return_X_y : bool, default=False
+        If True, return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=False
+        If True, ``data`` is a pandas DataFrame and ``target`` a pandas Series.
+
+    Returns
+    -------
+    dataset : :class:`~sklearn.utils.Bunch`
+        ``data``: ndarray or DataFrame of shape (n_samples, 784), one flat uint8 image
+        per row; ``target``: ndarray or Series (named "class") of shape (n_samples,),
+        the int64 classes 0 to 9; ``frame``: DataFrame of both if ``as_frame=True``,
+        else None; ``feature_names``: "pixel1" to "pixel784"; ``target_names``: what
+        each class shows, "0" to "9"; ``image_shape``: ``(28, 28)``; ``DESCR``: source,
+        licence and citation.
+    (data, target) : tuple if ``return_X_y`` is True
+
+    Raises
+    ------
+    OSError
+        If the files are missing and are not, or cannot be, downloaded.
+    ValueError
+        If the files are corrupt or truncated.
+
+    Examples
+    --------
+    >>> from sksoftmax.datasets import fetch_mnist
+    >>> X, y = fetch_mnist(return_X_y=True)  # doctest: +SKIP
+    >>> X.shape, y.shape  # doctest: +SKIP
+    ((60000, 784), (60000,))
+    """
+    home = _get_data_home(data_home)
+    bunch = _fetch_images("MNIST", home, subset, download_if_missing, as_frame)
+    return (bunch.data, bunch.target) if return_X_y else bunch
+
+
+@_validated(_CONSTRAINTS)
+def fetch_fashion_mnist(
+    *,
+    data_home: str | os.PathLike[str] | None = None,
+    subset: str = "train",
+    download_if_missing: bool = True,
+    return_X_y: bool = False,
+    as_frame: bool = False,
+) -> Any:
+    r"""Load the Fashion-MNIST images of clothes, downloading them if necessary.
+
+    The same sizes, format and number of classes as :func:`fetch_mnist`, but harder.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        The folder that holds ``FashionMNIST/raw/train-images-idx3-ubyte`` and the
+        three files beside it. By default as in :func:`fetch_mnist`.
+    subset : {"train", "test", "all"}, default="train"
+        The 60,000 training rows, the 10,000 test rows, or the ones and then the others.
+    download_if_missing : bool, default=True
+        If False, raise an OSError when the files are missing.
+    return_X_y : bool, default=False
+        If True, return ``(data, target)`` instead of a Bunch.
+    as_frame : bool, default=False
+        If True, ``data`` is a pandas DataFrame and ``target`` a pandas Series.
+
+    Returns
+    -------
+    dataset : :class:`~sklearn.utils.Bunch`
+        As in :func:`fetch_mnist`, with the ``target_names`` "T-shirt/top" and so on.
+    (data, target) : tuple if ``return_X_y`` is True
+
+    Raises
+    ------
+    OSError, ValueError
+        As in :func:`fetch_mnist`.
+
+    Examples
+    --------
+    >>> from sksoftmax.datasets import fetch_fashion_mnist
+    >>> fetch_fashion_mnist().target_names[:2]  # doctest: +SKIP
+    ['T-shirt/top', 'Trouser']
+    """
+    home = _get_data_home(data_home)
+    bunch = _fetch_images("FashionMNIST", home, subset, download_if_missing, as_frame)
+    return (bunch.data, bunch.target) if return_X_y else bunch
+
+
+def _fetch_images(
+    name: str, home: Path, subset: str, download_if_missing: bool, as_frame: bool
+) -> Any:
+    import torchvision
+
+    dataset_class = getattr(torchvision.datasets, name)
+    _find_images(dataset_class, home, download_if_missing)
+    flags = {"train": [True], "test": [False], "all": [True, False]}[subset]
+    parts = [_read_images(dataset_class, home, train) for train in flags]
+    data: Any = np.concatenate([images for images, _ in parts])
+    target: Any = np.concatenate([labels for _, labels in parts])
+    feature_names = [f"pixel{number}" for number in range(1, data.shape[1] + 1)]
+    frame = None
+    if as_frame:
+        import pandas as pd
+
+        data = pd.DataFrame(data, columns=feature_names)
+        target = pd.Series(target, name="class")
+        frame = pd.concat([data, target], axis=1)
+    return Bunch(
+        data=data,
+        target=target,
+        frame=frame,
+        feature_names=feature_names,
+        # torchvision calls the digits "0 - zero"; the clothes have no such prefix.
+        target_names=[label.split(" - ")[0] for label in dataset_class.classes],
+        image_shape=(28, 28),
+        DESCR=_DESCR[name],
+    )
+
+
+def _find_images(dataset_class: Any, home: Path, download_if_missing: bool) -> None:
+    raw = home / dataset_class.__name__ / "raw"
+    names = [archive.removesuffix(".gz") for archive, _ in dataset_class.resources]
+    if all((raw / name).is_file() for name in names):
+        return
+    remedy = (
+        "Point data_home or the environment variable SKSOFTMAX_DATA at the folder that "
+        f"holds {dataset_class.__name__}/raw/ with the unpacked {', '.join(names)}"
+    )
+    if not download_if_missing:
+        raise OSError(
+            f"{dataset_class.__name__} was not found in {raw}. {remedy}, or pass "
+            "download_if_missing=True."
+        )
+    try:
+        # torchvision has no switch for its messages and progress bars.
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            dataset_class(home, download=True)
+    except _DOWNLOAD_ERRORS as error:
+        raise OSError(
+            f"{dataset_class.__name__} was not found in {raw} and could not be "
+            f"downloaded. {remedy}, or repeat download_if_missing=True once online."
+        ) from error
+
+
+def _read_images(
+    dataset_class: Any, home: Path, train: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    prefix = "train" if train else "t10k"
+    problem = (
+        f"Got corrupt or truncated {prefix}-images-idx3-ubyte or "
+        f"{prefix}-labels-idx1-ubyte in {home / dataset_class.__name__ / 'raw'}, but "
+        "expected images of 28 x 28 bytes and as many labels from 0 to 9. Delete both "
+        "files and fetch them again."
+    )
+    try:
+        dataset = dataset_class(home, train=train)
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(problem) from error
+    images, labels = dataset.data.numpy(), dataset.targets.numpy()
+    if images.shape != (len(labels), 28, 28) or labels.max() > 9:
+        raise ValueError(problem)
+    return images.reshape(len(images), -1), labels
+
+
+@_validated(_CONSTRAINTS | {"subset": [StrOptions({"train", "test"})]})
+def load_otto(
+    *,
+    data_home: str | os.PathLike[str] | None = None,
+    subset: str = "train",
+    download_if_missing: bool = False,
+    return_X_y: bool = False,
+) -> Any:
+    r"""Load the data of Kaggle's Otto Group Product Classification Challenge.
+
+    Parameters
+    ----------
+    data_home : str or path-like, default=None
+        The folder that holds, itself or in its subfolder ``otto``, Kaggle's
+        ``train.csv`` and ``test.csv``, plain, each zipped (``train.csv.zip``) or in
+        Kaggle's ``otto-group-product-classification-challenge.zip``. By default
+        ``SKSOFTMAX_DATA``, else ``sksoftmax`` in scikit-learn's data folder or, in a
+        Kaggle notebook, the competition's input folder.
+    subset : {"train", "test"}, default="train"
+        The 61,878 labelled rows, or the 144,368 whose labels Kaggle keeps.
+    download_if_missing : bool, default=False
+        If True and the files are missing, take OpenML's copy of the training rows
+        and cache it in ``data_home``. Kaggle's own files ask for an account.
+    return_X_y : bool, default=False
+        If True, return ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    dataset : :class:`~sklearn.utils.Bunch`
+        ``data``: DataFrame of shape (n_samples, 93), the int64 counts "feat_1" to
+        "feat_93"; ``target``: Series of the labels "Class_1" to "Class_9", None for the
+        test rows; ``ids``: Series of Kaggle's ids, None if OpenML's copy lacks them;
+        ``frame``: DataFrame of ``data`` and ``target``; ``feature_names``,
+        ``target_names``: their names; ``DESCR``: source, licence and citation.
+    (data, target) : tuple if ``return_X_y`` is True
+
+    Raises
+    ------
+    OSError
+        If the files are missing and are not, or cannot be, downloaded.
+    ValueError
+        If the columns, the counts or the labels are not those of the challenge.
+
+    Notes
+    -----
+    The training rows are sorted by class, so ``id`` gives the target away: it is no
+    feature, and the rows must be shuffled before they are split. The counts would fit
+    int16, but the square of the largest would silently overflow it; so they are int64.
+
+    Examples
+    --------
+    >>> from sksoftmax.datasets import load_otto
+    >>> X, y = load_otto(data_home="~/kaggle", return_X_y=True)  # doctest: +SKIP
+    >>> X.shape, y.nunique()  # doctest: +SKIP
+    ((61878, 93), 9)
+    """
+    home = _get_data_home(data_home)
+    folders = [home / "otto", home]
+    if not data_home and not os.environ.get("SKSOFTMAX_DATA"):
+        folders += [folder for folder in _KAGGLE_FOLDERS if folder.is_dir()]
+    names = [f"{subset}.csv", f"{subset}.csv.zip", f"{_OTTO}.zip"]
+    paths = [folder / name for folder in folders for name in names]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        table = _fetch_otto(folders, subset, download_if_missing)
+    else:
+        table = _read_otto(path, subset)
+    data = table[_OTTO_FEATURES].astype(np.int64)
+    target = table["target"].astype(str) if subset == "train" else None
+    if return_X_y:
+        return data, target
+    return Bunch(
+        data=data,
+        target=target,
+        ids=table["id"].astype(np.int64) if "id" in table else None,
+        frame=data if target is None else data.assign(target=target),
+        feature_names=list(_OTTO_FEATURES),
+        target_names=list(_OTTO_CLASSES),
+        DESCR=_DESCR["Otto"],
+    )
+
+
+def _read_otto(path: Path, subset: str) -> pd.DataFrame:
+    import pandas as pd
+
+    name = f"{subset}.csv"
+    try:
+        # low_memory=False: in chunks, one stray text would make a column's type mixed
+        # and pandas warn of that, before _check_otto can say what is wrong with it.
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+                table = pd.read_csv(file, low_memory=False)
+        else:
+            table = pd.read_csv(path, low_memory=False)
+    except (KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"Got {path}, which cannot be read, but expected Kaggle's {name} or a zip "
+            f"archive that holds it: {error}"
+        ) from error
+    expected = ["id", *_OTTO_FEATURES, *(["target"] if subset == "train" else [])]
+    _check_otto(table, expected, source=str(path))
+    return table
+
+
+def _fetch_otto(
+    folders: list[Path], subset: str, download_if_missing: bool
+) -> pd.DataFrame:
+    problem = (
+        f"Otto's {subset}.csv was not found in {', '.join(map(str, folders))}. Log "
+        f"in to Kaggle, accept the rules, download it from {_OTTO_URL} and point "
+        "data_home or the environment variable SKSOFTMAX_DATA at its folder"
+    )
+    if subset == "test":
+        raise OSError(f"{problem}. OpenML does not have the test rows.")
+    if not download_if_missing:
+        raise OSError(f"{problem}, or pass download_if_missing=True for OpenML's copy.")
+    from sklearn.datasets import fetch_openml
+
+    try:
+        table = fetch_openml(data_id=45548, as_frame=True, data_home=folders[1]).frame
+    except _DOWNLOAD_ERRORS as error:
+        raise OSError(f"{problem}. OpenML's copy could not be downloaded.") from error
+    # By name: whatever else the copy holds, such as row numbers, may leak the target.
+    expected = [*(["id"] if "id" in table else []), *_OTTO_FEATURES, "target"]
+    table = table[[name for name in expected if name in table]]
+    _check_otto(table, expected, source="OpenML's copy of Otto")
+    return table
+
+
+def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
+    import pandas as pd
+
+    missing = [name for name in expected if name not in table]
+    unexpected = [str(name) for name in table if name not in expected]
+    if missing or unexpected:
+        raise ValueError(
+            f"Got {source} with the missing columns {_shorten(missing)} and the "
+            f"unexpected columns {_shorten(unexpected)}, but expected exactly "
+            f"{_shorten(expected)}."
+        )
+    for name in table.columns.drop("target", errors="ignore"):
+        counts = pd.to_numeric(table[name], errors="coerce")
+        # float64 tells whole numbers apart up to 2 ** 53.
+        wrong = ~(counts.between(0, 2**53) & (counts % 1 == 0))
+        if wrong.any():
+            raise ValueError(
+                f"Got {table.loc[wrong, name].iloc[0]!r} in column {name!r} of "
+                f"{source}, but expected whole numbers >= 0 and none missing."
+            )
+    if "target" in table:
+        unknown = [x for x in table["target"].unique() if x not in _OTTO_CLASSES]
+        if unknown:
+            raise ValueError(
+                f"Got {_shorten(unknown)} in column 'target' of {source}, but expected "
+                "Class_1 to Class_9."
+            )
+
+
+def _shorten(values: list[Any]) -> str:
+    shown = [str(value) for value in values[:5]]
+    return f"[{', '.join(shown)}{', ...' if len(values) > 5 else ''}]"
+
+
+@_validated({"classifier": [HasMethods(["predict_proba"])], "ids": ["array-like"]})
+def otto_submission(classifier: Any, X_test: Any, ids: ArrayLike) -> pd.DataFrame:
+    r"""Make the table of class probabilities that Kaggle's Otto challenge accepts.
+
+    Parameters
+    ----------
+    classifier : estimator
+        A fitted classifier, pipeline or search with ``predict_proba``, whose
+        ``classes_`` are "Class_1" to "Class_9" in any order.
+    X_test : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The test rows.
+    ids : array-like of shape (n_samples,)
+        The ``id`` of each row: whole numbers, all different.
+
+    Returns
+    -------
+    submission : DataFrame of shape (n_samples, 10)
+        The columns "id", "Class_1", ..., "Class_9". The probabilities are clipped to
+        at least 1e-15, as Kaggle does before scoring, and each row of them sums to 1.
+        ``submission.to_csv("submission.csv", index=False)`` writes the file.
+
+    Raises
+    ------
+    ValueError
+        If ``classifier`` has no ``predict_proba``, is not fitted or has other classes,
+        or if ``ids`` are not one different integer for each row.
+
+    Examples
+    --------
+    >>> test = load_otto(subset="test")  # doctest: +SKIP
+    >>> otto_submission(classifier, test.data, test.ids).shape  # doctest: +SKIP
+    (144368, 10)
+    """
+    import pandas as pd
+
+    check_is_fitted(classifier)
+    classes = list(classifier.classes_)
+    if set(classes) != set(_OTTO_CLASSES):
+        raise ValueError(f"Got classes_ {classes}, but expected {_OTTO_CLASSES}.")
+    n_samples, ids = _num_samples(X_test), np.asarray(ids)
+    if ids.shape != (n_samples,) or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            f"Got ids of shape {ids.shape} and dtype {ids.dtype}, but expected "
+            f"{n_samples} integers, one for each row of X_test."
+        )
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"Got the ids {_shorten(list(values[counts > 1]))} more than once, but "
+            "expected a different one for each row."
+        )
+    probabilities = np.asarray(classifier.predict_proba(X_test), dtype=np.float64)
+    probabilities = probabilities[:, [classes.index(name) for name in _OTTO_CLASSES]]
+    probabilities = np.clip(probabilities, 1e-15, 1.0)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    submission = pd.DataFrame(probabilities, columns=_OTTO_CLASSES)
+    submission.insert(0, "id", ids)
+    return submission

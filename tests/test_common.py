@@ -1,0 +1,86 @@
+r"""scikit-learn's own checks, over every public estimator."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from sksoftmax import (
+    SoftmaxCNNClassifier,
+    SoftmaxMLPClassifier,
+    SoftmaxNetClassifier,
+    SoftmaxRegression,
+)
+
+
+def make_module(n_features, n_classes, width=16):
+    return nn.Sequential(
+        nn.Linear(n_features, width), nn.ReLU(), nn.Linear(width, n_classes)
+    )
+
+
+# Batches are drawn from the rows, so rows that are repeated fall into other batches
+# than rows that weigh more. scikit-learn exempts SGDClassifier from the same check.
+MINIBATCH = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "mini-batches of repeated rows differ from those of weighted rows"
+    )
+}
+
+
+def expected_failures(estimator):
+    exact = isinstance(estimator, SoftmaxRegression) and estimator.solver == "auto"
+    return {} if exact else MINIBATCH
+
+
+@parametrize_with_checks(
+    [
+        SoftmaxRegression(),
+        SoftmaxRegression(solver="sgd"),
+        SoftmaxRegression(solver="adam"),
+        SoftmaxMLPClassifier(hidden_layer_sizes=(32,)),
+        SoftmaxMLPClassifier(hidden_layer_sizes=(16,) * 5, max_epochs=60),
+        SoftmaxCNNClassifier(channels=(8,), kernel_size=3),
+        SoftmaxNetClassifier(make_module, learning_rate=0.01, max_epochs=50),
+    ],
+    expected_failed_checks=expected_failures,
+    xfail_strict=True,
+)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
+
+
+DEFAULT_INSTANCES = """
+import warnings
+from sklearn.utils.estimator_checks import check_estimator
+from sksoftmax import SoftmaxRegression
+warnings.simplefilter("error")
+results = check_estimator(SoftmaxRegression(), on_skip=None)
+statuses = {result["check_name"]: result["status"] for result in results}
+assert set(statuses.values()) == {"passed"}, statuses
+print(len(statuses), "passed")
+"""
+
+
+def test_softmax_regression_passes_every_check_none_skipped():
+    # The array-API check runs only with SCIPY_ARRAY_API=1 from the start.
+    completed = subprocess.run(
+        [sys.executable, "-c", DEFAULT_INSTANCES],
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert int(completed.stdout.split()[0]) > 50
+
+
+@pytest.mark.parametrize("estimator", [SoftmaxMLPClassifier(), SoftmaxCNNClassifier()])
+def test_defaults_learn_what_the_checks_ask_of_a_classifier(estimator):
+    # The checks above run small nets to save time; the accuracy that they ask for
+    # must come from the defaults as well.
+    from sklearn.utils.estimator_checks import check_classifiers_train
+
+    check_classifiers_train(type(estimator).__name__, estimator)

@@ -1,0 +1,132 @@
+r"""What the documentation says is true."""
+
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sksoftmax
+from sksoftmax import datasets, modules
+
+ROOT = Path(__file__).parent.parent
+
+CLASSES = [
+    getattr(sksoftmax, name) for name in sksoftmax.__all__ if name.startswith("Softmax")
+] + [getattr(modules, name) for name in modules.__all__]
+FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__]
+PUBLIC = CLASSES + FUNCTIONS
+METHODS = [
+    method
+    for cls in CLASSES
+    for name, method in inspect.getmembers(cls, inspect.isfunction)
+    if not name.startswith("_") and method.__module__.startswith("sksoftmax")
+]
+
+
+def documented_parameters(documented):
+    r"""Return {name: type and default} of the Parameters section."""
+    doc = inspect.getdoc(documented) or ""
+    section = re.search(
+        r"Parameters\n-+\n(.*?)(?:\n\n\w[\w ]*\n-+\n|\Z)", doc, re.DOTALL
+    )
+    if section is None:
+        return {}
+    lines = re.findall(r"^(\*{0,2}\w+) : (.*(?:\n {8,}.*)*)$", section[1], re.MULTILINE)
+    return {name.lstrip("*"): text for name, text in lines}
+
+
+def qualified_name(documented):
+    return f"{documented.__module__}.{documented.__qualname__}"
+
+
+@pytest.mark.parametrize("documented", PUBLIC + METHODS, ids=qualified_name)
+def test_documented_parameters_and_defaults_are_those_of_the_signature(documented):
+    parameters = dict(inspect.signature(documented).parameters)
+    parameters.pop("self", None)
+    documented_ones = documented_parameters(documented)
+    if documented.__name__ == "forward":
+        return
+    assert list(documented_ones) == list(parameters)
+    for name, parameter in parameters.items():
+        stated = re.search(r"default=(.+?)\s*$", documented_ones[name])
+        if parameter.default is inspect.Parameter.empty:
+            assert stated is None, name
+        else:
+            assert stated is not None, name
+            assert ast.literal_eval(stated[1]) == parameter.default, name
+
+
+@pytest.mark.parametrize("documented", PUBLIC, ids=qualified_name)
+def test_docstring_has_an_example_and_modules_a_shape(documented):
+    doc = inspect.getdoc(documented)
+    assert "Examples\n--------\n>>> " in doc
+    if documented.__module__ == "sksoftmax.modules":
+        assert "**Shape**" in doc
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=qualified_name)
+def test_fitted_attributes_are_documented(cls):
+    if cls.__module__ == "sksoftmax.modules":
+        return
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    X, y = load_digits(return_X_y=True)
+    args = (nn.Linear,) if cls is sksoftmax.SoftmaxNetClassifier else ()
+    classifier = cls(*args)
+    if "max_epochs" in classifier.get_params():
+        classifier.set_params(max_epochs=1)
+    classifier.fit(X, y)
+    doc = inspect.getdoc(cls)
+    attributes = doc[doc.index("Attributes\n---") : doc.index("See Also\n---")]
+    documented = set(re.findall(r"^(\w+_) : ", attributes, re.MULTILINE))
+    fitted = {name for name in vars(classifier) if name.endswith("_")}
+    assert fitted <= documented
+    assert documented - fitted <= {"feature_names_in_"}
+
+
+def test_changelog_and_package_agree_on_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert versions[0] == "Unreleased" or versions[0] == sksoftmax.__version__
+
+
+def readme_blocks(language):
+    readme = (ROOT / "README.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+
+
+def test_readme_has_no_block_that_these_tests_do_not_know():
+    languages = re.findall(
+        r"^```(\w*)\n.*?^```", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    assert set(languages) <= {"python", "bash"}
+
+
+@pytest.mark.parametrize("block", readme_blocks("python"))
+def test_readme_python_block_runs(block, tmp_path):
+    completed = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert completed.returncode == 0, completed.stderr
+
+
+@pytest.mark.parametrize("block", readme_blocks("bash"))
+def test_readme_command_names_what_is_there(block):
+    # The installations themselves are run by CI, in an environment of their own.
+    for line in block.strip().splitlines():
+        for script in re.findall(r"python (\S+\.py)", line):
+            assert (ROOT / script).is_file()
+            ast.parse((ROOT / script).read_text())
+        for extras in re.findall(r'pip install -e "?\.(?:\[(\w+)\])?"?', line):
+            if extras:
+                assert f"\n{extras} = [" in (ROOT / "pyproject.toml").read_text()
