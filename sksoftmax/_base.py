@@ -7,7 +7,6 @@ import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -21,43 +20,24 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._data import TensorTable, convert
+from ._layers import set_generator
 from ._net import OPTIMIZERS, SCHEDULES, EarlyStopping, Recipe, make_net, train
 from ._torch import as_tensor, make_generator, resolve_device
 from ._validation import (
+    TrainingRows,
     check_features,
-    check_target,
-    check_weights,
-    class_weights,
+    check_training_rows,
+    check_validation_rows,
     draw_seed,
-    encode_target,
     fitted_state_kept,
     split_for_validation,
 )
-from .modules import set_generator
 
 # Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
 # prediction must not depend on how many others it came with, so zeros fill up.
 _FEWEST_ROWS = 16
 
 MONITORS = {"loss": "valid_neg_loss", "accuracy": "valid_acc"}
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    r"""Validated rows with encoded labels."""
-
-    X: NDArray[np.generic]
-    y: NDArray[np.int64]
-    # What the loss uses: sample weight times class weight.
-    loss_weight: NDArray[np.float64] | None
-    # How often each row counts as an observation: the sample weight alone.
-    sample_weight: NDArray[np.float64] | None
-
-    def indices(self) -> NDArray[np.int64]:
-        r"""Return the rows that count: a weight of zero is the same as no row."""
-        if self.loss_weight is None:
-            return np.arange(len(self.y))
-        return np.flatnonzero(self.loss_weight)
 
 
 class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
@@ -186,12 +166,13 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             What was fitted before stays as it was.
         """
         with fitted_state_kept(self):
+            self.device_ = resolve_device(self.device)
             fitted = vars(self).copy() if self.warm_start else {}
-            data = self._check_training_rows(X, y, sample_weight)
+            data, self.classes_ = check_training_rows(self, X, y, sample_weight)
             self._check_number_of_classes(data)
             if "module_" in fitted:
                 self._check_same_problem(fitted)
-            validation = self._check_validation_rows(X_val, y_val, sample_weight_val)
+            validation = check_validation_rows(self, X_val, y_val, sample_weight_val)
             self._fit_rows(data, validation, fitted.get("module_"))
         return self
 
@@ -240,9 +221,10 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 "classes=classes, y=y) gives as a dict."
             )
         with fitted_state_kept(self):
+            self.device_ = resolve_device(self.device)
             is_first_call = _check_partial_fit_first_call(self, classes)
-            data = self._check_training_rows(
-                X, y, sample_weight, classes=self.classes_, reset=is_first_call
+            data, _ = check_training_rows(
+                self, X, y, sample_weight, classes=self.classes_, reset=is_first_call
             )
             rows = data.indices()
             if is_first_call or not hasattr(self, "net_"):
@@ -358,50 +340,6 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             tensor = tensor.float()
         return tensor.to(self.device_)
 
-    def _check_training_rows(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        *,
-        classes: NDArray[Any] | None = None,
-        reset: bool = True,
-    ) -> TrainingRows:
-        self.device_ = resolve_device(self.device)
-        features = check_features(self, X, reset=reset)
-        labels = check_target(self, features, y)
-        sample_weight = check_weights(self, sample_weight, features)
-        if classes is None:
-            self.classes_ = classes = np.unique(labels)
-        encoded = encode_target(labels, classes)
-        loss_weight = sample_weight
-        if self.class_weight is not None:
-            weights = class_weights(self.class_weight, classes, labels, sample_weight)
-            loss_weight = weights[encoded]
-            if sample_weight is not None:
-                loss_weight = loss_weight * sample_weight
-        return TrainingRows(features, encoded, loss_weight, sample_weight)
-
-    def _check_validation_rows(
-        self,
-        X_val: ArrayLike | None,
-        y_val: ArrayLike | None,
-        sample_weight_val: ArrayLike | None,
-    ) -> TrainingRows | None:
-        if X_val is None and y_val is None and sample_weight_val is None:
-            return None
-        if X_val is None or y_val is None:
-            raise ValueError(
-                f"Got X_val={'None' if X_val is None else 'rows'} and "
-                f"y_val={'None' if y_val is None else 'labels'}. Expected both of "
-                "them, or neither."
-            )
-        features = check_features(self, X_val, reset=False)
-        labels = check_target(self, features, y_val)
-        weight = check_weights(self, sample_weight_val, features, "sample_weight_val")
-        encoded = encode_target(labels, self.classes_, "y_val")
-        return TrainingRows(features, encoded, weight, weight)
-
     def _check_number_of_classes(self, data: TrainingRows) -> None:
         n_classes = len(np.unique(data.y[data.indices()]))
         if n_classes < 2:
@@ -461,8 +399,6 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         self.module_.to(self.device_)
         noise_seed = int(torch.randint(2**31, (), generator=generator))
         set_generator(self.module_, make_generator(noise_seed, self.device_))
-        weight = data.loss_weight
-        total_weight = len(rows) if weight is None else float(weight[rows].sum())
         early_stopping = None
         if self.early_stopping:
             early_stopping = EarlyStopping(
@@ -470,7 +406,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             )
         self.net_ = make_net(
             self.module_,
-            self._recipe(len(rows), total_weight),
+            self._recipe(len(rows), data.total_weight(rows)),
             self.device_,
             generator,
             early_stopping=early_stopping,

@@ -13,10 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from ._base import BaseSoftmaxClassifier, TrainingRows
+from ._base import BaseSoftmaxClassifier
 from ._net import Recipe
 from ._solvers import SoftmaxObjective, Solution, newton_cg
 from ._torch import as_tensor
+from ._validation import TrainingRows
 from .modules import SoftmaxLinear
 
 _MINIBATCH_SOLVERS = {"sgd", "adam"}
@@ -256,7 +257,7 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         with torch.no_grad():
             self.module_.weight.copy_(weight)
             if bias is not None:
-                self.module_.bias.copy_(bias - bias.mean())
+                self.module_.bias.copy_(bias)
         self.module_.eval()
         self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
         self.loss_curve_ = solution.objectives
@@ -273,7 +274,7 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
             as_tensor(data.y[rows]).to(self.device_),
             None if weight is None else as_tensor(weight[rows]).to(self.device_),
             len(self.classes_),
-            self._penalty(len(rows) if weight is None else float(weight.sum())),
+            self._penalty(data.total_weight(rows)),
             self.fit_intercept,
         )
         solution = newton_cg(
@@ -300,10 +301,15 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         self._set_coefficients()
 
     def _set_coefficients(self) -> None:
-        weight = self.module_.weight.detach().cpu().numpy().copy()
+        module = self.module_
+        if self.fit_intercept:
+            with torch.no_grad():
+                # A common shift changes no probability; this one is determined.
+                module.bias -= module.bias.mean()
+        weight = module.weight.detach().cpu().numpy().copy()
         bias = np.zeros(len(weight), dtype=weight.dtype)
         if self.fit_intercept:
-            bias = self.module_.bias.detach().cpu().numpy().copy()
+            bias = module.bias.detach().cpu().numpy().copy()
         if len(self.classes_) == 2:
             weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
         self.coef_, self.intercept_ = weight, bias

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,28 @@ FEATURE_DTYPES = [
 ]
 
 
+@dataclass(frozen=True)
+class TrainingRows:
+    r"""Validated rows with encoded labels."""
+
+    X: NDArray[Any]
+    y: NDArray[np.int64]
+    # What the loss uses: sample weight times class weight.
+    loss_weight: NDArray[np.float64] | None
+    # How often each row counts as an observation: the sample weight alone.
+    sample_weight: NDArray[np.float64] | None
+
+    def indices(self) -> NDArray[np.int64]:
+        r"""Return the rows that count: a weight of zero is the same as no row."""
+        if self.loss_weight is None:
+            return np.arange(len(self.y))
+        return np.flatnonzero(self.loss_weight)
+
+    def total_weight(self, rows: NDArray[np.int64]) -> float:
+        r"""Return the sum of the loss's weights of some rows."""
+        return len(rows) if self.loss_weight is None else self.loss_weight[rows].sum()
+
+
 @contextmanager
 def fitted_state_kept(estimator: BaseEstimator) -> Iterator[None]:
     r"""Give an estimator its attributes back if fitting fails or is interrupted."""
@@ -44,6 +67,53 @@ def fitted_state_kept(estimator: BaseEstimator) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+def check_training_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    *,
+    classes: NDArray[Any] | None = None,
+    reset: bool = True,
+) -> tuple[TrainingRows, NDArray[Any]]:
+    r"""Validate what is trained on; return it with the sorted classes."""
+    features = check_features(estimator, X, reset=reset)
+    labels = check_target(estimator, features, y)
+    weight = check_weights(estimator, sample_weight, features)
+    if classes is None:
+        classes = np.unique(labels)
+    encoded = encode_target(labels, classes)
+    loss_weight = weight
+    if estimator.class_weight is not None:
+        by_class = class_weights(estimator.class_weight, classes, labels, weight)
+        loss_weight = by_class[encoded]
+        if weight is not None:
+            loss_weight = loss_weight * weight
+    return TrainingRows(features, encoded, loss_weight, weight), classes
+
+
+def check_validation_rows(
+    estimator: BaseEstimator,
+    X_val: Any,
+    y_val: Any,
+    sample_weight_val: ArrayLike | None,
+) -> TrainingRows | None:
+    r"""Validate the rows that training is watched by, if there are any."""
+    if X_val is None and y_val is None and sample_weight_val is None:
+        return None
+    if X_val is None or y_val is None:
+        raise ValueError(
+            f"Got X_val={'None' if X_val is None else 'rows'} and "
+            f"y_val={'None' if y_val is None else 'labels'}. Expected both of them, "
+            "or neither."
+        )
+    features = check_features(estimator, X_val, reset=False)
+    labels = check_target(estimator, features, y_val)
+    weight = check_weights(estimator, sample_weight_val, features, "sample_weight_val")
+    encoded = encode_target(labels, estimator.classes_, "y_val")
+    return TrainingRows(features, encoded, weight, weight)
 
 
 def check_features(

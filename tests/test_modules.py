@@ -13,13 +13,13 @@ from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from torch import nn
 
+from sksoftmax._layers import set_generator
 from sksoftmax.modules import (
     Dropout,
     InputScaling,
     SoftmaxCNN,
     SoftmaxLinear,
     SoftmaxMLP,
-    set_generator,
 )
 
 
