@@ -229,6 +229,8 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             rows = data.indices()
             if is_first_call or not hasattr(self, "net_"):
                 self._build(data, rows, None)
+            elif self.net_.optimizer is None:
+                self._build(data, rows, self.module_)
             else:
                 self._learn_input_scaling(data, rows)
             self._train(self._table(data, rows), None, epochs=1)
@@ -383,7 +385,12 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         self._train(self._table(data, rows), held_out)
 
     def _build(
-        self, data: TrainingRows, rows: NDArray[np.int64], module: nn.Module | None
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        module: nn.Module | None,
+        *,
+        with_optimizer: bool = True,
     ) -> None:
         r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
         seed = draw_seed(self.random_state)
@@ -399,6 +406,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         self.module_.to(self.device_)
         noise_seed = int(torch.randint(2**31, (), generator=generator))
         set_generator(self.module_, make_generator(noise_seed, self.device_))
+        recipe = self._recipe(len(rows), data.total_weight(rows))
         early_stopping = None
         if self.early_stopping:
             early_stopping = EarlyStopping(
@@ -406,7 +414,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             )
         self.net_ = make_net(
             self.module_,
-            self._recipe(len(rows), data.total_weight(rows)),
+            recipe if with_optimizer else None,
             self.device_,
             generator,
             early_stopping=early_stopping,

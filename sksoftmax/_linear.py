@@ -249,7 +249,7 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
                 "rows. Expected solver='sgd' or 'adam'."
             )
         rows = data.indices()
-        self._build(data, rows, module)
+        self._build(data, rows, module, with_optimizer=False)
         exact = torch.float32 if data.X.dtype == np.float32 else torch.float64
         self.module_.to(exact)
         solution = self._solve(data, rows)

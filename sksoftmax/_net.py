@@ -129,6 +129,15 @@ class SoftmaxNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
+    def initialize_optimizer(self, triggered_directly: Any = None) -> SoftmaxNet:
+        if self.optimizer is None:
+            # A solver fits this module at once. PyTorch's optimizers import its
+            # compiler when the first of them is made, which takes seconds.
+            self.optimizer_: Any = None
+            return self
+        super().initialize_optimizer()
+        return self
+
     def get_loss(
         self,
         y_pred: Tensor,
@@ -269,7 +278,7 @@ class EpochTotals:
 
 def make_net(
     module: nn.Module,
-    recipe: Recipe,
+    recipe: Recipe | None,
     device: torch.device,
     generator: torch.Generator,
     *,
@@ -278,32 +287,16 @@ def make_net(
     verbose: int = 0,
     input_dtype: torch.dtype | None = None,
 ) -> SoftmaxNet:
-    r"""Return an initialised skorch net around a module."""
+    r"""Return an initialised skorch net around a module; untrainable without recipe."""
     own = []
     if early_stopping is not None:
         own = [("best_epoch", BestEpoch(**vars(early_stopping)))]
-    options: dict[str, Any] = {}
-    if recipe.optimizer == "sgd":
-        options["optimizer__momentum"] = recipe.momentum
+    options = {"optimizer": None} if recipe is None else _options(module, recipe)
     if not verbose:
         options["callbacks__print_log"] = None
     net = SoftmaxNet(
         module,
         criterion=WeightedCrossEntropy,
-        criterion__label_smoothing=recipe.label_smoothing,
-        optimizer=OPTIMIZERS[recipe.optimizer],
-        # Only matrices decay: shrinking a shift or a scale regularises nothing.
-        optimizer__param_groups=[
-            (name, {"weight_decay": 0.0})
-            for name, parameter in module.named_parameters()
-            if parameter.ndim < 2
-        ],
-        optimizer__weight_decay=recipe.weight_decay,
-        optimizer__fused=True,
-        lr=recipe.learning_rate,
-        lr_schedule=recipe.lr_schedule,
-        max_epochs=recipe.max_epochs,
-        batch_size=recipe.batch_size,
         dataset=TensorTable,
         dataset__dtype=input_dtype,
         iterator_train=BatchIterator,
@@ -319,6 +312,28 @@ def make_net(
     )
     net.initialize()
     return net
+
+
+def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "criterion__label_smoothing": recipe.label_smoothing,
+        "optimizer": OPTIMIZERS[recipe.optimizer],
+        # Only matrices decay: shrinking a shift or a scale regularises nothing.
+        "optimizer__param_groups": [
+            (name, {"weight_decay": 0.0})
+            for name, parameter in module.named_parameters()
+            if parameter.ndim < 2
+        ],
+        "optimizer__weight_decay": recipe.weight_decay,
+        "optimizer__fused": True,
+        "lr": recipe.learning_rate,
+        "lr_schedule": recipe.lr_schedule,
+        "max_epochs": recipe.max_epochs,
+        "batch_size": recipe.batch_size,
+    }
+    if recipe.optimizer == "sgd":
+        options["optimizer__momentum"] = recipe.momentum
+    return options
 
 
 def train(
