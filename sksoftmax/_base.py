@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ._data import TensorTable, convert
 from ._layers import set_generator
 from ._net import OPTIMIZERS, SCHEDULES, EarlyStopping, Recipe, make_net, train
-from ._torch import as_tensor, make_generator, resolve_device
+from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
     TrainingRows,
     check_features,
@@ -71,6 +71,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "device": [str],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "callbacks": [list, tuple, None],
         "verbose": ["verbose"],
     }
@@ -111,6 +112,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             max_epochs = min(
                 max(round(self._auto_steps / steps_per_epoch), fewest), most
             )
+        largest_product = getattr(self.module_, "largest_product", lambda: 0)
         return Recipe(
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
@@ -120,6 +122,9 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             batch_size=batch_size,
             max_epochs=max_epochs,
             label_smoothing=self.label_smoothing,
+            dtype=resolve_precision(
+                self.precision, self.device_, batch_size * largest_product()
+            ),
         )
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

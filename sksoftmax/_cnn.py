@@ -92,6 +92,10 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
         if there is one.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What training multiplies in. "auto" takes bfloat16 where the processor has units
+        for it and the layers are large enough to gain, float32 elsewhere.
+        Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
         Called during training, as by a skorch net.
     verbose : int, default=0
@@ -198,6 +202,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
+        precision: str = "auto",
         callbacks: list[Any] | None = None,
         verbose: int = 0,
     ) -> None:
@@ -229,6 +234,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
+        self.precision = precision
         self.callbacks = callbacks
         self.verbose = verbose
 

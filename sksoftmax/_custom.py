@@ -75,6 +75,10 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     device : str, default="auto"
         Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
         if there is one.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What training multiplies in. "auto" is float32, since the sizes in a module of
+        yours are not known; "bfloat16" pays for large layers where the processor has
+        units for it. Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
         Called during training, as by a skorch net.
     verbose : int, default=0
@@ -159,6 +163,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
+        precision: str = "auto",
         callbacks: list[Any] | None = None,
         verbose: int = 0,
     ) -> None:
@@ -181,6 +186,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
+        self.precision = precision
         self.callbacks = callbacks
         self.verbose = verbose
 

@@ -22,6 +22,15 @@ from .modules import SoftmaxLinear
 
 _MINIBATCH_SOLVERS = {"sgd", "adam"}
 
+# Parameters of the nets that C, max_iter and solver stand for here, or that have no use.
+_NOT_LINEAR = {
+    "optimizer",
+    "weight_decay",
+    "max_epochs",
+    "label_smoothing",
+    "precision",
+}
+
 
 class SoftmaxRegression(BaseSoftmaxClassifier):
     r"""Multinomial logistic regression.
@@ -146,7 +155,11 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseSoftmaxClassifier._parameter_constraints,
+        **{
+            name: constraint
+            for name, constraint in BaseSoftmaxClassifier._parameter_constraints.items()
+            if name not in _NOT_LINEAR
+        },
         "C": [Interval(Real, 0, None, closed="right")],
         "fit_intercept": ["boolean"],
         "solver": [StrOptions({"auto", "newton-cg", *_MINIBATCH_SOLVERS})],
@@ -154,8 +167,6 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "init_scale": [Interval(Real, 0, None, closed="left")],
     }
-    for _name in ("optimizer", "weight_decay", "max_epochs", "label_smoothing"):
-        _parameter_constraints.pop(_name)
 
     def __init__(
         self,

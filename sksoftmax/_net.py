@@ -55,6 +55,7 @@ class Recipe:
     batch_size: int
     max_epochs: int
     label_smoothing: float = 0.0
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,16 @@ class SoftmaxNet(NeuralNet):
     when a callback listens to batches. Ctrl-C is not swallowed.
     """
 
-    def __init__(self, *args: Any, lr_schedule: str = "constant", **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        lr_schedule: str = "constant",
+        training_dtype: torch.dtype = torch.float32,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.lr_schedule = lr_schedule
+        self.training_dtype = training_dtype
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -222,7 +230,13 @@ class SoftmaxNet(NeuralNet):
             group["lr"] = learning_rate
         self.n_steps_ += 1
         self.optimizer_.zero_grad()
-        logits = self.infer(batch[0])
+        if self.training_dtype is torch.float32:
+            logits = self.infer(batch[0])
+        else:
+            device_type = batch[0].device.type
+            with torch.autocast(device_type, dtype=self.training_dtype):
+                logits = self.infer(batch[0])
+            logits = logits.float()
         loss = self.get_loss(logits, batch[1], training=True)
         torch.autograd.backward(loss)
         if self.has_gradient_listeners_:
@@ -330,6 +344,7 @@ def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
         "lr_schedule": recipe.lr_schedule,
         "max_epochs": recipe.max_epochs,
         "batch_size": recipe.batch_size,
+        "training_dtype": recipe.dtype,
     }
     if recipe.optimizer == "sgd":
         options["optimizer__momentum"] = recipe.momentum

@@ -37,6 +37,38 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
+def resolve_precision(precision: str, device: torch.device, work: int) -> torch.dtype:
+    r"""Turn the ``precision`` parameter into the dtype that training computes in.
+
+    Decided by hardware and shapes alone, never by a timing: the same fit must give
+    the same bits.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16"}
+        The parameter.
+    device : torch.device
+        Where training runs.
+    work : int
+        Multiplications of the largest layer for one batch.
+    """
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if device.type == "cuda":
+        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_units = device.type == "cpu" and _cpu_multiplies_bfloat16()
+    # Below this much work, converting costs more than multiplying faster saves.
+    return torch.bfloat16 if has_units and work >= 2**25 else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    r"""Return whether this processor has matrix units for bfloat16."""
+    # PyTorch has no public name for this yet, and older releases have fewer.
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, test, bool)() for test in tests)
+
+
 class _WritableView:
     r"""Show NumPy the memory of a read-only array as writable."""
 

@@ -162,6 +162,10 @@ class SoftmaxMLP(nn.Module):
         self.output = _empty(nn.Linear, last_size, n_classes)
         _initialize(self, activation, generator)
 
+    def largest_product(self) -> int:
+        r"""Return the multiplications that the largest layer spends on one row."""
+        return _largest_linear(self)
+
     def update_input_scaling(
         self, X: Tensor, sample_weight: Tensor | None = None
     ) -> None:
@@ -261,6 +265,7 @@ class SoftmaxCNN(nn.Module):
             scaled_axes = (image_shape[0], 1, 1)
             self.input_scaling = InputScaling(scaled_axes, method=input_scaling)
         blocks: list[nn.Module] = []
+        products: list[int] = []
         n_channels, *size = self.image_shape
         for out_channels, side in zip(channels, kernel_sizes, strict=True):
             if padding == "valid":
@@ -285,15 +290,22 @@ class SoftmaxCNN(nn.Module):
                     pooling((window[0], window[1])),
                 )
             )
+            products.append(n_channels * out_channels * side**2 * math.prod(size))
             size = [length // step for length, step in zip(size, window, strict=True)]
             n_channels = out_channels
-        self.blocks = nn.Sequential(*blocks)
+        self._largest_convolution = max(products, default=0)
+        # Pooling and normalisation run over neighbouring channels several times faster.
+        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
         sizes = [n_channels * math.prod(size), *hidden_layer_sizes]
         head: list[nn.Module] = [Dropout(dropout)] if dropout else []
         head += _hidden_layers(sizes, activation, normalization, dropout)
         self.hidden = nn.Sequential(*head)
         self.output = _empty(nn.Linear, sizes[-1], n_classes)
         _initialize(self, activation, generator)
+
+    def largest_product(self) -> int:
+        r"""Return the multiplications that the largest layer spends on one row."""
+        return self._largest_convolution
 
     def update_input_scaling(
         self, X: Tensor, sample_weight: Tensor | None = None
@@ -375,6 +387,11 @@ def _convolution(
     if normalization == "batch":
         layers.append(nn.BatchNorm2d(channels_out))
     return layers
+
+
+def _largest_linear(module: nn.Module) -> int:
+    layers = (layer for layer in module.modules() if isinstance(layer, nn.Linear))
+    return max(layer.weight.numel() for layer in layers)
 
 
 def _initialize(
