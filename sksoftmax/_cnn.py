@@ -31,8 +31,9 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         channels if it is three squares, and one line of pixels otherwise.
     channels : sequence of int, default=(32, 64, 128)
         Number of output channels of each convolution.
-    kernel_size : int or sequence of int, default=(5, 3, 3)
-        Side of each convolution's kernel; an integer counts for all of them.
+    kernel_size : int, sequence of int or "auto", default="auto"
+        Side of each convolution's kernel; an integer counts for all of them. "auto" is
+        5 for the first and 3 for the rest.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of the image or shrink it.
     pool_size : int, default=2
@@ -40,8 +41,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     global_pooling : {"max", "average"} or None, default="max"
         How the last block pools over the whole image. With None it pools like the
         others, and all its values go on.
-    hidden_layer_sizes : sequence of int, default=()
-        Widths of hidden layers between the last block and the logits.
+    hidden_layer_sizes : int or sequence of int, default=()
+        Width of hidden layers between the last block and the logits.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function.
     normalization : {"batch"} or None, default="batch"
@@ -155,11 +156,18 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         **BaseSoftmaxClassifier._parameter_constraints,
         "image_shape": ["array-like", None],
         "channels": ["array-like"],
-        "kernel_size": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "kernel_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+        ],
         "padding": [StrOptions({"same", "valid"})],
         "pool_size": [Interval(Integral, 1, None, closed="left")],
         "global_pooling": [StrOptions({"max", "average"}), None],
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": [
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "normalization": [StrOptions({"batch"}), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -176,11 +184,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         image_shape: Sequence[int] | None = None,
         *,
         channels: Sequence[int] = (32, 64, 128),
-        kernel_size: int | Sequence[int] = (5, 3, 3),
+        kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
         pool_size: int = 2,
         global_pooling: str | None = "max",
-        hidden_layer_sizes: Sequence[int] = (),
+        hidden_layer_sizes: int | Sequence[int] = (),
         activation: str = "relu",
         normalization: str | None = "batch",
         dropout: float = 0.0,
@@ -252,7 +260,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             self.image_shape_,
             n_classes,
             channels=channels,
-            kernel_size=self.kernel_size,
+            kernel_size=(
+                self.kernel_size
+                if isinstance(self.kernel_size, str | Integral)
+                else check_sizes("kernel_size", self.kernel_size)
+            ),
             padding=self.padding,
             pool_size=self.pool_size,
             global_pooling=self.global_pooling,

@@ -22,7 +22,7 @@ from .modules import SoftmaxLinear
 
 _MINIBATCH_SOLVERS = {"sgd", "adam"}
 
-# Parameters of the nets that C, max_iter and solver stand for here, or that have no use.
+# Parameters of the nets that have another name here, or no use.
 _NOT_LINEAR = {
     "optimizer",
     "weight_decay",

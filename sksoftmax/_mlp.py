@@ -3,7 +3,7 @@ r"""The multi-layer perceptron."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +28,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Parameters
     ----------
-    hidden_layer_sizes : sequence of int, default=(256, 256, 256)
+    hidden_layer_sizes : int or sequence of int, default=(256, 256, 256)
         Width of each hidden layer.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function of the hidden layers.
@@ -144,7 +144,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseSoftmaxClassifier._parameter_constraints,
-        "hidden_layer_sizes": ["array-like"],
+        "hidden_layer_sizes": [
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+        ],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "normalization": [StrOptions({"auto", "batch", "layer"}), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -154,7 +157,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     def __init__(
         self,
-        hidden_layer_sizes: Sequence[int] = (256, 256, 256),
+        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
         *,
         activation: str = "relu",
         normalization: str | None = "auto",

@@ -125,6 +125,11 @@ def check_features(
             estimator, X, dtype=FEATURE_DTYPES, order="C", reset=reset
         )
     except ValueError as error:
+        if "Found array with dim" in str(error):
+            raise ValueError(
+                f"{error} {type(estimator).__name__} takes one flat row per sample: "
+                "pass X.reshape(len(X), -1)."
+            ) from error
         if "could not convert string to float" not in str(error):
             raise
         raise ValueError(
@@ -257,10 +262,10 @@ def split_for_validation(
     return np.sort(training), np.sort(validation)
 
 
-def check_sizes(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
+def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     r"""Return layer sizes as a tuple of positive integers."""
-    checked = tuple(sizes)
-    if not all(isinstance(size, numbers.Integral) and size > 0 for size in checked):
+    checked = list(np.atleast_1d(np.asarray(sizes, dtype=object)))
+    if not all(isinstance(size, int | np.integer) and size > 0 for size in checked):
         raise ValueError(
             f"Got {name}={sizes!r}, but expected a sequence of positive integers, one "
             "for each layer."

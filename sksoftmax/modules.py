@@ -203,8 +203,8 @@ class SoftmaxCNN(nn.Module):
         Number of classes.
     channels : sequence of int, default=(32, 64, 128)
         Number of output channels of each convolution.
-    kernel_size : int or sequence of int, default=(5, 3, 3)
-        Side of each convolution's kernel.
+    kernel_size : int, sequence of int or "auto", default="auto"
+        Side of each convolution's kernel. "auto" is 5 for the first and 3 for the rest.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of the image or shrink it.
     pool_size : int, default=2
@@ -247,7 +247,7 @@ class SoftmaxCNN(nn.Module):
         n_classes: int,
         *,
         channels: Sequence[int] = (32, 64, 128),
-        kernel_size: int | Sequence[int] = (5, 3, 3),
+        kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
         pool_size: int = 2,
         global_pooling: str | None = "max",
@@ -260,7 +260,7 @@ class SoftmaxCNN(nn.Module):
     ) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
-        kernel_sizes = expand_kernel_size(kernel_size, len(channels))
+        kernel_sizes = _kernel_sizes(kernel_size, len(channels), padding)
         if input_scaling is not None:
             scaled_axes = (image_shape[0], 1, 1)
             self.input_scaling = InputScaling(scaled_axes, method=input_scaling)
@@ -334,17 +334,24 @@ class SoftmaxCNN(nn.Module):
         return logits
 
 
-def expand_kernel_size(kernel_size: int | Sequence[int], n_blocks: int) -> list[int]:
+def _kernel_sizes(
+    kernel_size: int | Sequence[int] | str, n_blocks: int, padding: str
+) -> list[int]:
     r"""Return one kernel side per block."""
-    if not isinstance(kernel_size, Sequence):
-        return [kernel_size] * n_blocks
-    if len(kernel_size) != n_blocks:
+    if isinstance(kernel_size, str):
+        return [5, *[3] * n_blocks][:n_blocks]
+    sides = [kernel_size] * n_blocks if isinstance(kernel_size, int) else kernel_size
+    if len(sides) != n_blocks:
         raise ValueError(
-            f"Got kernel_size={kernel_size!r} of length {len(kernel_size)}, but "
-            f"channels has length {n_blocks}. Expected one integer for all blocks or "
-            "one for each."
+            f"Got kernel_size={kernel_size!r} of length {len(sides)}, but channels has "
+            f"length {n_blocks}. Expected one integer for all blocks or one for each."
         )
-    return list(kernel_size)
+    if padding == "same" and any(side % 2 == 0 for side in sides):
+        raise ValueError(
+            f"Got kernel_size={kernel_size!r} with padding='same', which has no middle "
+            "for an even side. Expected odd sides, or padding='valid'."
+        )
+    return [int(side) for side in sides]
 
 
 def _empty(layer: Callable[..., _Layer], *args: Any, **kwargs: Any) -> _Layer:
