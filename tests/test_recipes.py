@@ -8,7 +8,6 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
-from sklearn.metrics import log_loss
 from torch import nn
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier, SoftmaxRegression
@@ -216,9 +215,3 @@ class TestMNIST:
         ]
         assert shapes == [(10, 1, 5, 5), (20, 10, 5, 5), (10, 320)]
         assert classifier.score(X_test, y_test) >= 0.98
-
-    def test_default_cnn(self, mnist):
-        X_train, y_train, X_test, y_test = mnist
-        classifier = SoftmaxCNNClassifier(random_state=0).fit(X_train, y_train)
-        assert classifier.score(X_test, y_test) > 0.99
-        assert log_loss(y_test, classifier.predict_proba(X_test)) < 0.04

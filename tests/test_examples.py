@@ -1,0 +1,225 @@
+r"""Every example runs without a warning and shows what its prose promises."""
+
+import ast
+import re
+import runpy
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+NOTEBOOK = EXAMPLES / "otto_kaggle.ipynb"
+CLASSES = [f"Class_{number}" for number in range(1, 10)]
+
+with_and_without_matplotlib = pytest.mark.parametrize(
+    "matplotlib", [True, False], ids=["matplotlib", "no matplotlib"]
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    r"""Examples write where they run and read where SKSOFTMAX_DATA points."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SKSOFTMAX_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    r"""Return the list of the figures that are shown."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    shown = []
+    monkeypatch.setattr(
+        pyplot, "show", lambda: shown.append(len(pyplot.gcf().get_axes()))
+    )
+    backend = pyplot.get_backend()
+    pyplot.switch_backend("agg")
+    yield shown
+    pyplot.close("all")
+    pyplot.switch_backend(backend)
+
+
+def write_idx(path, array):
+    # Magic number: two zeros, 8 for bytes, the number of axes; then their lengths.
+    header = struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def write_images(folder, n_train=30, n_test=100):
+    r"""Write images in MNIST's format: a blurred template of each class, and noise."""
+    rng = np.random.default_rng(0)
+    templates = np.kron(rng.integers(256, size=(10, 7, 7)), np.ones((4, 4)))
+    raw = folder / "raw"
+    raw.mkdir(parents=True)
+    for prefix, n_rows in [("train", n_train), ("t10k", n_test)]:
+        labels = np.arange(n_rows) % 10
+        noise = rng.normal(scale=80, size=(n_rows, 28, 28))
+        images = (templates[labels] + noise).clip(0, 255)
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", labels)
+
+
+def write_otto(folder, rows_per_class, n_test=60):
+    r"""Write tables with Kaggle's columns: counts, each class with rates of its own."""
+    rng = np.random.default_rng(0)
+    rates = rng.gamma(0.3, 2.0, size=(9, 93))
+    for name, labels in [
+        ("train", np.arange(9).repeat(rows_per_class)),
+        ("test", rng.integers(9, size=n_test)),
+    ]:
+        columns = [f"feat_{number}" for number in range(1, 94)]
+        table = pd.DataFrame(rng.poisson(rates[labels]), columns=columns)
+        table.insert(0, "id", np.arange(1, len(labels) + 1))
+        if name == "train":
+            table["target"] = np.array(CLASSES)[labels]
+        table.to_csv(folder / f"{name}.csv", index=False)
+
+
+def run(name, capsys):
+    runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    return capsys.readouterr().out
+
+
+def check_submission(folder, n_test=60):
+    submission = pd.read_csv(folder / "submission.csv")
+    assert list(submission) == ["id", *CLASSES]
+    assert submission["id"].tolist() == list(range(1, n_test + 1))
+    np.testing.assert_allclose(submission[CLASSES].sum(axis=1), 1.0, atol=1e-9)
+    assert (submission[CLASSES] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_scripts_have_the_form_of_a_gallery(path):
+    source = path.read_text(encoding="utf-8")
+    title, underline, blank, *_ = ast.get_docstring(ast.parse(source)).splitlines()
+    assert underline == "=" * len(title)
+    assert not blank
+    assert source.count("# %%") >= 3
+
+
+def test_quickstart_runs_on_the_core_dependencies():
+    code = (
+        "import runpy, sys; sys.modules['matplotlib'] = None; "
+        f"runpy.run_path({str(EXAMPLES / 'quickstart.py')!r}, run_name='__main__')"
+    )
+    # A process of its own, as for a new user, who has no test dependencies.
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    rows = re.findall(
+        r"^(Softmax\w+) +(\S+) \+- (\S+) +(\S+) +(\S+)$", process.stdout, re.MULTILINE
+    )
+    accuracy = {name: float(values[0]) for name, *values in rows}
+    log_loss = {name: float(values[2]) for name, *values in rows}
+    regression, mlp, cnn = (
+        f"Softmax{name}" for name in ("Regression", "MLPClassifier", "CNNClassifier")
+    )
+    assert list(accuracy) == [regression, mlp, cnn]
+    assert min(accuracy.values()) > 0.95
+    # What the prose says: both nets beat the planes, C=1 is too strong a penalty, ...
+    assert min(accuracy[mlp], accuracy[cnn]) > accuracy[regression] + 0.005
+    assert max(log_loss[mlp], log_loss[cnn]) < log_loss[regression] - 0.05
+    assert re.search(r"^ +10\.0 +\S+  <- best$", process.stdout, re.MULTILINE)
+    # ... and the mistakes are among the answers that the net is least certain of.
+    test_accuracy, mistakes, uncertain = re.search(
+        r"test accuracy (\S+): (\d+) mistakes, (\d+) of them", process.stdout
+    ).groups()
+    assert float(test_accuracy) > 0.97
+    assert int(uncertain) >= int(mistakes) - 1
+
+
+def test_softmax_from_scratch(capsys):
+    output = run("softmax_from_scratch.py", capsys)
+    assert output.count("0.9729") == output.count("1.8406") == 3
+    assert output.count("1.098612") == 2
+    steps, log_loss = re.search(r"(\d+) Newton steps: log loss (\S+)", output).groups()
+    assert int(steps) < 50
+    assert float(log_loss) < 0.1
+
+
+@with_and_without_matplotlib
+def test_mnist(matplotlib, capsys, folder, figures, monkeypatch):
+    write_images(folder / "MNIST")
+    with monkeypatch.context() as patch:
+        if not matplotlib:
+            patch.setitem(sys.modules, "matplotlib", None)
+        output = run("mnist.py", capsys)
+    rows = re.findall(r"^(Softmax\w+) +(\S+)% +\S+$", output, re.MULTILINE)
+    assert len(rows) == 3
+    assert all(float(accuracy) > 50 for _, accuracy in rows)
+    assert "mistakes, the most confident:" in output
+    assert figures == ([10] if matplotlib else [])
+
+
+@with_and_without_matplotlib
+def test_fashion_mnist(matplotlib, capsys, folder, figures, monkeypatch):
+    write_images(folder / "FashionMNIST")
+    with monkeypatch.context() as patch:
+        if not matplotlib:
+            patch.setitem(sys.modules, "matplotlib", None)
+        output = run("fashion_mnist.py", capsys)
+    assert len(re.findall(r"test accuracy 0\.\d{3}|test accuracy 1\.000", output)) == 2
+    assert output.count(" taken for ") == 6
+    assert figures == ([1] if matplotlib else [])
+
+
+def test_otto(capsys, folder):
+    write_otto(folder, rows_per_class=15)
+    output = run("otto.py", capsys)
+    leak = re.search(r"accuracy from the id alone: (\S+)", output)[1]
+    assert float(leak) > 0.9
+    losses = [
+        float(re.search(rf"^{model} +(\S+)", output, re.MULTILINE)[1])
+        for model in (
+            "class frequencies",
+            "softmax regression",
+            "multi-layer perceptron",
+        )
+    ]
+    assert losses[0] == pytest.approx(np.log(9), abs=1e-3)
+    assert max(losses[1:]) < losses[0]
+    assert len(re.findall(r"^(?:standard|smooth) ", output, re.MULTILINE)) == 4
+    check_submission(folder)
+
+
+def test_otto_notebook_is_clean():
+    notebook = nbformat.read(NOTEBOOK, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    for cell in notebook.cells:
+        assert len(cell.source.splitlines()) <= 20
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+def test_otto_notebook_runs(folder, monkeypatch):
+    write_otto(folder, rows_per_class=100)
+    monkeypatch.setenv("OTTO_FAST", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    text = "".join(output.get("text", "") for output in outputs)
+    assert re.search(r"one net: \d\.\d+, 2 nets averaged: \d\.\d+", text)
+    check_submission(folder)
