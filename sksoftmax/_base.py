@@ -37,6 +37,9 @@ from ._validation import (
 # prediction must not depend on how many others it came with, so zeros fill up.
 _FEWEST_ROWS = 16
 
+# Rows whose statistics are taken at a time.
+_SCALING_ROWS = 4096
+
 MONITORS = {"loss": "valid_neg_loss", "accuracy": "valid_acc"}
 
 
@@ -228,6 +231,11 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         with fitted_state_kept(self):
             self.device_ = resolve_device(self.device)
             is_first_call = _check_partial_fit_first_call(self, classes)
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"Got classes={self.classes_.tolist()}, but expected at least 2 "
+                    "classes: all that will ever come."
+                )
             data, _ = check_training_rows(
                 self, X, y, sample_weight, classes=self.classes_, reset=is_first_call
             )
@@ -238,7 +246,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 self._build(data, rows, self.module_)
             else:
                 self._learn_input_scaling(data, rows)
-            self._train(self._table(data, rows), None, epochs=1)
+            self._train(self._table(data, rows, data.loss_weight), None, epochs=1)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -316,6 +324,18 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         scores: NDArray[np.floating[Any]] = logits.cpu().numpy()
         return scores
 
+    def __getstate__(self) -> dict[str, Any]:
+        # The net holds the module, too, and pickles it apart from everything else.
+        state = dict(super().__getstate__())
+        if "net_" in state:
+            del state["module_"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "net_" in state:
+            self.module_ = self.net_.module_
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
 
@@ -354,8 +374,8 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             raise ValueError(
                 f"{type(self).__name__} needs samples of at least 2 classes in the "
                 f"data, but the data contains only one class{weighted}: "
-                f"{self.classes_[data.y[data.indices()[0]]]!r}. Check y; if it is "
-                "sorted, shuffle the rows before splitting them."
+                f"{self.classes_[data.y[data.indices()]].tolist()[0]!r}. Check y; if "
+                "it is sorted, shuffle the rows before splitting them."
             )
 
     def _check_same_problem(self, fitted: Mapping[str, Any]) -> None:
@@ -380,14 +400,16 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         rows = data.indices()
         held_out = None
         if validation is not None:
-            held_out = self._table(validation, validation.indices())
+            held_out = self._table(
+                validation, validation.indices(), validation.sample_weight
+            )
         elif self.early_stopping:
             rows, validation_rows = split_for_validation(
                 data.y, rows, self.validation_fraction, draw_seed(self.random_state)
             )
-            held_out = self._table(data, validation_rows)
+            held_out = self._table(data, validation_rows, data.sample_weight)
         self._build(data, rows, module)
-        self._train(self._table(data, rows), held_out)
+        self._train(self._table(data, rows, data.loss_weight), held_out)
 
     def _build(
         self,
@@ -431,20 +453,23 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def _learn_input_scaling(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
         if not hasattr(self.module_, "update_input_scaling"):
             return
-        # Rows that are left out or held out weigh nothing, so X need not be copied.
-        weight = None
-        if data.sample_weight is not None or len(rows) < len(data.y):
-            weight = torch.zeros(len(data.y), dtype=torch.float64)
-            sample_weight = data.sample_weight
-            weight[as_tensor(rows)] = (
-                torch.tensor(1.0, dtype=torch.float64)
-                if sample_weight is None
-                else as_tensor(sample_weight[rows])
+        # In parts, so that only one of them is copied at a time.
+        for part in np.array_split(rows, max(1, math.ceil(len(rows) / _SCALING_ROWS))):
+            weight = data.sample_weight
+            self.module_.update_input_scaling(
+                as_tensor(data.X[part]),
+                None if weight is None else as_tensor(weight[part]),
             )
-        self.module_.update_input_scaling(as_tensor(data.X), weight)
 
-    def _table(self, data: TrainingRows, rows: NDArray[np.int64]) -> TensorTable:
-        weight = data.loss_weight
+    def _table(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        weight: NDArray[np.float64] | None,
+    ) -> TensorTable:
+        if weight is not None:
+            # Weights of any size fit into float32 once they are about 1.
+            weight = weight / weight[rows].max()
         return TensorTable(
             self._to_device(as_tensor(data.X)),
             as_tensor(data.y).to(self.device_),

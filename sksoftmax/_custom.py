@@ -260,8 +260,14 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
 
     def _check_output(self, module: nn.Module, n_features: int, n_classes: int) -> None:
         module.eval()
-        with torch.no_grad():
-            output = module(torch.zeros(2, n_features))
+        try:
+            with torch.no_grad():
+                output = module(torch.zeros(2, n_features))
+        except RuntimeError as error:
+            raise ValueError(
+                f"The module failed on 2 rows of {n_features} features: {error}. "
+                f"Expected it to take float32 rows of shape (batch_size, {n_features})."
+            ) from error
         module.train()
         shape = tuple(output.shape) if isinstance(output, Tensor) else None
         if shape != (2, n_classes):

@@ -110,7 +110,7 @@ class InputScaling(nn.Module):
             mean = mean + share * delta
             seen = seen + weight.sum()
         # What rounding alone makes of a constant is no variance (scikit-learn's rule).
-        epsilon = torch.finfo(torch.float64).eps * seen
+        epsilon = torch.finfo(torch.float64).eps * len(X)
         constant = variance <= epsilon * variance + (epsilon * mean) ** 2
         scale = torch.where(constant, 1.0, variance.sqrt())
         for buffer, value in (

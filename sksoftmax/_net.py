@@ -35,10 +35,18 @@ def _one_cycle(progress: float) -> float:
     return (1 + math.cos(math.pi * (progress - peak) / (1 - peak))) / 2
 
 
+def _cosine(progress: float) -> float:
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def _constant(progress: float) -> float:
+    return 1.0
+
+
 # Learning rate, relative to `learning_rate`, at a fraction of all steps in [0, 1).
 SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
+    "constant": _constant,
+    "cosine": _cosine,
     "one_cycle": _one_cycle,
 }
 
@@ -73,12 +81,45 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
     def forward(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
+        # A validation score is the plain log loss, whatever training is smoothed by.
+        smoothing = self.label_smoothing if self.training else 0.0
         if sample_weight is None:
-            return super().forward(logits, target)
+            return F.cross_entropy(logits, target, label_smoothing=smoothing)
         losses = F.cross_entropy(
-            logits, target, reduction="none", label_smoothing=self.label_smoothing
+            logits, target, reduction="none", label_smoothing=smoothing
         )
-        return (losses @ sample_weight) / sample_weight.sum()
+        weight = sample_weight.to(losses.dtype)
+        # A batch of vanishing weights has no gradient, rather than an undefined one.
+        total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+        return (losses @ weight) / total
+
+
+class StepSchedule:
+    r"""Sets an optimizer's learning rate before each step."""
+
+    def __init__(self, name: str, learning_rate: float, n_steps: int) -> None:
+        self._factor = SCHEDULES[name]
+        # A constant rate is set once: a user's callback may change it then.
+        self._changes = name != "constant"
+        self._learning_rate = learning_rate
+        self._n_steps = n_steps
+        self._step = 0
+
+    def start(self, optimizer: torch.optim.Optimizer) -> None:
+        r"""Set the rate that training begins with."""
+        self._set(optimizer, self._learning_rate)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        r"""Set the rate of the next step."""
+        if self._changes:
+            progress = self._step / self._n_steps
+            self._set(optimizer, self._learning_rate * self._factor(progress))
+            self._step += 1
+
+    @staticmethod
+    def _set(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
 
 
 class BestEpoch(Callback):
@@ -98,7 +139,11 @@ class BestEpoch(Callback):
         self.stalled_ = 0
         self.best_state_: dict[str, Tensor] | None = None
 
-    def on_epoch_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
+    def on_epoch_end(
+        self, net: SoftmaxNet, dataset_valid: Any = None, **kwargs: Any
+    ) -> None:
+        if dataset_valid is None:
+            return
         score = net.history[-1, self.monitor]
         self.stalled_ = 0 if score > self.best_score_ + self.tol else self.stalled_ + 1
         if score > self.best_score_:
@@ -173,12 +218,14 @@ class SoftmaxNet(NeuralNet):
     def fit_loop(
         self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
     ) -> SoftmaxNet:
+        # A given number of epochs continues a training, whose schedule is at its end.
+        schedule = "constant" if epochs is not None else self.lr_schedule
         epochs = self.max_epochs if epochs is None else epochs
         train, valid = self.get_split_datasets(X, y, **fit_params)
         batches = self.get_iterator(train, training=True)
         batches_valid = None if valid is None else self.get_iterator(valid)
-        self.n_steps_planned_ = epochs * len(batches)
-        self.n_steps_ = 0
+        self.schedule_ = StepSchedule(schedule, self.lr, epochs * len(batches))
+        self.schedule_.start(self.optimizer_)
         self.stop_training_ = False
         self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
         self.has_gradient_listeners_ = self._listened("on_grad_computed")
@@ -208,27 +255,40 @@ class SoftmaxNet(NeuralNet):
             return
         self._set_training(training)
         totals = EpochTotals(torch.device(self.device))
+        if training and not self.has_batch_listeners_:
+            # One record for the epoch, since skorch's Checkpoint reads the last one.
+            self.history.new_batch()
         for batch in iterator:
+            X, (y, _) = batch
             if self.has_batch_listeners_:
-                self.notify("on_batch_begin", batch=batch, training=training)
+                self.notify("on_batch_begin", batch=(X, y), training=training)
             step = step_fn(batch)
             totals.add(batch, step, with_hits=not training)
             if self.has_batch_listeners_:
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                self.history.record_batch(f"{prefix}_batch_size", len(batch[0]))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
-        self.history.record(f"{prefix}_loss", totals.loss())
-        if not training:
-            self.history.record("valid_neg_loss", -totals.loss())
-            self.history.record("valid_acc", totals.accuracy())
+                self.history.record_batch(f"{prefix}_batch_size", len(X))
+                self.notify("on_batch_end", batch=(X, y), training=training, **step)
+        self._record_epoch(prefix, totals)
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
+    def _record_epoch(self, prefix: str, totals: EpochTotals) -> None:
+        loss = totals.loss()
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"The {prefix} loss became {loss} in epoch {len(self.history)} with "
+                f"learning_rate={self.lr}. Lower learning_rate, or scale the features."
+            )
+        earlier = [row.get(f"{prefix}_loss", math.inf) for row in self.history[:-1]]
+        self.history.record(f"{prefix}_loss", loss)
+        self.history.record(
+            f"{prefix}_loss_best", loss < min(earlier, default=math.inf)
+        )
+        if prefix == "valid":
+            self.history.record("valid_neg_loss", -loss)
+            self.history.record("valid_acc", totals.accuracy())
+
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        schedule = SCHEDULES[self.lr_schedule]
-        learning_rate = self.lr * schedule(self.n_steps_ / self.n_steps_planned_)
-        for group in self.optimizer_.param_groups:
-            group["lr"] = learning_rate
-        self.n_steps_ += 1
+        self.schedule_.step(self.optimizer_)
         self.optimizer_.zero_grad()
         if self.training_dtype is torch.float32:
             logits = self.infer(batch[0])
@@ -359,8 +419,27 @@ def train(
 ) -> None:
     r"""Train a net on a table, watching the validation table if there is one."""
     net.train_split = None if validation is None else predefined_split(validation)
+    before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
+    n_epochs = len(net.history)
     try:
         net.partial_fit(table, epochs=epochs)
+        if not all(p.isfinite().all() for p in net.module_.parameters()):
+            raise ValueError(
+                "The weights became infinite or NaN in the last step with "
+                f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
+            )
+    except BaseException as error:
+        # Half an epoch is no state that anybody asked for.
+        net.module_.load_state_dict(before[0])
+        net.optimizer_.load_state_dict(before[1])
+        del net.history[n_epochs:]
+        if "more than 1 value per channel" in str(error):
+            raise ValueError(
+                "Got a batch of 1 row, but batch normalisation (normalization='batch') "
+                "needs at least 2. Expected more rows or a larger batch_size, or "
+                "normalization=None."
+            ) from error
+        raise
     finally:
         # The net outlives the fit; the data must not.
         net.train_split = None

@@ -15,6 +15,8 @@ from torch import Tensor
 # have to borrow it, because the user's module draws from it, take turns.
 _GLOBAL_GENERATOR = threading.RLock()
 
+_DEVICE_TYPES = ("cpu", "cuda", "mps")
+
 
 def resolve_device(device: str) -> torch.device:
     r"""Turn the ``device`` parameter into a device that can be used here."""
@@ -26,10 +28,12 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cpu")
     try:
         resolved = torch.device(device)
+        if resolved.type not in _DEVICE_TYPES:
+            raise RuntimeError(f"it is none of {', '.join(_DEVICE_TYPES)}.")
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"Got device={device!r}, which PyTorch cannot use here: "
+            f"Got device={device!r}, which cannot be used here: "
             f"{str(error).splitlines()[0]} "
             "Expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'; 'auto' takes "
             "an accelerator where there is one."
@@ -85,6 +89,9 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
     PyTorch has no read-only tensors and warns about such an array. Nothing in this
     package writes to its input, so the warning would be noise and a copy a waste.
     """
+    if any(stride < 0 for stride in array.strides):
+        # NumPy calls one reversed row contiguous; PyTorch refuses it all the same.
+        array = array.copy()
     if not array.flags.writeable and array.size:
         array = np.asarray(_WritableView(array))
     return torch.from_numpy(array)

@@ -3,12 +3,14 @@ r"""What comes into ``fit`` and ``predict``, checked and in the form that nets n
 from __future__ import annotations
 
 import numbers
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
@@ -91,6 +93,11 @@ def check_training_rows(
         loss_weight = by_class[encoded]
         if weight is not None:
             loss_weight = loss_weight * weight
+        if not loss_weight.any():
+            raise ValueError(
+                f"class_weight={estimator.class_weight!r} leaves no row with a "
+                "positive weight. Expected one for at least two classes in y."
+            )
     return TrainingRows(features, encoded, loss_weight, weight), classes
 
 
@@ -109,10 +116,15 @@ def check_validation_rows(
             f"y_val={'None' if y_val is None else 'labels'}. Expected both of them, "
             "or neither."
         )
-    features = check_features(estimator, X_val, reset=False)
-    labels = check_target(estimator, features, y_val)
-    weight = check_weights(estimator, sample_weight_val, features, "sample_weight_val")
-    encoded = encode_target(labels, estimator.classes_, "y_val")
+    try:
+        features = check_features(estimator, X_val, reset=False)
+        labels = check_target(estimator, features, y_val)
+        weight = check_weights(estimator, sample_weight_val, features)
+        encoded = encode_target(labels, estimator.classes_)
+    except ValueError as error:
+        # The same errors as for X, y and sample_weight, about these arguments.
+        message = re.sub(r"\b(X|y|sample_weight)\b", r"\1_val", str(error))
+        raise ValueError(f"In the validation data X_val, y_val: {message}") from error
     return TrainingRows(features, encoded, weight, weight)
 
 
@@ -158,6 +170,12 @@ def check_target(
             "None."
         )
     labels: NDArray[Any] = column_or_1d(y, warn=True)
+    n_missing = int(pd.isna(labels).sum())
+    if n_missing:
+        raise ValueError(
+            f"Input y contains NaN: {n_missing} of {len(labels)} labels are missing "
+            "(None, NaN or NA). Expected a label for each row: drop these rows."
+        )
     assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
     if len(labels) != len(X):
@@ -169,13 +187,13 @@ def check_target(
 
 
 def encode_target(
-    y: NDArray[np.generic], classes: NDArray[np.generic], name: str = "y"
+    y: NDArray[np.generic], classes: NDArray[np.generic]
 ) -> NDArray[np.int64]:
     r"""Return each label's index in the sorted classes."""
     unknown = np.setdiff1d(y, classes)
     if unknown.size:
         raise ValueError(
-            f"{name} contains the labels {unknown.tolist()}, but the classes are "
+            f"y contains the labels {unknown.tolist()}, but the classes are "
             f"{_abbreviated(classes)}. Expected no other label: add rows of the new "
             "classes to the first call of fit, or name them in `classes` in the first "
             "call of partial_fit."
@@ -187,7 +205,6 @@ def check_weights(
     estimator: BaseEstimator,
     sample_weight: ArrayLike | None,
     X: NDArray[np.generic],
-    name: str = "sample_weight",
 ) -> NDArray[np.float64] | None:
     r"""Validate sample weights: finite, none negative, at least one positive."""
     if sample_weight is None:
@@ -197,13 +214,8 @@ def check_weights(
     )
     if (weight < 0).any():
         raise ValueError(
-            f"Negative values in data passed to `{name}`: the smallest is "
+            f"Negative values in data passed to `sample_weight`: the smallest is "
             f"{weight.min():.3g}. Expected weights of at least 0."
-        )
-    if not (weight > 0).any():
-        raise ValueError(
-            f"All {len(weight)} values of `{name}` are zero. Expected at least one "
-            "positive weight: sample weights must contain at least one non-zero number."
         )
     return weight
 

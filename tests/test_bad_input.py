@@ -416,12 +416,6 @@ def test_validation_rows(make, row):
         makes=[MLP],
     ),
     Row(
-        "width without a tuple",
-        fit_with(hidden_layer_sizes=16),
-        r"hidden_layer_sizes.*Got 16",
-        makes=[MLP, CNN],
-    ),
-    Row(
         "unknown parameter",
         fit_with(learning_rat=0.1),
         "Invalid parameter 'learning_rat' for estimator Softmax",
@@ -703,6 +697,20 @@ def test_normalising_a_single_row_by_batch(batch_size):
 
 
 def test_training_that_diverges_does_not_pass_in_silence():
-    model = Net(optimizer="sgd", learning_rate=1e30, max_epochs=5)
-    with pytest.warns(UserWarning, match="(?i)learning_rate"):
+    model = MLP(optimizer="sgd", learning_rate=1e30, max_epochs=5)
+    with pytest.raises(ValueError, match=r"loss became .* in epoch 1 with .*Lower"):
         model.fit(X, y)
+
+
+def test_last_step_that_overflows_does_not_pass_in_silence():
+    # The loss of the only step is that of the initial weights.
+    model = MLP(
+        input_scaling=None,
+        optimizer="sgd",
+        learning_rate=1e38,
+        max_epochs=1,
+        batch_size=150,
+        lr_schedule="constant",
+    )
+    with pytest.raises(ValueError, match=r"weights became infinite .* Lower"):
+        model.fit(1e3 * X, y)

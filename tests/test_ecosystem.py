@@ -634,6 +634,9 @@ class TestCallbacks:
         model = short(make, callbacks=[checkpoint]).fit(X, y)
         saved = torch.load(tmp_path / "params.pt", weights_only=True)
         for name, value in model.module_.state_dict().items():
+            if make is MinibatchRegression and name == "bias":
+                # Centred once training is over.
+                saved[name] -= saved[name].mean()
             assert torch.equal(saved[name], value)
         assert (tmp_path / "optimizer.pt").exists()
         assert (tmp_path / "history.json").exists()
@@ -673,7 +676,7 @@ class TestCallbacks:
                 callbacks=[*start.callbacks, GradientNormClipping(largest)]
             ).fit(X, y)
             first = start.callbacks[0].parameters
-            last = nn.utils.parameters_to_vector(model.module_.parameters())
+            last = torch.cat([p.flatten() for p in model.module_.parameters()])
             distance[largest] = (last - first).norm().item()
         # 15 steps of learning rate 1, none longer than the largest gradient.
         assert 1e-4 < distance[1e-3] <= 15e-3
@@ -700,8 +703,8 @@ class FirstState(Callback):
     r"""Keeps the parameters that training starts from."""
 
     def on_train_begin(self, net, **kwargs):
-        parameters = nn.utils.parameters_to_vector(net.module_.parameters())
-        self.parameters = parameters.detach().clone()
+        parameters = [p.detach().flatten() for p in net.module_.parameters()]
+        self.parameters = torch.cat(parameters).clone()
 
 
 def _epochs_of(model):

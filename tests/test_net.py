@@ -258,7 +258,7 @@ class TestEarlyStopping:
         )
         # The script has to write before the callback under test reads.
         net.callbacks_.sort(key=lambda item: item[0] == "best_epoch")
-        train(net, TensorTable(X, y))
+        train(net, TensorTable(X, y), TensorTable(X, y))
         return len(net.history), module.bias[0].item()
 
     def test_stops_after_patience_and_restores_the_best(self):
