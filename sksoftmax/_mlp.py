@@ -28,14 +28,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(256, 256, 256)
+    hidden_layer_sizes : int or sequence of int, default=(384, 384, 384)
         Width of each hidden layer.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function of the hidden layers.
     normalization : {"auto", "batch", "layer"} or None, default="auto"
         Normalisation of each hidden layer. "auto" normalises by batch from five
         hidden layers on, where a net does not train without.
-    dropout : float, default=0.2
+    dropout : float, default=0.3
         Dropout rate after each hidden layer.
     input_dropout : float, default=0.0
         Dropout rate of the scaled inputs.
@@ -157,11 +157,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
+        hidden_layer_sizes: int | Sequence[int] = (384, 384, 384),
         *,
         activation: str = "relu",
         normalization: str | None = "auto",
-        dropout: float = 0.2,
+        dropout: float = 0.3,
         input_dropout: float = 0.0,
         input_scaling: str | None = "smooth",
         optimizer: str = "adamw",
