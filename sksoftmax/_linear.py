@@ -20,6 +20,9 @@ from ._torch import as_tensor
 from ._validation import TrainingRows
 from .modules import SoftmaxLinear
 
+# Where the exact solver computes if the device has no float64.
+_CPU = torch.device("cpu")
+
 _MINIBATCH_SOLVERS = {"sgd", "adam"}
 
 # Parameters of the nets that have another name here, or no use.
@@ -261,37 +264,41 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
             )
         rows = data.indices()
         self._build(data, rows, module, with_optimizer=False)
-        exact = torch.float32 if data.X.dtype == np.float32 else torch.float64
-        self.module_.to(exact)
-        solution = self._solve(data, rows)
-        weight, bias = solution.weight, solution.bias
+        has_double = self.device_.type != "mps"
+        self.module_.to(
+            torch.float64
+            if has_double and data.X.dtype != np.float32
+            else torch.float32
+        )
+        solution = self._solve(data, rows, self.device_ if has_double else _CPU)
         with torch.no_grad():
-            self.module_.weight.copy_(weight)
-            if bias is not None:
-                self.module_.bias.copy_(bias)
+            self.module_.weight.copy_(solution.weight)
+            if solution.bias is not None:
+                self.module_.bias.copy_(solution.bias)
         self.module_.eval()
         self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
         self.loss_curve_ = solution.objectives
         self.validation_scores_ = None
         self._set_coefficients()
 
-    def _solve(self, data: TrainingRows, rows: NDArray[np.int64]) -> Solution:
-        X = self._to_device(
-            as_tensor(data.X[rows] if len(rows) < len(data.X) else data.X)
-        )
+    def _solve(
+        self, data: TrainingRows, rows: NDArray[np.int64], device: torch.device
+    ) -> Solution:
+        X = data.X if len(rows) == len(data.X) else data.X[rows]
         weight = data.loss_weight
+        module = self.module_
         objective = SoftmaxObjective(
-            X,
-            as_tensor(data.y[rows]).to(self.device_),
-            None if weight is None else as_tensor(weight[rows]).to(self.device_),
+            as_tensor(X).to(device),
+            as_tensor(data.y[rows]).to(device),
+            None if weight is None else as_tensor(weight[rows]).to(device),
             len(self.classes_),
             self._penalty(data.total_weight(rows)),
             self.fit_intercept,
         )
         solution = newton_cg(
             objective,
-            self.module_.weight.detach(),
-            None if self.module_.bias is None else self.module_.bias.detach(),
+            module.weight.detach().to(device),
+            None if module.bias is None else module.bias.detach().to(device),
             tol=self.tol,
             max_iter=self.max_iter,
         )

@@ -392,12 +392,6 @@ def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
     options: dict[str, Any] = {
         "criterion__label_smoothing": recipe.label_smoothing,
         "optimizer": OPTIMIZERS[recipe.optimizer],
-        # Only matrices decay: shrinking a shift or a scale regularises nothing.
-        "optimizer__param_groups": [
-            (name, {"weight_decay": 0.0})
-            for name, parameter in module.named_parameters()
-            if parameter.ndim < 2
-        ],
         "optimizer__weight_decay": recipe.weight_decay,
         "optimizer__fused": True,
         "lr": recipe.learning_rate,
@@ -406,6 +400,14 @@ def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
         "batch_size": recipe.batch_size,
         "training_dtype": recipe.dtype,
     }
+    if recipe.weight_decay:
+        # Only matrices decay: shrinking a shift or a scale regularises nothing. With
+        # one group alone, a fused optimizer has one call to make.
+        options["optimizer__param_groups"] = [
+            (name, {"weight_decay": 0.0})
+            for name, parameter in module.named_parameters()
+            if parameter.ndim < 2
+        ]
     if recipe.optimizer == "sgd":
         options["optimizer__momentum"] = recipe.momentum
     return options

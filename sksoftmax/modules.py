@@ -151,8 +151,7 @@ class SoftmaxMLP(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if input_scaling is not None:
-            self.input_scaling = InputScaling((n_features,), method=input_scaling)
+        self.input_scaling = _input_scaling((n_features,), input_scaling)
         layers: list[nn.Module] = [Dropout(input_dropout)] if input_dropout else []
         layers += _hidden_layers(
             [n_features, *hidden_layer_sizes], activation, normalization, dropout
@@ -178,13 +177,12 @@ class SoftmaxMLP(nn.Module):
         sample_weight : Tensor of shape (n_samples,), default=None
             How often each row counts; once each if None.
         """
-        if hasattr(self, "input_scaling"):
+        if isinstance(self.input_scaling, InputScaling):
             self.input_scaling.update(X, sample_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
-        if hasattr(self, "input_scaling"):
-            x = self.input_scaling(x)
+        x = self.input_scaling(x)
         logits: Tensor = self.output(self.hidden(x.to(self.output.weight.dtype)))
         return logits
 
@@ -261,9 +259,7 @@ class SoftmaxCNN(nn.Module):
         super().__init__()
         self.image_shape = tuple(image_shape)
         kernel_sizes = _kernel_sizes(kernel_size, len(channels), padding)
-        if input_scaling is not None:
-            scaled_axes = (image_shape[0], 1, 1)
-            self.input_scaling = InputScaling(scaled_axes, method=input_scaling)
+        self.input_scaling = _input_scaling((image_shape[0], 1, 1), input_scaling)
         blocks: list[nn.Module] = []
         products: list[int] = []
         n_channels, *size = self.image_shape
@@ -319,15 +315,14 @@ class SoftmaxCNN(nn.Module):
         sample_weight : Tensor of shape (n_samples,), default=None
             How often each row counts; once each if None.
         """
-        if hasattr(self, "input_scaling"):
+        if isinstance(self.input_scaling, InputScaling):
             self.input_scaling.update(X.reshape(-1, *self.image_shape), sample_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
         # (N, C * H * W) -> (N, C, H, W)
         x = x.reshape(-1, *self.image_shape)
-        if hasattr(self, "input_scaling"):
-            x = self.input_scaling(x)
+        x = self.input_scaling(x)
         # (N, C, H, W) -> (N, C' * H' * W')
         x = self.blocks(x.to(self.output.weight.dtype)).flatten(1)
         logits: Tensor = self.output(self.hidden(x))
@@ -358,6 +353,10 @@ def _empty(layer: Callable[..., _Layer], *args: Any, **kwargs: Any) -> _Layer:
     r"""Return a layer whose parameters are left for `_initialize` to draw."""
     made: _Layer = nn.utils.skip_init(layer, *args, **kwargs)  # type: ignore[no-untyped-call]
     return made
+
+
+def _input_scaling(shape: Sequence[int], method: str | None) -> nn.Module:
+    return nn.Identity() if method is None else InputScaling(shape, method=method)
 
 
 def _hidden_layers(

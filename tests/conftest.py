@@ -10,6 +10,11 @@ import pytest
 import torch
 
 
+def pytest_collection_modifyitems(items):
+    # The longest tests are those on real data; begun last, they would end alone.
+    items.sort(key=lambda item: "data" not in item.keywords)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
