@@ -40,7 +40,8 @@ _FEWEST_ROWS = 16
 # Rows whose statistics are taken at a time.
 _SCALING_ROWS = 4096
 
-MONITORS = {"loss": "valid_neg_loss", "accuracy": "valid_acc"}
+# What the net records for a `scoring`, and its sign as a score: greater is better.
+MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
 
 class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
@@ -436,8 +437,9 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         recipe = self._recipe(len(rows), data.total_weight(rows))
         early_stopping = None
         if self.early_stopping:
+            monitor, sign = MONITORS[self.scoring]
             early_stopping = EarlyStopping(
-                MONITORS[self.scoring], self.n_iter_no_change, self.tol
+                monitor, self.n_iter_no_change, self.tol, sign
             )
         self.net_ = make_net(
             self.module_,
@@ -493,9 +495,10 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         history = self.net_.history
         self.n_iter_ = len(history)
         self.loss_curve_ = history[:, "train_loss"]
-        self.validation_scores_ = (
-            None if validation is None else history[:, MONITORS[self.scoring]]
-        )
+        self.validation_scores_ = None
+        if validation is not None:
+            monitor, sign = MONITORS[self.scoring]
+            self.validation_scores_ = [sign * value for value in history[:, monitor]]
 
     def _random_scope(self, seed: int) -> AbstractContextManager[None]:
         r"""Return the context for building and training.

@@ -73,6 +73,7 @@ class EarlyStopping:
     monitor: str
     patience: int
     tol: float
+    sign: int = 1
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
@@ -129,10 +130,12 @@ class BestEpoch(Callback):
     if it does not beat the best score by ``tol``, and any new best is kept.
     """
 
-    def __init__(self, monitor: str, patience: int, tol: float) -> None:
+    def __init__(self, monitor: str, patience: int, tol: float, sign: int) -> None:
         self.monitor = monitor
         self.patience = patience
         self.tol = tol
+        # -1 if less of what is monitored is better.
+        self.sign = sign
 
     def on_train_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
         self.best_score_ = -math.inf
@@ -144,7 +147,7 @@ class BestEpoch(Callback):
     ) -> None:
         if dataset_valid is None:
             return
-        score = net.history[-1, self.monitor]
+        score = self.sign * net.history[-1, self.monitor]
         self.stalled_ = 0 if score > self.best_score_ + self.tol else self.stalled_ + 1
         if score > self.best_score_:
             self.best_score_ = score
@@ -181,6 +184,16 @@ class SoftmaxNet(NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        # What the net was made of is what it trains: once in a pickle is enough.
+        state["module"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.module = self.module_
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> SoftmaxNet:
         if self.optimizer is None:
@@ -284,7 +297,6 @@ class SoftmaxNet(NeuralNet):
             f"{prefix}_loss_best", loss < min(earlier, default=math.inf)
         )
         if prefix == "valid":
-            self.history.record("valid_neg_loss", -loss)
             self.history.record("valid_acc", totals.accuracy())
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
