@@ -36,20 +36,20 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 OTTO = {
     "LogisticRegression": lambda: make_pipeline(StandardScaler(), LogisticRegression()),
     "SoftmaxRegression": lambda: make_pipeline(StandardScaler(), SoftmaxRegression()),
-    "MLPClassifier": lambda: make_pipeline(
-        StandardScaler(), MLPClassifier(random_state=0)
-    ),
     "HistGradientBoostingClassifier": lambda: HistGradientBoostingClassifier(
         random_state=0
     ),
     "SoftmaxMLPClassifier": lambda: SoftmaxMLPClassifier(random_state=0),
-}
-MNIST = {
     "MLPClassifier": lambda: make_pipeline(
         StandardScaler(), MLPClassifier(random_state=0)
     ),
+}
+MNIST = {
     "SoftmaxMLPClassifier": lambda: SoftmaxMLPClassifier(random_state=0),
     "SoftmaxCNNClassifier": lambda: SoftmaxCNNClassifier(random_state=0),
+    "MLPClassifier": lambda: make_pipeline(
+        StandardScaler(), MLPClassifier(random_state=0)
+    ),
 }
 
 # %%
