@@ -104,13 +104,15 @@ class BatchIterator:
         self.generator = generator
 
     def __len__(self) -> int:
-        return len(self._bounds())
+        return len(self._sizes())
 
     def __iter__(self) -> Iterator[Batch]:
         table = self.dataset
         if not self.shuffle and table.rows is None:
-            for start, stop in self._bounds():
-                yield table.slice(start, stop)
+            start = 0
+            for n_rows in self._sizes():
+                yield table.slice(start, start + n_rows)
+                start += n_rows
             return
         order = table.rows
         if self.shuffle:
@@ -119,12 +121,14 @@ class BatchIterator:
             shuffled = shuffled.to(table.X.device)
             order = shuffled if order is None else order[shuffled]
         assert order is not None
-        for start, stop in self._bounds():
-            yield table.take(order[start:stop])
+        for index in order.split(self._sizes()):
+            yield table.take(index)
 
-    def _bounds(self) -> list[tuple[int, int]]:
-        n_rows = len(self.dataset)
-        starts = list(range(0, n_rows, self.batch_size))
-        if len(starts) > 1 and n_rows - starts[-1] == 1:
-            starts.pop()
-        return list(zip(starts, [*starts[1:], n_rows], strict=True))
+    def _sizes(self) -> list[int]:
+        n_batches, n_rows_left = divmod(len(self.dataset), self.batch_size)
+        sizes = [self.batch_size] * n_batches
+        if n_rows_left == 1 and sizes:
+            sizes[-1] += 1
+        elif n_rows_left:
+            sizes.append(n_rows_left)
+        return sizes

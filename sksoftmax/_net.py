@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._data import Batch, BatchIterator, TensorTable
+from ._optimizers import SGD, Adam, AdamW
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
+    "adamw": AdamW,
+    "adam": Adam,
+    "sgd": SGD,
 }
 
 
@@ -267,7 +268,7 @@ class SoftmaxNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        totals = EpochTotals(torch.device(self.device))
+        totals = EpochTotals()
         if training and not self.has_batch_listeners_:
             # One record for the epoch, since skorch's Checkpoint reads the last one.
             self.history.new_batch()
@@ -336,30 +337,36 @@ class SoftmaxNet(NeuralNet):
 
 
 class EpochTotals:
-    r"""Weighted sums over the batches of an epoch, kept on the device."""
+    r"""What the batches of an epoch add up to, left on the device until its end."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._loss = torch.zeros((), device=device)
-        self._hits = torch.zeros((), device=device)
-        self._weight: Tensor | float = 0.0
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._hits: list[Tensor] = []
+        self._weights: list[Tensor] | list[int] = []
 
     def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
         r"""Add a batch and what a step made of it."""
         y, sample_weight = batch[1]
-        weight = len(y) if sample_weight is None else sample_weight.sum()
-        self._weight = self._weight + weight
-        self._loss += step["loss"] * weight
+        self._losses.append(step["loss"])
+        self._weights.append(len(y) if sample_weight is None else sample_weight.sum())
         if with_hits:
             hits = (step["y_pred"].argmax(1) == y).float()
-            self._hits += hits.sum() if sample_weight is None else hits @ sample_weight
+            self._hits.append(hits.sum() if sample_weight is None else hits @ sample_weight)
 
     def loss(self) -> float:
         r"""Return the mean loss of a row."""
-        return (self._loss / self._weight).item()
+        weights = _stack(self._weights)
+        return float(_stack(self._losses) @ weights / weights.sum())
 
     def accuracy(self) -> float:
         r"""Return the fraction of rows whose largest logit is the right one."""
-        return (self._hits / self._weight).item()
+        return float(_stack(self._hits).sum() / _stack(self._weights).sum())
+
+
+def _stack(values: list[Tensor] | list[int]) -> Tensor:
+    if isinstance(values[0], Tensor):
+        return torch.stack(values).cpu().double()
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def make_net(
