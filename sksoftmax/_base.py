@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._data import TensorTable, convert
-from ._layers import set_generator
+from ._layers import InputScaling, set_generator
 from ._net import OPTIMIZERS, SCHEDULES, EarlyStopping, Recipe, make_net, train
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -34,11 +34,13 @@ from ._validation import (
 )
 
 # Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
-# prediction must not depend on how many others it came with, so zeros fill up.
+# prediction should not depend on how many others it came with, so zeros fill up, except
+# where they would multiply the cost: from so many multiplications in one layer on.
 _FEWEST_ROWS = 16
+_COSTLY_PRODUCT = 2**18
 
-# Rows whose statistics are taken at a time.
-_SCALING_ROWS = 4096
+# Rows whose statistics are taken at a time: about what a processor's cache can hold.
+_SCALING_ROWS = 1024
 
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
@@ -93,8 +95,8 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     # What batches are converted to; None if the module takes any dtype.
     _input_dtype: ClassVar[torch.dtype | None] = None
 
-    # Rows per forward pass in prediction, so that memory stays bounded.
-    _prediction_rows = 8192
+    # Rows per forward pass in prediction: about what a processor's cache can hold.
+    _prediction_rows = 2048
 
     @abstractmethod
     def _build_module(
@@ -116,7 +118,6 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             max_epochs = min(
                 max(round(self._auto_steps / steps_per_epoch), fewest), most
             )
-        largest_product = getattr(self.module_, "largest_product", lambda: 0)
         return Recipe(
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
@@ -127,7 +128,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             max_epochs=max_epochs,
             label_smoothing=self.label_smoothing,
             dtype=resolve_precision(
-                self.precision, self.device_, batch_size * largest_product()
+                self.precision, self.device_, batch_size * self._largest_product()
             ),
         )
 
@@ -348,16 +349,16 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             self.module_.eval()
         with torch.inference_mode():
             logits = [
-                self._forward(rows).cpu().to(dtype)
+                self._forward(rows)
                 for rows in torch.split(as_tensor(features), self._prediction_rows)
             ]
-        return logits[0] if len(logits) == 1 else torch.cat(logits)
+            return torch.cat(logits).cpu().to(dtype)
 
     def _forward(self, rows: Tensor) -> Tensor:
         n_rows = len(rows)
-        if n_rows < _FEWEST_ROWS:
+        if n_rows < _FEWEST_ROWS and self._largest_product() < _COSTLY_PRODUCT:
             rows = torch.cat(
-                [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, *rows.shape[1:])]
+                [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, rows.shape[1])]
             )
         rows = convert(self._to_device(rows), self._input_dtype)
         logits: Tensor = self.module_(rows)[:n_rows]
@@ -453,15 +454,20 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         )
 
     def _learn_input_scaling(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
-        if not hasattr(self.module_, "update_input_scaling"):
+        scaling = getattr(self.module_, "input_scaling", None)
+        if not isinstance(scaling, InputScaling):
             return
         # In parts, so that only one of them is copied at a time.
-        for part in np.array_split(rows, max(1, math.ceil(len(rows) / _SCALING_ROWS))):
-            weight = data.sample_weight
-            self.module_.update_input_scaling(
+        weight = data.sample_weight
+        for part in np.array_split(rows, math.ceil(len(rows) / _SCALING_ROWS)):
+            scaling.update(
                 as_tensor(data.X[part]),
                 None if weight is None else as_tensor(weight[part]),
             )
+
+    def _largest_product(self) -> int:
+        r"""Return the multiplications of the largest layer for a row, 0 if unknown."""
+        return getattr(self.module_, "largest_product", 0)
 
     def _table(
         self,

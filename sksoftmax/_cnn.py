@@ -177,7 +177,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     _auto_batch_size = 128
     _auto_steps = 2800
     _auto_epochs = (6, 60)
-    _prediction_rows = 512
+    _prediction_rows = 128
 
     def __init__(
         self,

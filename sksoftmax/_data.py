@@ -121,7 +121,7 @@ class BatchIterator:
             shuffled = shuffled.to(table.X.device)
             order = shuffled if order is None else order[shuffled]
         assert order is not None
-        for index in order.split(self._sizes()):
+        for index in torch.split(order, self._sizes()):
             yield table.take(index)
 
     def _sizes(self) -> list[int]:

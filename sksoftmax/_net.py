@@ -342,7 +342,7 @@ class EpochTotals:
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
         self._hits: list[Tensor] = []
-        self._weights: list[Tensor] | list[int] = []
+        self._weights: list[Tensor | int] = []
 
     def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
         r"""Add a batch and what a step made of it."""
@@ -351,7 +351,9 @@ class EpochTotals:
         self._weights.append(len(y) if sample_weight is None else sample_weight.sum())
         if with_hits:
             hits = (step["y_pred"].argmax(1) == y).float()
-            self._hits.append(hits.sum() if sample_weight is None else hits @ sample_weight)
+            self._hits.append(
+                hits.sum() if sample_weight is None else hits @ sample_weight
+            )
 
     def loss(self) -> float:
         r"""Return the mean loss of a row."""
@@ -363,9 +365,11 @@ class EpochTotals:
         return float(_stack(self._hits).sum() / _stack(self._weights).sum())
 
 
-def _stack(values: list[Tensor] | list[int]) -> Tensor:
-    if isinstance(values[0], Tensor):
-        return torch.stack(values).cpu().double()
+def _stack(values: Sequence[Tensor | int]) -> Tensor:
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if tensors:
+        # One transfer for all of them.
+        return torch.stack(tensors).cpu().double()
     return torch.tensor(values, dtype=torch.float64)
 
 

@@ -42,7 +42,7 @@ class SGD(_Optimizer, torch.optim.SGD):
     r"""What :class:`torch.optim.SGD` computes."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         r"""Take one step."""
         loss = super().step(closure)
         self._count_step()
@@ -59,7 +59,7 @@ class _LeanAdam(_Optimizer):
     _update: ClassVar[Callable[..., None]]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         r"""Take one step."""
         loss = None
         if closure is not None:

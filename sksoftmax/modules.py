@@ -159,26 +159,13 @@ class SoftmaxMLP(nn.Module):
         self.hidden = nn.Sequential(*layers)
         last_size = hidden_layer_sizes[-1] if len(hidden_layer_sizes) else n_features
         self.output = _empty(nn.Linear, last_size, n_classes)
+        # Multiplications that the largest layer spends on one row.
+        self.largest_product = max(
+            layer.weight.numel()
+            for layer in self.modules()
+            if isinstance(layer, nn.Linear)
+        )
         _initialize(self, activation, generator)
-
-    def largest_product(self) -> int:
-        r"""Return the multiplications that the largest layer spends on one row."""
-        return _largest_linear(self)
-
-    def update_input_scaling(
-        self, X: Tensor, sample_weight: Tensor | None = None
-    ) -> None:
-        r"""Let the input scaling, if there is one, learn from more rows.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n_samples, n_features)
-            The rows.
-        sample_weight : Tensor of shape (n_samples,), default=None
-            How often each row counts; once each if None.
-        """
-        if isinstance(self.input_scaling, InputScaling):
-            self.input_scaling.update(X, sample_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
@@ -289,7 +276,8 @@ class SoftmaxCNN(nn.Module):
             products.append(n_channels * out_channels * side**2 * math.prod(size))
             size = [length // step for length, step in zip(size, window, strict=True)]
             n_channels = out_channels
-        self._largest_convolution = max(products, default=0)
+        # Multiplications that the largest convolution spends on one row.
+        self.largest_product = max(products, default=0)
         # Pooling and normalisation run over neighbouring channels several times faster.
         self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
         sizes = [n_channels * math.prod(size), *hidden_layer_sizes]
@@ -298,25 +286,6 @@ class SoftmaxCNN(nn.Module):
         self.hidden = nn.Sequential(*head)
         self.output = _empty(nn.Linear, sizes[-1], n_classes)
         _initialize(self, activation, generator)
-
-    def largest_product(self) -> int:
-        r"""Return the multiplications that the largest layer spends on one row."""
-        return self._largest_convolution
-
-    def update_input_scaling(
-        self, X: Tensor, sample_weight: Tensor | None = None
-    ) -> None:
-        r"""Let the input scaling, if there is one, learn from more rows.
-
-        Parameters
-        ----------
-        X : Tensor of shape (n_samples, n_features)
-            The rows.
-        sample_weight : Tensor of shape (n_samples,), default=None
-            How often each row counts; once each if None.
-        """
-        if isinstance(self.input_scaling, InputScaling):
-            self.input_scaling.update(X.reshape(-1, *self.image_shape), sample_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
@@ -393,11 +362,6 @@ def _convolution(
     if normalization == "batch":
         layers.append(nn.BatchNorm2d(channels_out))
     return layers
-
-
-def _largest_linear(module: nn.Module) -> int:
-    layers = (layer for layer in module.modules() if isinstance(layer, nn.Linear))
-    return max(layer.weight.numel() for layer in layers)
 
 
 def _initialize(
