@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import check_is_fitted
@@ -97,6 +99,10 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     # Rows per forward pass in prediction: about what a processor's cache can hold.
     _prediction_rows = 2048
+
+    def _accepts_sparse(self) -> bool:
+        r"""Return whether ``X`` may be sparse, with these parameters."""
+        return False
 
     @abstractmethod
     def _build_module(
@@ -338,6 +344,11 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         if "net_" in state:
             self.module_ = self.net_.module_
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._accepts_sparse()
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
 
@@ -435,7 +446,9 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         self.module_.to(self.device_)
         noise_seed = int(torch.randint(2**31, (), generator=generator))
         set_generator(self.module_, make_generator(noise_seed, self.device_))
-        recipe = self._recipe(len(rows), data.total_weight(rows))
+        recipe = None
+        if with_optimizer:
+            recipe = self._recipe(len(rows), data.total_weight(rows))
         early_stopping = None
         if self.early_stopping:
             monitor, sign = MONITORS[self.scoring]
@@ -444,7 +457,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             )
         self.net_ = make_net(
             self.module_,
-            recipe if with_optimizer else None,
+            recipe,
             self.device_,
             generator,
             early_stopping=early_stopping,
@@ -475,6 +488,11 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         rows: NDArray[np.int64],
         weight: NDArray[np.float64] | None,
     ) -> TensorTable:
+        if issparse(data.X):
+            raise ValueError(
+                f"{type(self).__name__} trains by mini-batches here, which does not "
+                "take sparse X. Pass X.toarray(), or fit with solver='newton-cg'."
+            )
         if weight is not None:
             # Weights of any size fit into float32 once they are about 1.
             weight = weight / weight[rows].max()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-
 # Relative to its mean, a standard deviation that summing up many rows can leave.
 _ROUNDING = 1e4 * torch.finfo(torch.float64).eps
 

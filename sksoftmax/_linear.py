@@ -2,26 +2,17 @@ r"""Softmax regression."""
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from ._base import BaseSoftmaxClassifier
+from ._linear_base import LinearSoftmaxClassifier, penalties
 from ._net import Recipe
-from ._solvers import SoftmaxObjective, Solution, newton_cg
-from ._torch import as_tensor
 from ._validation import TrainingRows
-from .modules import SoftmaxLinear
-
-# Where the exact solver computes if the device has no float64.
-_CPU = torch.device("cpu")
 
 _MINIBATCH_SOLVERS = {"sgd", "adam"}
 
@@ -35,15 +26,16 @@ _NOT_LINEAR = {
 }
 
 
-class SoftmaxRegression(BaseSoftmaxClassifier):
+class SoftmaxRegression(LinearSoftmaxClassifier):
     r"""Multinomial logistic regression.
 
     Minimises
 
     .. math:: C \sum_i s_i \log \frac{\sum_k e^{z_{ik}}}{e^{z_{i y_i}}}
-              + \frac{1}{2} \lVert W \rVert^2, \qquad z_i = W x_i + b
+              + \frac{1 - r}{2} \lVert W \rVert_2^2 + r \lVert W \rVert_1,
+              \qquad z_i = W x_i + b
 
-    with sample weights :math:`s_i`, as
+    with sample weights :math:`s_i` and ``l1_ratio`` :math:`r`, as
     :class:`~sklearn.linear_model.LogisticRegression` does, and finds the same
     coefficients. The default solver goes to the optimum of
     this convex problem; "sgd" and "adam" train by mini-batches. Prefer it when you need
@@ -59,9 +51,14 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" weighs them inversely to their
         frequency.
+    l1_ratio : float, default=0.0
+        Share of the lasso in the penalty, as in
+        :class:`~sklearn.linear_model.LogisticRegression`: 0 is a pure L2 penalty, 1 a
+        pure lasso, anything between an elastic net. For full-batch solvers only.
     solver : {"auto", "newton-cg", "sgd", "adam"}, default="auto"
         "newton-cg" is a full-batch Newton method and goes to the optimum; "auto"
-        takes it. "sgd" and "adam" take ``max_iter`` passes over mini-batches.
+        takes it. It takes sparse rows as well. "sgd" and "adam" take ``max_iter``
+        passes over mini-batches.
     tol : float, default=1e-8
         The Newton method stops when no entry of the mean loss's gradient, with respect
         to the weights of standardised features, is larger. For a mini-batch solver:
@@ -165,6 +162,7 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         },
         "C": [Interval(Real, 0, None, closed="right")],
         "fit_intercept": ["boolean"],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "solver": [StrOptions({"auto", "newton-cg", *_MINIBATCH_SOLVERS})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -177,6 +175,7 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         *,
         fit_intercept: bool = True,
         class_weight: dict[Any, float] | str | None = None,
+        l1_ratio: float = 0.0,
         solver: str = "auto",
         tol: float = 1e-8,
         max_iter: int = 100,
@@ -198,6 +197,7 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         self.C = C
         self.fit_intercept = fit_intercept
         self.class_weight = class_weight
+        self.l1_ratio = l1_ratio
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
@@ -216,35 +216,20 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _build_module(
-        self, n_features: int, n_classes: int, generator: torch.Generator
-    ) -> SoftmaxLinear:
-        return SoftmaxLinear(
-            n_features,
-            n_classes,
-            bias=self.fit_intercept,
-            init_scale=self.init_scale,
-            generator=generator,
-        )
-
     def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
         return Recipe(
             # partial_fit after an exact fit needs an optimizer, too.
             optimizer=self.solver if self.solver in _MINIBATCH_SOLVERS else "adam",
             learning_rate=self.learning_rate,
             momentum=self.momentum,
-            weight_decay=self._penalty(total_weight),
+            weight_decay=penalties(self.C, 0.0, total_weight, len(self.classes_))[0],
             lr_schedule=self.lr_schedule,
             batch_size=self.batch_size,
             max_epochs=self.max_iter,
         )
 
-    def _penalty(self, total_weight: float) -> float:
-        r"""Return the factor of half the squared norm beside the *mean* loss."""
-        # With two classes scikit-learn penalises the difference w of the two rows.
-        # Ours are w / 2 and -w / 2, whose squares sum to half of w's.
-        rows_per_weight = 2.0 if len(self.classes_) == 2 else 1.0
-        return rows_per_weight / (self.C * total_weight)
+    def _accepts_sparse(self) -> bool:
+        return self.solver not in _MINIBATCH_SOLVERS
 
     def _fit_rows(
         self,
@@ -253,6 +238,12 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
         module: nn.Module | None,
     ) -> None:
         if self.solver in _MINIBATCH_SOLVERS:
+            if self.l1_ratio:
+                raise ValueError(
+                    f"Got l1_ratio={self.l1_ratio} with solver={self.solver!r}, whose "
+                    "steps give no exact zeros. Expected solver='newton-cg', or "
+                    "l1_ratio=0."
+                )
             super()._fit_rows(data, validation, module)
             return
         if self.early_stopping or validation is not None:
@@ -264,70 +255,9 @@ class SoftmaxRegression(BaseSoftmaxClassifier):
             )
         rows = data.indices()
         self._build(data, rows, module, with_optimizer=False)
-        has_double = self.device_.type != "mps"
-        self.module_.to(
-            torch.float64
-            if has_double and data.X.dtype != np.float32
-            else torch.float32
-        )
-        solution = self._solve(data, rows, self.device_ if has_double else _CPU)
-        with torch.no_grad():
-            self.module_.weight.copy_(solution.weight)
-            if solution.bias is not None:
-                self.module_.bias.copy_(solution.bias)
-        self.module_.eval()
-        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
-        self.loss_curve_ = solution.objectives
-        self.validation_scores_ = None
-        self._set_coefficients()
-
-    def _solve(
-        self, data: TrainingRows, rows: NDArray[np.int64], device: torch.device
-    ) -> Solution:
-        X = data.X if len(rows) == len(data.X) else data.X[rows]
-        weight = data.loss_weight
-        module = self.module_
-        objective = SoftmaxObjective(
-            as_tensor(X).to(device),
-            as_tensor(data.y[rows]).to(device),
-            None if weight is None else as_tensor(weight[rows]).to(device),
-            len(self.classes_),
-            self._penalty(data.total_weight(rows)),
-            self.fit_intercept,
-        )
-        solution = newton_cg(
-            objective,
-            module.weight.detach().to(device),
-            None if module.bias is None else module.bias.detach().to(device),
-            tol=self.tol,
-            max_iter=self.max_iter,
-        )
-        if not solution.converged:
-            warnings.warn(
-                f"newton-cg stopped after {solution.n_iter} steps with a gradient of "
-                f"{solution.gradient_norm:.2g} > tol={self.tol:.2g}. Increase max_iter "
-                f"(now {self.max_iter}), or lower C (now {self.C}) if the classes can "
-                "be separated.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-        return solution
+        self._solve(data, rows, self.C, self.l1_ratio)
 
     def _train(self, *args: Any, **kwargs: Any) -> None:
         super()._train(*args, **kwargs)
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
         self._set_coefficients()
-
-    def _set_coefficients(self) -> None:
-        module = self.module_
-        if self.fit_intercept:
-            with torch.no_grad():
-                # A common shift changes no probability; this one is determined.
-                module.bias -= module.bias.mean()
-        weight = module.weight.detach().cpu().numpy().copy()
-        bias = np.zeros(len(weight), dtype=weight.dtype)
-        if self.fit_intercept:
-            bias = module.bias.detach().cpu().numpy().copy()
-        if len(self.classes_) == 2:
-            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
-        self.coef_, self.intercept_ = weight, bias

@@ -444,20 +444,23 @@ def train(
 ) -> None:
     r"""Train a net on a table, watching the validation table if there is one."""
     net.train_split = None if validation is None else predefined_split(validation)
-    before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
     n_epochs = len(net.history)
+    before = None
+    if n_epochs:
+        before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
     try:
         net.partial_fit(table, epochs=epochs)
-        if not all(p.isfinite().all() for p in net.module_.parameters()):
+        if not nn.utils.get_total_norm(net.module_.parameters()).isfinite():
             raise ValueError(
                 "The weights became infinite or NaN in the last step with "
                 f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
             )
     except BaseException as error:
-        # Half an epoch is no state that anybody asked for.
-        net.module_.load_state_dict(before[0])
-        net.optimizer_.load_state_dict(before[1])
-        del net.history[n_epochs:]
+        # Half an epoch is no state that anybody asked for. A new net is given up whole.
+        if before is not None:
+            net.module_.load_state_dict(before[0])
+            net.optimizer_.load_state_dict(before[1])
+            del net.history[n_epochs:]
         if "more than 1 value per channel" in str(error):
             raise ValueError(
                 "Got a batch of 1 row, but batch normalisation (normalization='batch') "

@@ -1,22 +1,55 @@
-r"""Full-batch solvers for softmax regression, on tensors; estimators are elsewhere."""
+r"""Full-batch solvers for softmax regression, on tensors; estimators are elsewhere.
+
+One problem may have many candidates: penalties and foldings of the same rows, solved
+together, so that one wide matrix product serves all of them.
+"""
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-# Trust-region constants of LIBLINEAR (Lin and More, 1999).
-_ACCEPT, _POOR, _GOOD = 1e-4, 0.25, 0.75
-_SHRINK, _GROW = 0.25, 4.0
-# A step this small, relative to the iterate, is below what float64 can resolve.
-_RESOLUTION = 1e-15
+from ._preconditioners import (
+    DenseInverse,
+    DiagonalInverse,
+    Kronecker,
+    KroneckerInverse,
+    exact,
+    jacobi,
+)
+from ._rows import DenseRows, SparseRows
+
+Inverse = KroneckerInverse | DenseInverse | DiagonalInverse
+
+# Sufficient decrease in a line search (Armijo), and the smallest step in one.
+_DECREASE, _SMALLEST_STEP = 1e-4, 1e-10
+# What rounding may add to an objective, relative to it.
+_NOISE = {True: 1e-14, False: 1e-6}
+# From this gradient on, float32 can no longer tell better from worse.
+_COARSE_TOL = 1e-6
+# The way is begun on every so manieth row, if these are so many times the columns, and
+# until the gradient is of the size of what they miss.
+_THINNING, _ROWS_PER_COLUMN, _THIN_TOL = 8, 8, 2e-3
+# Most conjugate gradient steps for a Newton step, how many call for a better
+# preconditioner, and rows per unknown to estimate an exact one.
+_MOST_PRODUCTS, _MANY_PRODUCTS, _ROWS_PER_UNKNOWN = 500, 8, 16
+# Up to so many operations, an exact Hessian costs no more than the calls for it.
+_FEW_OPERATIONS = 2**23
+# So few numbers are multiplied in float64: weak curvatures drown in float32.
+_SMALL = 2**18
+# Most proximal gradient steps for a proximal Newton step, and steps of the power
+# method, which is off by less than a tenth then.
+_MOST_PROXIMAL_STEPS, _POWER_STEPS = 2000, 30
 
 
 @dataclass
 class Solution:
-    r"""Where a solver ended, and how."""
+    r"""Where a solver ended for one candidate, and how."""
 
     weight: Tensor
     bias: Tensor | None
@@ -30,127 +63,243 @@ class Solution:
         return max(len(self.objectives) - 1, 1)
 
 
-class SoftmaxObjective:
-    r"""Mean cross-entropy plus an L2 penalty, on standardised features.
+@dataclass
+class Point:
+    r"""What is known where some candidates stand."""
 
-    The features are centred (if there is an intercept, which absorbs the shift) and
-    scaled, and the penalty is carried over, so that the minimum is that of the
-    original problem but the Hessian is well conditioned whatever the features' units.
+    value: Tensor
+    gradient: Tensor
+    # (n_candidates, n_classes, n_samples), float32
+    proba: Tensor
+
+    def select(self, keep: Tensor) -> Point:
+        r"""Return what is known of some of the candidates."""
+        if keep.all():
+            return self
+        return Point(self.value[keep], self.gradient[keep], self.proba[keep])
+
+    def update(self, where: Tensor, new: Point) -> None:
+        r"""Take on what is newly known of some of the candidates."""
+        if len(where) == len(self.value):
+            self.value, self.gradient, self.proba = new.value, new.gradient, new.proba
+            return
+        self.value[where] = new.value
+        self.gradient[where] = new.gradient
+        self.proba[where] = new.proba
+
+
+class SoftmaxProblem:
+    r"""Mean cross-entropy plus penalties, on standardised features, for candidates.
+
+    The penalties are carried over, so that the minimum is that of the original
+    problem but the Hessian is well conditioned whatever the features' units.
 
     Parameters
     ----------
-    X : Tensor of shape (n_samples, n_features)
+    rows : DenseRows or SparseRows
         The features.
     y : Tensor of shape (n_samples,), int64
         The classes' indices.
-    sample_weight : Tensor of shape (n_samples,) or None
-        Weight of each row.
     n_classes : int
         Number of classes.
-    penalty : float
+    share : Tensor of shape (n_folds, n_samples), float64
+        Weight of each row in each folding; each sums to 1.
+    fold : Tensor of shape (n_candidates,), int64
+        Each candidate's folding.
+    l2 : Tensor of shape (n_candidates,), float64
         Factor of half the squared norm of the weights.
-    fit_intercept : bool
-        Whether there is an unpenalised intercept.
+    l1 : Tensor of shape (n_candidates,), float64
+        Factor of the sum of the weights' absolute values.
     """
 
     def __init__(
         self,
-        X: Tensor,
+        rows: DenseRows | SparseRows,
         y: Tensor,
-        sample_weight: Tensor | None,
         n_classes: int,
-        penalty: float,
-        fit_intercept: bool,
+        share: Tensor,
+        fold: Tensor,
+        l2: Tensor,
+        l1: Tensor,
     ) -> None:
-        n_samples, n_features = X.shape
-        if sample_weight is None:
-            share = torch.full((n_samples, 1), 1 / n_samples, dtype=torch.float64)
-        else:
-            share = (sample_weight.double() / sample_weight.sum()).unsqueeze(1)
-        self.share = share.to(X.device)
-        self.y = y.unsqueeze(1)
+        self.rows = rows
+        self.y = y
         self.n_classes = n_classes
-        self.fit_intercept = fit_intercept
-        Z = X.to(torch.float64, copy=True)
-        self.mean = torch.zeros(n_features, dtype=Z.dtype, device=Z.device)
-        if fit_intercept:
-            self.mean = (self.share * Z).sum(0)
-            Z -= self.mean
-        self.scale = (self.share * Z.square()).sum(0).sqrt()
-        # Rounding leaves a constant feature with a tiny spread of no meaning.
-        constant = self.scale <= 1e-14 * self.mean.abs()
-        self.scale[constant | (self.scale == 0)] = 1.0
-        Z /= self.scale
-        Z[:, constant] = 0.0
-        self.Z = Z
-        self.penalty = penalty / self.scale**2
+        self.share = share
+        self.fold = fold
+        self.l2 = l2
+        self.has_l1 = bool((l1 > 0).any())
+        # What a unit of the original weights is in standardised ones; the intercept's
+        # is 0, since it is not penalised.
+        self.unit = torch.zeros(rows.n_columns, dtype=torch.float64, device=y.device)
+        self.unit[: len(rows.scale)] = 1 / rows.scale
+        self.ridge = l2[:, None] * self.unit.square()
+        self.lasso = l1[:, None, None] * self.unit
+        self._kronecker: Kronecker | None = None
+        self._largest: Tensor | None = None
+
+    def thinned(self, step: int) -> SoftmaxProblem | None:
+        r"""Return the problem of every so manieth row, if that has enough of them."""
+        if isinstance(self.rows, SparseRows):
+            return None
+        share = self.share[:, ::step]
+        if share.shape[1] < _ROWS_PER_COLUMN * self.rows.n_columns:
+            return None
+        share = share / share.sum(1, keepdim=True)
+        thin = copy.copy(self)
+        thin.rows, thin.y, thin.share = self.rows.thinned(step), self.y[::step], share
+        return thin
 
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        r"""Return ``(n_classes, n_features + 1)`` for standardised features."""
-        columns = weight.double() * self.scale
+        r"""Return ``(n_classes, n_columns)`` for standardised features."""
+        columns = weight.double() * self.rows.scale
         if bias is None:
             return columns
-        shift = bias.double() + weight.double() @ self.mean
+        shift = bias.double() + weight.double() @ self.rows.mean
         return torch.cat([columns, shift.unsqueeze(1)], dim=1)
 
     def restore(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
         r"""Return weights and intercept on the input's scale."""
-        if not self.fit_intercept:
-            return theta / self.scale, None
-        weight = theta[:, :-1] / self.scale
-        return weight, theta[:, -1] - weight @ self.mean
+        if not self.rows.fit_intercept:
+            return theta / self.rows.scale, None
+        weight = theta[:, :-1] / self.rows.scale
+        return weight, theta[:, -1] - weight @ self.rows.mean
 
-    def value(self, theta: Tensor) -> tuple[float, Tensor]:
-        r"""Return the objective and the log-probabilities of all rows."""
-        log_proba = self._logits(theta).log_softmax(1)
-        loss = -(log_proba.gather(1, self.y) * self.share).sum()
-        weight = theta[:, : self.Z.shape[1]]
-        return (loss + 0.5 * (self.penalty * weight.square()).sum()).item(), log_proba
-
-    def gradient(self, theta: Tensor, proba: Tensor) -> Tensor:
-        r"""Return the gradient, given the probabilities at ``theta``."""
-        residual = proba.scatter_add(
-            1, self.y, torch.full_like(self.share, -1.0).expand(-1, 1)
+    def evaluate(self, theta: Tensor, which: Tensor, precise: bool) -> Point:
+        r"""Return what is known at ``theta`` of some candidates, without the lasso."""
+        n_candidates, n_classes, n_columns = theta.shape
+        dtype = torch.float64 if precise else torch.float32
+        n_products = n_candidates * n_classes
+        stacked = theta.to(dtype).view(n_products, n_columns)
+        penalized = self.ridge[which, None, :] * theta
+        value = 0.5 * (penalized * theta).sum((1, 2))
+        gradient = torch.zeros_like(stacked, dtype=torch.float64)
+        proba = torch.empty(
+            n_candidates, n_classes, self.rows.n_samples, device=theta.device
         )
-        return self._back(residual * self.share, theta)
+        share = self.share[self.fold[which]]
+        for block in self.rows.blocks(n_products, precise):
+            weight = share[:, block.rows].to(dtype)
+            logits = block.forward(stacked).view(n_candidates, n_classes, -1)
+            log_proba = logits.log_softmax(1)
+            index = self.y[block.rows].expand(n_candidates, 1, -1)
+            losses = log_proba.gather(1, index).squeeze(1)
+            value -= (losses * weight).sum(1).double()
+            residual = log_proba.exp_()
+            proba[:, :, block.rows] = residual
+            residual.scatter_add_(1, index, -torch.ones_like(index, dtype=dtype))
+            residual *= weight[:, None, :]
+            gradient += block.backward(residual.view(n_products, -1))
+        return Point(value, gradient.view(theta.shape) + penalized, proba)
 
-    def hessian_product(self, proba: Tensor, direction: Tensor) -> Tensor:
-        r"""Return the Hessian at the point of ``proba`` times a direction."""
-        change = proba * self._logits(direction)
-        change -= proba * change.sum(1, keepdim=True)
-        return self._back(change * self.share, direction)
+    def hessian(self, proba: Tensor, which: Tensor, directions: Tensor) -> Tensor:
+        r"""Return the Hessians where the probabilities are these, times directions."""
+        n_candidates, n_classes, n_columns = directions.shape
+        stacked = directions.view(n_candidates * n_classes, n_columns)
+        product = torch.zeros_like(stacked)
+        share = self.share[self.fold[which]].float()
+        for block in self.rows.blocks(len(stacked), precise=False):
+            p = proba[:, :, block.rows]
+            change = block.forward(stacked).view(n_candidates, n_classes, -1)
+            change *= p
+            change -= p * change.sum(1, keepdim=True)
+            change *= share[:, None, block.rows]
+            product += block.backward(change.view(len(stacked), -1))
+        ridge = self.ridge[which, None, :].float()
+        return product.view(directions.shape) + ridge * directions
 
-    def _logits(self, theta: Tensor) -> Tensor:
-        logits = self.Z @ theta[:, : self.Z.shape[1]].T
-        return logits + theta[:, -1] if self.fit_intercept else logits
+    def covariance(self, proba: Tensor, which: Tensor) -> Tensor:
+        r"""Return the mean covariance of the classes' indicators, in float64."""
+        weighted = proba * self.share[self.fold[which], None, :].float()
+        joint = weighted @ proba.mT
+        return (torch.diag_embed(weighted.sum(2)) - joint).double()
 
-    def _back(self, residual: Tensor, theta: Tensor) -> Tensor:
-        # (n_samples, n_classes) -> (n_classes, n_features)
-        n_features = self.Z.shape[1]
-        columns = residual.T @ self.Z + self.penalty * theta[:, :n_features]
-        if not self.fit_intercept:
-            return columns
-        return torch.cat([columns, residual.sum(0).unsqueeze(1)], dim=1)
+    def stationarity(self, theta: Tensor, gradient: Tensor, which: Tensor) -> Tensor:
+        r"""Return the largest entry of each candidate's smallest subgradient."""
+        if self.has_l1:
+            lasso = self.lasso[which]
+            at_zero = (gradient.abs() - lasso).clamp(min=0)
+            gradient = torch.where(theta == 0, at_zero, gradient + lasso * theta.sign())
+        return gradient.abs().amax((1, 2))
+
+    def lasso_value(self, theta: Tensor, which: Tensor) -> Tensor:
+        r"""Return the lasso's part of each candidate's objective."""
+        if not self.has_l1:
+            return theta.new_zeros(len(theta))
+        return (self.lasso[which] * theta.abs()).sum((1, 2))
+
+    def precondition(self, proba: Tensor, which: Tensor) -> Inverse:
+        r"""Return a cheap approximate inverse of the Hessians."""
+        covariance = self.covariance(proba, which)
+        fold = self.fold[which]
+        if isinstance(self.rows, SparseRows):
+            squares = torch.stack([self.rows.diagonal(share) for share in self.share])
+            return jacobi(squares[fold], covariance, self.ridge[which])
+        if self._kronecker is None:
+            grams = torch.stack([self.rows.gram(share) for share in self.share])
+            self._kronecker = Kronecker(grams, self.unit)
+        return self._kronecker.at(fold, self.l2[which], covariance)
+
+    def refine(
+        self, inverse: Inverse, proba: Tensor, which: Tensor, n_products: int
+    ) -> Inverse:
+        r"""Return a better inverse where the last one took so many products."""
+        n_samples, n_columns = self.rows.n_samples, self.rows.n_columns
+        size = self.n_classes * n_columns
+        n_rows = min(n_samples, _ROWS_PER_UNKNOWN * size)
+        is_dense = isinstance(inverse, DenseInverse)
+        # A product is bound by memory, so its operations take about ten times as long
+        # as those of the exact Hessian, which saves the next steps' products as well.
+        worth = (10 if is_dense else 30) * n_products * n_samples * size
+        if isinstance(self.rows, DenseRows) and n_rows * size**2 < worth:
+            Z, rows = self.rows.sample(n_rows)
+            share = self.share[self.fold[which]][:, rows]
+            share = share / share.sum(1, keepdim=True)
+            if Z.numel() <= _SMALL:
+                Z = Z.double()
+            better = exact(Z, proba[:, :, rows], share, self.ridge[which])
+            if better is not None:
+                return DenseInverse(better.matrices.float())
+        return inverse if is_dense else self.precondition(proba, which)
+
+    def curvature_bound(self, which: Tensor) -> Tensor:
+        r"""Return more than the Hessians' curvature, by column."""
+        if self._largest is None:
+            self._largest = torch.stack(
+                [self._largest_eigenvalue(share) for share in self.share]
+            )
+        # The covariance of indicators has no eigenvalue above a half.
+        bound = 0.5 * self._largest[self.fold[which]][:, None]
+        return (bound + self.ridge[which])[:, None, :]
+
+    def _largest_eigenvalue(self, share: Tensor) -> Tensor:
+        r"""Return a little more than the Gram matrix's largest eigenvalue."""
+        vector = self.unit.new_ones(1, len(self.unit))
+        size = 0.0
+        for _ in range(_POWER_STEPS):
+            product = torch.zeros_like(vector)
+            for block in self.rows.blocks(1, precise=True):
+                product += block.backward(block.forward(vector) * share[block.rows])
+            size = product.norm().item()
+            vector = product / size
+        return vector.new_tensor(1.1 * size)
 
 
-def newton_cg(
-    objective: SoftmaxObjective,
-    weight: Tensor,
-    bias: Tensor | None,
-    *,
-    tol: float,
-    max_iter: int,
-) -> Solution:
-    r"""Minimise by a trust-region Newton method with conjugate gradients.
+def minimize(
+    problem: SoftmaxProblem, start: Tensor, *, tol: float, max_iter: int
+) -> list[Solution]:
+    r"""Minimise by Newton's method with preconditioned conjugate gradients.
+
+    Far from the minimum everything is computed in float32; the end is decided in
+    float64. With a lasso, the quadratic model is minimised by accelerated proximal
+    gradient steps instead.
 
     Parameters
     ----------
-    objective : SoftmaxObjective
+    problem : SoftmaxProblem
         What to minimise.
-    weight : Tensor of shape (n_classes, n_features)
-        Where to start.
-    bias : Tensor of shape (n_classes,) or None
-        Where to start; None without an intercept.
+    start : Tensor of shape (n_candidates, n_classes, n_columns), float64
+        Where to start, for standardised features.
     tol : float
         Largest absolute entry of the gradient, with respect to the weights of
         standardised features, at which to stop.
@@ -159,85 +308,253 @@ def newton_cg(
 
     Returns
     -------
-    solution : Solution
-        Weights and intercept on the input's scale.
+    solutions : list of Solution
+        One for each candidate.
 
     References
     ----------
-    Lin, Weng and Keerthi (2008). Trust Region Newton Method for Large-Scale Logistic
-    Regression. Journal of Machine Learning Research 9.
-    https://jmlr.org/papers/v9/lin08b.html
+    Nocedal and Wright (2006). Numerical Optimization, chapter 7.
+    https://doi.org/10.1007/978-0-387-40065-5
+
+    Lee, Sun and Saunders (2014). Proximal Newton-type Methods for Minimizing Composite
+    Functions. https://arxiv.org/abs/1206.1623
     """
-    theta = objective.standardize(weight, bias)
-    value, log_proba = objective.value(theta)
-    proba = log_proba.exp()
-    gradient = objective.gradient(theta, proba)
-    radius = gradient.norm().item()
-    objectives = [value]
-    for _ in range(max_iter):
-        if gradient.abs().max().item() <= tol:
+    theta = start.clone()
+    if not problem.has_l1:
+        # A shift common to all classes changes nothing but the penalty.
+        theta -= theta.mean(1, keepdim=True)
+    n_unknowns = problem.n_classes * problem.rows.n_columns
+    if (
+        len(theta) == 1
+        and not problem.has_l1
+        and isinstance(problem.rows, DenseRows)
+        and problem.rows.is_small
+        and problem.rows.n_samples * n_unknowns**2 <= _FEW_OPERATIONS
+    ):
+        return [_solve_small(problem, problem.rows, theta[0], tol, max_iter)]
+    thin = problem.thinned(_THINNING)
+    if thin is not None:
+        _Descent(thin, theta, max_iter).run(_THIN_TOL, precise=False)
+        problem._kronecker = thin._kronecker
+    descent = _Descent(problem, theta, max_iter)
+    if not problem.rows.is_small and tol < _COARSE_TOL:
+        descent.run(_COARSE_TOL, precise=False)
+    size = descent.run(tol, precise=True)
+    solutions = []
+    for b, objectives in enumerate(descent.objectives):
+        weight, bias = problem.restore(theta[b])
+        norm = size[b].item()
+        solutions.append(Solution(weight, bias, norm <= tol, norm, objectives))
+    return solutions
+
+
+def _solve_small(
+    problem: SoftmaxProblem, rows: DenseRows, theta: Tensor, tol: float, max_iter: int
+) -> Solution:
+    r"""Minimise by Newton's method with the exact Hessian, for one small candidate."""
+    [block] = rows.blocks(1, precise=True)
+    Z, share, ridge = block.Z, problem.share[problem.fold[0]], problem.ridge[0]
+    target = F.one_hot(problem.y, problem.n_classes).double()
+
+    def evaluate(theta: Tensor) -> tuple[float, Tensor]:
+        log_proba = (Z @ theta.T).log_softmax(1)
+        loss = -(share @ (log_proba * target).sum(1))
+        return (loss + 0.5 * (ridge * theta * theta).sum()).item(), log_proba.exp()
+
+    value, proba = evaluate(theta)
+    objectives, norm = [value], math.inf
+    for n_steps in range(max_iter + 1):
+        gradient = ((proba - target) * share[:, None]).T @ Z + ridge * theta
+        norm = gradient.abs().max().item()
+        inverse = None
+        if norm > tol and n_steps < max_iter:
+            inverse = exact(Z, proba.T[None], share[None], problem.ridge)
+        if inverse is None:
             break
-        step, predicted = _steihaug(objective, proba, gradient, radius)
-        new_value, log_proba = objective.value(theta + step)
-        actual = value - new_value
-        # Near the minimum the decrease drowns in rounding; then trust the model.
-        noise = 1e-14 * max(abs(value), 1.0)
-        ratio = 1.0 if predicted <= noise and actual >= -noise else actual / predicted
-        length = step.norm().item()
-        if ratio < _POOR:
-            radius = _SHRINK * min(length, radius)
-        elif ratio > _GOOD and length > 0.99 * radius:
-            radius *= _GROW
-        if ratio > _ACCEPT:
-            theta = theta + step
-            value, proba = new_value, log_proba.exp()
-            gradient = objective.gradient(theta, proba)
+        step = -_without_shift(inverse.solve(gradient[None]))[0]
+        slope, length = (gradient * step).sum().item(), 1.0
+        new_value, proba = evaluate(theta + step)
+        bound = value + _NOISE[True] * abs(value)
+        while not new_value <= bound + _DECREASE * length * slope:
+            length /= 2
+            if length < _SMALLEST_STEP:
+                break
+            new_value, proba = evaluate(theta + length * step)
+        if length < _SMALLEST_STEP:
+            break
+        theta, value = theta + length * step, new_value
         objectives.append(value)
-        if length <= _RESOLUTION * theta.norm().item():
-            break
-    largest = gradient.abs().max().item()
-    solution = objective.restore(theta)
-    return Solution(*solution, largest <= tol, largest, objectives)
+    weight, bias = problem.restore(theta)
+    return Solution(weight, bias, norm <= tol, norm, objectives)
 
 
-def _steihaug(
-    objective: SoftmaxObjective, proba: Tensor, gradient: Tensor, radius: float
-) -> tuple[Tensor, float]:
-    r"""Minimise the quadratic model within a ball; return step and model decrease."""
-    step = torch.zeros_like(gradient)
-    residual = -gradient
-    direction = residual.clone()
-    squared = residual.square().sum().item()
-    norm = squared**0.5
-    # Superlinear convergence: the closer to the minimum, the more exact the step.
-    target = norm * min(0.1, norm**0.5)
-    for _ in range(10 * gradient.numel()):
-        if squared**0.5 <= target:
-            break
-        product = objective.hessian_product(proba, direction)
-        curvature = (direction * product).sum().item()
-        if curvature <= 0:
-            # Flat along `direction`: the model's minimum is at the boundary.
-            step = _to_boundary(step, direction, radius)
-            residual = -gradient - objective.hessian_product(proba, step)
-            break
-        alpha = squared / curvature
-        if (step + alpha * direction).norm().item() >= radius:
-            longer = _to_boundary(step, direction, radius)
-            taken = (longer - step).norm() / direction.norm()
-            step, residual = longer, residual - taken * product
-            break
-        step = step + alpha * direction
-        residual = residual - alpha * product
-        previous, squared = squared, residual.square().sum().item()
-        direction = residual + (squared / previous) * direction
-    # The model at the step is (g + H s / 2) s with H s = -g - r.
-    decrease = 0.5 * (step * (residual - gradient)).sum().item()
-    return step, decrease
+class _Descent:
+    r"""Newton steps of all candidates, each until it has arrived."""
+
+    def __init__(self, problem: SoftmaxProblem, theta: Tensor, max_iter: int) -> None:
+        self.problem = problem
+        self.theta = theta
+        self.n_steps_left = max_iter
+        self.inverse: Inverse | None = None
+        self.objectives: list[list[float]] = [[] for _ in theta]
+
+    def run(self, tol: float, precise: bool) -> Tensor:
+        r"""Step until the gradients are small; return their sizes."""
+        problem, theta = self.problem, self.theta
+        which = torch.arange(len(theta), device=theta.device)
+        sizes = torch.zeros(len(theta), dtype=torch.float64, device=theta.device)
+        point = problem.evaluate(theta, which, precise)
+        self._record(which, point)
+        inverse, n_products = self.inverse, 0
+        while True:
+            sizes[which] = problem.stationarity(theta[which], point.gradient, which)
+            keep = sizes[which] > tol
+            if not self.n_steps_left or not keep.any():
+                return sizes
+            if not keep.all():
+                which, point = which[keep], point.select(keep)
+                inverse = None if inverse is None else inverse.select(keep)
+            if inverse is None:
+                inverse = problem.precondition(point.proba, which)
+            elif n_products > _MANY_PRODUCTS:
+                inverse = problem.refine(inverse, point.proba, which, n_products)
+            if len(which) == len(theta):
+                # Good enough to begin the next run with, for everybody.
+                self.inverse = inverse
+            accuracy = sizes[which].sqrt().clamp(1e-3 if precise else 0.03, 0.1)
+            if problem.has_l1:
+                target = _proximal_newton(problem, theta, point, which, accuracy)
+            else:
+                step, n_products = _newton(problem, point, which, inverse, accuracy)
+                target = theta[which] + step
+            moved = self._search(target, which, point, precise)
+            self.n_steps_left -= 1
+            self._record(which, point)
+            if not moved.all():
+                which, inverse = which[moved], inverse.select(moved)
+                point = point.select(moved)
+
+    def _search(
+        self, target: Tensor, which: Tensor, point: Point, precise: bool
+    ) -> Tensor:
+        r"""Move towards the targets, updating the point; return who could move."""
+        problem, origin = self.problem, self.theta[which]
+        step = target - origin
+        lasso = problem.lasso_value(origin, which)
+        slope = (point.gradient * step).sum((1, 2))
+        slope += problem.lasso_value(target, which) - lasso
+        before = point.value + lasso
+        bound = before + _NOISE[precise] * before.abs()
+        waiting = torch.arange(len(which), device=which.device)
+        length, trial = 1.0, target
+        while length > _SMALLEST_STEP:
+            new = problem.evaluate(trial, which[waiting], precise)
+            value = new.value + problem.lasso_value(trial, which[waiting])
+            good = value <= bound[waiting] + _DECREASE * length * slope[waiting]
+            point.update(waiting[good], new.select(good))
+            self.theta[which[waiting[good]]] = trial[good]
+            waiting = waiting[~good]
+            if not len(waiting):
+                break
+            length /= 2
+            trial = origin[waiting] + length * step[waiting]
+        moved = torch.ones(len(which), dtype=torch.bool, device=which.device)
+        moved[waiting] = False
+        return moved
+
+    def _record(self, which: Tensor, point: Point) -> None:
+        values = point.value + self.problem.lasso_value(self.theta[which], which)
+        for b, value in zip(which.tolist(), values.tolist(), strict=True):
+            self.objectives[b].append(value)
 
 
-def _to_boundary(step: Tensor, direction: Tensor, radius: float) -> Tensor:
-    a = direction.square().sum()
-    b = (step * direction).sum()
-    c = step.square().sum() - radius**2
-    return step + ((-b + (b * b - a * c).clamp(min=0).sqrt()) / a) * direction
+def _newton(
+    problem: SoftmaxProblem,
+    point: Point,
+    which: Tensor,
+    inverse: Inverse,
+    accuracy: Tensor,
+) -> tuple[Tensor, int]:
+    r"""Minimise the quadratic models by conjugate gradients, as far as it pays.
+
+    Returns the steps and how many products with the Hessian they took.
+    """
+    unit = point.gradient.abs().amax((1, 2), keepdim=True)
+    residual = -(point.gradient / unit).float()
+    solved = _without_shift(inverse.solve(residual))
+    steps = torch.zeros_like(residual)
+    fallback = solved
+    direction = solved
+    squared = (residual * solved).sum((1, 2))
+    goal = accuracy.float().square() * squared
+    active, proba = torch.arange(len(which), device=which.device), point.proba
+    n_products = 0
+    while n_products < _MOST_PRODUCTS:
+        n_products += 1
+        product = problem.hessian(proba, which, direction)
+        curvature = (direction * product).sum((1, 2))
+        length = torch.where(curvature > 0, squared / curvature, 0.0)[:, None, None]
+        steps[active] += length * direction
+        residual = residual - length * product
+        solved = _without_shift(inverse.solve(residual))
+        previous, squared = squared, (residual * solved).sum((1, 2))
+        going = (squared > goal) & (curvature > 0)
+        n_going = int(going.sum())
+        if not n_going:
+            break
+        direction = solved + (squared / previous)[:, None, None] * direction
+        if n_going < 0.7 * len(active):
+            # Only now, since leaving copies the probabilities of those who stay.
+            active, which, inverse = active[going], which[going], inverse.select(going)
+            proba, goal = proba[going], goal[going]
+            direction, residual, squared = (
+                direction[going],
+                residual[going],
+                squared[going],
+            )
+    # Where there is no curvature at all, go down the gradient.
+    flat = (steps == 0).all(2).all(1)[:, None, None]
+    steps = torch.where(flat, fallback, steps)
+    # Once more in float64, or the shift that rounding leaves would add up.
+    return _without_shift(steps.double() * unit), n_products
+
+
+def _without_shift(directions: Tensor) -> Tensor:
+    # The Hessian does not see a shift common to all classes.
+    return directions - directions.mean(1, keepdim=True)
+
+
+def _proximal_newton(
+    problem: SoftmaxProblem,
+    theta: Tensor,
+    point: Point,
+    which: Tensor,
+    accuracy: Tensor,
+) -> Tensor:
+    r"""Minimise the quadratic models plus lasso by accelerated proximal gradients.
+
+    Returns where the minima are, with exact zeros.
+    """
+    origin = theta[which]
+    bound = problem.curvature_bound(which)
+    threshold = problem.lasso[which] / bound
+    goal = accuracy * problem.stationarity(origin, point.gradient, which)
+    ahead = step = torch.zeros_like(origin)
+    momentum = 1.0
+    target = origin
+    for _ in range(_MOST_PROXIMAL_STEPS):
+        product = problem.hessian(point.proba, which, ahead.float()).double()
+        target = origin + ahead - (point.gradient + product) / bound
+        target = target.sign() * (target.abs() - threshold).clamp(min=0)
+        previous, step = step, target - origin
+        change = step - ahead
+        if ((bound * change).abs().amax((1, 2)) <= goal).all():
+            break
+        if (change * (step - previous)).sum() < 0:
+            # O'Donoghue and Candes: start anew where momentum leads uphill.
+            momentum, ahead = 1.0, step
+            continue
+        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = step + (momentum - 1) / following * (step - previous)
+        momentum = following
+    return target

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -53,6 +54,17 @@ class TrainingRows:
         if self.loss_weight is None:
             return np.arange(len(self.y))
         return np.flatnonzero(self.loss_weight)
+
+    def take(self, rows: NDArray[np.int64]) -> TrainingRows:
+        r"""Return some of the rows; the same table if all."""
+        if len(rows) == len(self.y):
+            return self
+        return TrainingRows(
+            self.X[rows],
+            self.y[rows],
+            None if self.loss_weight is None else self.loss_weight[rows],
+            None if self.sample_weight is None else self.sample_weight[rows],
+        )
 
     def total_weight(self, rows: NDArray[np.int64]) -> float:
         r"""Return the sum of the loss's weights of some rows."""
@@ -138,7 +150,12 @@ def check_features(
         return features
     try:
         features = validate_data(
-            estimator, X, dtype=FEATURE_DTYPES, order="C", reset=reset
+            estimator,
+            X,
+            accept_sparse="csr" if estimator._accepts_sparse() else False,
+            dtype=FEATURE_DTYPES,
+            order="C",
+            reset=reset,
         )
     except ValueError as error:
         if "Found array with dim" in str(error):
@@ -186,7 +203,7 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     if X.dtype.kind != "f":
         return True
     # One product by BLAS; a value that is too large makes it too large or NaN.
-    values = X.reshape(-1)
+    values: NDArray[Any] = np.asarray(X.data) if issparse(X) else X.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(values @ values < float(np.finfo(np.float32).max) ** 2)
 
@@ -209,10 +226,10 @@ def check_target(
         )
     assert_all_finite(labels, input_name="y")
     check_classification_targets(labels)
-    if len(labels) != len(X):
+    if len(labels) != X.shape[0]:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
-            f"X has {len(X)} rows, y has {len(labels)} labels."
+            f"X has {X.shape[0]} rows, y has {len(labels)} labels."
         )
     return labels
 

@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
@@ -223,3 +224,31 @@ def test_otto_notebook_runs(folder, monkeypatch):
     text = "".join(output.get("text", "") for output in outputs)
     assert re.search(r"one net: \d\.\d+, 2 nets averaged: \d\.\d+", text)
     check_submission(folder)
+
+
+def benchmark(name):
+    return runpy.run_path(str(EXAMPLES / "benchmarks" / name))
+
+
+def test_speed_benchmark_measures_every_contestant(capsys):
+    speed = benchmark("speed.py")
+    X, y = speed["make_data"](600, 20, 3)
+    assert set(y) == {0, 1, 2}
+    # `DEVICE` is what its command line sets.
+    speed["show_epoch"].__globals__["DEVICE"] = torch.device("cpu")
+    speed["show_epoch"]("small", speed["mlp"](8)(64), X, y, 1)
+    cells = capsys.readouterr().out.strip(" |\n").split(" | ")
+    assert cells[0] == "small"
+    assert all(float(cell) > 0 for cell in cells[1:])
+    assert len(cells) == 5
+
+
+def test_scaling_benchmark_measures_and_draws(tmp_path):
+    scaling = benchmark("scaling.py")
+    size = {"rows": 200, "features": 5, "classes": 3, "width": 8}
+    measured = {
+        rows: scaling["measure"]({**size, "rows": rows}, 1) for rows in (100, 200)
+    }
+    assert all(s > 0 for by_job in measured.values() for s in by_job.values())
+    scaling["draw"]({"rows": measured, "width": measured}, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 5000

@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import approx_fprime
+from scipy.sparse import csr_array, random_array
 from scipy.special import logsumexp
 from sklearn.datasets import (
     load_breast_cancer,
@@ -23,7 +24,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sksoftmax import SoftmaxRegression
-from sksoftmax._solvers import SoftmaxObjective, newton_cg
+from sksoftmax._rows import DenseRows, SparseRows
+from sksoftmax._solvers import SoftmaxProblem, minimize
 from sksoftmax.datasets import load_otto
 
 DATA = os.environ.get("SKSOFTMAX_DATA")
@@ -221,61 +223,182 @@ def test_partial_fit_approaches_the_optimum():
     )
 
 
-class TestObjective:
-    def problem(self, seed=0, fit_intercept=True, weighted=True):
-        rng = np.random.default_rng(seed)
+class TestProblem:
+    r"""Several candidates at once: two foldings, of which the second is weighted."""
+
+    which = torch.arange(3)
+
+    def problem(self, fit_intercept=True, sparse=False, l1=0.0):
+        rng = np.random.default_rng(0)
         X, y = rng.normal(3, 5, (30, 4)), rng.integers(0, 3, 30)
-        weight = torch.tensor(rng.uniform(0.1, 2, 30)) if weighted else None
-        objective = SoftmaxObjective(
-            torch.tensor(X), torch.tensor(y), weight, 3, 0.3, fit_intercept
+        X[rng.random(X.shape) < 0.3] = 0
+        shares = np.stack([np.ones(30), rng.uniform(0.1, 2, 30)])
+        shares = torch.tensor(shares / shares.sum(1, keepdims=True))
+        rows = (
+            SparseRows(csr_array(X), shares.mean(0), fit_intercept)
+            if sparse
+            else DenseRows(torch.tensor(X), shares.mean(0), fit_intercept)
         )
-        theta = torch.tensor(rng.normal(size=(3, 4 + fit_intercept)))
-        return objective, theta, X, y, weight
+        fold = torch.tensor([0, 1, 1])
+        l2 = torch.tensor([0.3, 0.01, 0.1], dtype=torch.float64)
+        l1 = torch.full((3,), l1, dtype=torch.float64)
+        problem = SoftmaxProblem(rows, torch.tensor(y), 3, shares, fold, l2, l1)
+        theta = torch.tensor(rng.normal(size=(3, 3, 4 + fit_intercept)))
+        return problem, theta, X, y
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
-    @pytest.mark.parametrize("weighted", [True, False])
-    def test_value_is_that_of_the_original_problem(self, fit_intercept, weighted):
-        problem, theta, X, y, weight = self.problem(0, fit_intercept, weighted)
-        coef, intercept = problem.restore(theta)
-        intercept = np.zeros(3) if intercept is None else intercept.numpy()
-        logits = X @ coef.numpy().T + intercept
-        losses = logsumexp(logits, axis=1) - logits[np.arange(30), y]
-        expected = np.average(losses, weights=weight) + 0.15 * (coef**2).sum().item()
-        assert problem.value(theta)[0] == pytest.approx(expected, rel=1e-12)
-        restored = problem.standardize(
-            coef, None if not fit_intercept else torch.tensor(intercept)
-        )
-        assert_allclose(restored, theta, rtol=1e-10)
+    @pytest.mark.parametrize("sparse", [True, False])
+    def test_value_is_that_of_the_original_problem(self, fit_intercept, sparse):
+        problem, theta, X, y = self.problem(fit_intercept, sparse)
+        for precise, accuracy in ((True, 1e-12), (False, 1e-5)):
+            values = problem.evaluate(theta, self.which, precise).value
+            for b, value in enumerate(values):
+                coef, intercept = problem.restore(theta[b])
+                shift = 0 if intercept is None else intercept.numpy()
+                logits = X @ coef.numpy().T + shift
+                losses = logsumexp(logits, axis=1) - logits[np.arange(30), y]
+                loss = losses @ problem.share[problem.fold[b]].numpy()
+                expected = loss + 0.5 * problem.l2[b] * (coef**2).sum()
+                assert value.item() == pytest.approx(expected.item(), rel=accuracy)
+                restored = problem.standardize(coef, intercept)
+                assert_allclose(restored, theta[b], rtol=1e-10)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
-    def test_gradient_and_hessian_are_the_derivatives(self, fit_intercept):
-        problem, theta, *_ = self.problem(1, fit_intercept)
+    @pytest.mark.parametrize("sparse", [True, False])
+    def test_gradient_and_hessian_are_the_derivatives(self, fit_intercept, sparse):
+        problem, theta, *_ = self.problem(fit_intercept, sparse)
+        point = problem.evaluate(theta, self.which, True)
 
         def value(flat):
-            return problem.value(torch.tensor(flat).reshape(theta.shape))[0]
+            moved = torch.tensor(flat).reshape(theta.shape)
+            return problem.evaluate(moved, self.which, True).value.sum().item()
 
-        proba = problem.value(theta)[1].exp()
-        gradient = problem.gradient(theta, proba)
         numeric = approx_fprime(theta.numpy().ravel(), value, 1e-7)
-        assert_allclose(gradient.numpy().ravel(), numeric, atol=1e-5)
-        direction = torch.randn(
-            theta.shape, dtype=theta.dtype, generator=torch.Generator()
-        )
-        step = 1e-6 * direction
-        ahead = problem.gradient(theta + step, problem.value(theta + step)[1].exp())
+        assert_allclose(point.gradient.numpy().ravel(), numeric, atol=1e-5)
+        direction = torch.randn(theta.shape, generator=torch.Generator())
+        ahead = problem.evaluate(theta + 1e-6 * direction, self.which, True)
         assert_allclose(
-            problem.hessian_product(proba, direction),
-            (ahead - gradient) / 1e-6,
+            problem.hessian(point.proba, self.which, direction),
+            (ahead.gradient - point.gradient) / 1e-6,
+            rtol=1e-3,
             atol=1e-4,
         )
 
+    @pytest.mark.parametrize("sparse", [True, False])
+    def test_candidates_are_solved_as_if_alone(self, sparse):
+        problem, *_ = self.problem(sparse=sparse)
+        together = minimize(
+            problem, torch.zeros(3, 3, 5).double(), tol=1e-10, max_iter=50
+        )
+        for b, solution in enumerate(together):
+            alone = SoftmaxProblem(
+                problem.rows,
+                problem.y,
+                3,
+                problem.share,
+                problem.fold[b : b + 1],
+                problem.l2[b : b + 1],
+                torch.zeros(1).double(),
+            )
+            [expected] = minimize(
+                alone, torch.zeros(1, 3, 5).double(), tol=1e-10, max_iter=50
+            )
+            assert solution.converged
+            assert expected.converged
+            assert_allclose(solution.weight, expected.weight, atol=1e-8)
+            assert solution.objectives[-1] == pytest.approx(expected.objectives[-1])
+
     def test_solution_reports_what_it_reached(self):
-        problem, *_ = self.problem(2)
-        start = torch.zeros(3, 4), torch.zeros(3)
-        solution = newton_cg(problem, *start, tol=1e-10, max_iter=50)
-        assert solution.converged
-        assert solution.gradient_norm <= 1e-10
-        assert np.all(np.diff(solution.objectives) <= 1e-12)
-        cut = newton_cg(problem, *start, tol=1e-10, max_iter=1)
-        assert not cut.converged
-        assert cut.n_iter == 1
+        problem, *_ = self.problem()
+        start = torch.zeros(3, 3, 5).double()
+        for solution in minimize(problem, start, tol=1e-10, max_iter=50):
+            assert solution.converged
+            assert solution.gradient_norm <= 1e-10
+            assert np.all(np.diff(solution.objectives) <= 1e-12)
+        for cut in minimize(problem, start, tol=1e-10, max_iter=1):
+            assert not cut.converged
+            assert cut.n_iter == 1
+
+
+class TestLasso:
+    # Where saga converges within the patience of a test.
+    @pytest.mark.parametrize(
+        ("load", "C", "l1_ratio"),
+        [
+            (load_iris, 0.1, 1.0),
+            (load_iris, 1.0, 0.5),
+            (load_wine, 0.1, 0.5),
+            (load_wine, 1.0, 1.0),
+            (load_breast_cancer, 0.1, 1.0),
+        ],
+    )
+    def test_objective_is_at_most_scikit_learns(self, load, C, l1_ratio):
+        X, y = load(return_X_y=True)
+        X = standardized(X)
+        ours = SoftmaxRegression(C=C, l1_ratio=l1_ratio).fit(X, y)
+        saga = LogisticRegression(
+            C=C, l1_ratio=l1_ratio, solver="saga", tol=1e-9, max_iter=20_000
+        ).fit(X, y)
+
+        def value(model):
+            lasso = l1_ratio * np.abs(model.coef_).sum()
+            ridge = 0.5 * (1 - l1_ratio) * (model.coef_**2).sum()
+            loss = objective(X, y, model.coef_, model.intercept_, C)
+            return loss - 0.5 * (model.coef_**2).sum() + lasso + ridge
+
+        assert value(ours) <= value(saga) * (1 + 1e-6)
+        assert_allclose(ours.coef_, saga.coef_, atol=2e-3)
+        assert_array_equal(ours.coef_ == 0, np.abs(saga.coef_) < 1e-6)
+
+    def test_strong_lasso_leaves_the_class_frequencies(self):
+        X, y = load_iris(return_X_y=True)
+        classifier = SoftmaxRegression(C=1e-4, l1_ratio=1.0).fit(X[:120], y[:120])
+        assert not classifier.coef_.any()
+        frequencies = np.bincount(y[:120]) / 120
+        assert_allclose(classifier.predict_proba(X[:1])[0], frequencies, atol=1e-7)
+
+    def test_mini_batches_refuse_it(self):
+        X, y = load_iris(return_X_y=True)
+        with pytest.raises(ValueError, match=r"Got l1_ratio=0.5 with solver='sgd'"):
+            SoftmaxRegression(l1_ratio=0.5, solver="sgd").fit(X, y)
+
+
+class TestSparse:
+    def table(self, n_classes=4):
+        rng = np.random.default_rng(0)
+        X = random_array((300, 80), density=0.05, rng=rng, format="csr")
+        y = (X @ rng.normal(size=(80, n_classes)) + rng.gumbel(size=(300, 4))).argmax(1)
+        return X, y
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("C", [0.1, 10.0])
+    def test_same_as_dense(self, fit_intercept, C):
+        X, y = self.table()
+        weight = np.random.default_rng(1).uniform(0, 2, len(y)).round(1)
+        sparse, dense = (
+            SoftmaxRegression(C, fit_intercept=fit_intercept).fit(table, y, weight)
+            for table in (X, X.toarray())
+        )
+        assert_allclose(sparse.coef_, dense.coef_, atol=1e-5)
+        assert_allclose(sparse.intercept_, dense.intercept_, atol=1e-5)
+        assert_allclose(
+            sparse.predict_proba(X), dense.predict_proba(X.toarray()), atol=1e-6
+        )
+        assert_array_equal(sparse.predict(X), sparse.predict(X.toarray()))
+
+    def test_every_sparse_form_is_taken(self):
+        X, y = self.table()
+        expected = SoftmaxRegression().fit(X, y).coef_
+        for form in ("csc", "coo", "lil"):
+            classifier = SoftmaxRegression().fit(X.asformat(form), y)
+            assert_allclose(classifier.coef_, expected)
+        single = SoftmaxRegression().fit(X.astype(np.float32), y)
+        assert_allclose(single.coef_, expected, atol=1e-4)
+        assert single.predict_proba(X.astype(np.float32)).dtype == np.float32
+
+    def test_mini_batches_refuse_it(self):
+        X, y = self.table()
+        with pytest.raises(TypeError, match="dense data is required"):
+            SoftmaxRegression(solver="adam").fit(X, y)
+        with pytest.raises(ValueError, match=r"Pass X.toarray\(\)"):
+            SoftmaxRegression().partial_fit(X, y, classes=np.arange(4))

@@ -1,6 +1,8 @@
 r"""Devices, seeds and arrays."""
 
 import contextlib
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -95,3 +97,12 @@ def test_accelerator_learns_what_the_cpu_learns(classifier, device):
     assert on_device.score(X, y) > 0.95
     again = on_device.__class__(**on_device.get_params()).fit(X, y)
     assert np.allclose(again.predict_proba(X), on_device.predict_proba(X), atol=1e-3)
+
+
+def test_import_brings_no_library_that_is_not_used_yet():
+    code = "import sys, sksoftmax; print(*sys.modules)"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    unused = {"torchvision", "matplotlib", "torch._dynamo", "sympy"}
+    assert not unused & set(process.stdout.split())

@@ -1,0 +1,167 @@
+r"""What the exact linear classifiers share: from rows to the optimum and back."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._base import BaseSoftmaxClassifier
+from ._rows import DenseRows, SparseRows
+from ._solvers import SoftmaxProblem, Solution, minimize
+from ._torch import as_tensor
+from ._validation import TrainingRows, check_features
+from .modules import SoftmaxLinear
+
+# Where an exact solver computes if the device has no float64, or no sparse products.
+_CPU = torch.device("cpu")
+
+
+def penalties(
+    C: float, l1_ratio: float, total_weight: float, n_classes: int
+) -> tuple[float, float]:
+    r"""Return the factors of half the squared norm and of the lasso, of a mean loss."""
+    # With two classes scikit-learn penalises the difference w of the two rows. Ours
+    # are w / 2 and -w / 2: their squares sum to half of w's, their sizes to w's.
+    rows_per_weight = 2.0 if n_classes == 2 else 1.0
+    strength = 1 / (C * total_weight)
+    return (1 - l1_ratio) * rows_per_weight * strength, l1_ratio * strength
+
+
+class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
+    r"""Base of the classifiers whose module is one linear map."""
+
+    module_: SoftmaxLinear
+    fit_intercept: bool
+    tol: float
+    max_iter: int
+    # Standard deviation of the initial weights; an exact solver starts at zero.
+    init_scale: float = 0.0
+
+    def _build_module(
+        self, n_features: int, n_classes: int, generator: torch.Generator
+    ) -> SoftmaxLinear:
+        return SoftmaxLinear(
+            n_features,
+            n_classes,
+            bias=self.fit_intercept,
+            init_scale=self.init_scale,
+            generator=generator,
+        )
+
+    def _solve(
+        self, data: TrainingRows, rows: NDArray[np.int64], C: float, l1_ratio: float
+    ) -> None:
+        r"""Take the module from where it is to the optimum."""
+        data = data.take(rows)
+        weight = data.loss_weight
+        if weight is None:
+            weight = np.ones(len(rows))
+        module, total = self.module_, weight.sum()
+        if self.device_.type != "mps" and data.X.dtype != np.float32:
+            module.to(torch.float64)
+        strength = penalties(C, l1_ratio, total, len(self.classes_))
+        problem = self._make_problem(data, (weight / total)[None], [(0, *strength)])
+        device = problem.y.device
+        start = problem.standardize(
+            module.weight.detach().to(device),
+            None if module.bias is None else module.bias.detach().to(device),
+        )
+        [solution] = minimize(
+            problem, start[None], tol=self.tol, max_iter=self.max_iter
+        )
+        self._warn_unless_converged([solution], C)
+        self._set_weights(module, solution)
+        module.eval()
+        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
+        self.loss_curve_ = solution.objectives
+        self.validation_scores_ = None
+        self._set_coefficients()
+
+    def _make_problem(
+        self,
+        data: TrainingRows,
+        shares: NDArray[np.float64],
+        candidates: Sequence[tuple[int, float, float]],
+    ) -> SoftmaxProblem:
+        r"""Return the problem of candidates, each a fold and two penalties.
+
+        ``shares`` has the weight of each row in each fold.
+        """
+        on_device = self.device_.type != "mps" and not issparse(data.X)
+        device = self.device_ if on_device else _CPU
+        share = as_tensor(shares).to(device)
+        rows: DenseRows | SparseRows
+        if issparse(data.X):
+            rows = SparseRows(data.X, share.mean(0), self.fit_intercept)
+        else:
+            X = as_tensor(data.X).to(device)
+            rows = DenseRows(X, share.mean(0), self.fit_intercept)
+        fold, l2, l1 = zip(*candidates, strict=True)
+        return SoftmaxProblem(
+            rows,
+            as_tensor(data.y).to(device),
+            len(self.classes_),
+            share,
+            torch.tensor(fold, device=device),
+            share.new_tensor(l2),
+            share.new_tensor(l1),
+        )
+
+    def _warn_unless_converged(self, solutions: list[Solution], C: float) -> None:
+        failed = [solution for solution in solutions if not solution.converged]
+        if not failed:
+            return
+        worst = max(failed, key=lambda solution: solution.gradient_norm)
+        which = f" in {len(failed)} of {len(solutions)} fits" * (len(solutions) > 1)
+        warnings.warn(
+            f"newton-cg stopped{which} after {worst.n_iter} steps with a gradient of "
+            f"{worst.gradient_norm:.2g} > tol={self.tol:.2g}. Increase max_iter "
+            f"(now {self.max_iter}), or lower C (now {C}) if the classes can be "
+            "separated.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+
+    @staticmethod
+    def _set_weights(module: SoftmaxLinear, solution: Solution) -> None:
+        with torch.no_grad():
+            module.weight.copy_(solution.weight)
+            if solution.bias is not None:
+                module.bias.copy_(solution.bias)
+
+    def _set_coefficients(self) -> None:
+        module = self.module_
+        if self.fit_intercept:
+            with torch.no_grad():
+                # A common shift changes no probability; this one is determined.
+                module.bias.sub_(module.bias.mean())
+        weight = module.weight.detach().cpu().numpy().copy()
+        bias = np.zeros(len(weight), dtype=weight.dtype)
+        if self.fit_intercept:
+            bias = module.bias.detach().cpu().numpy().copy()
+        if len(self.classes_) == 2:
+            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+        self.coef_, self.intercept_ = weight, bias
+
+    def _logits(self, X: ArrayLike) -> Tensor:
+        if not issparse(X):
+            return super()._logits(X)
+        check_is_fitted(self)
+        features: Any = check_features(self, X, reset=False)
+        module = self.module_
+        weight = module.weight.detach().cpu().double()
+        logits = torch.from_numpy(features @ weight.T.contiguous().numpy())
+        if module.bias is not None:
+            logits += module.bias.detach().cpu()
+        return logits.to(
+            torch.float32 if features.dtype == np.float32 else logits.dtype
+        )
