@@ -4,6 +4,7 @@ from . import datasets, modules
 from ._cnn import SoftmaxCNNClassifier
 from ._custom import SoftmaxNetClassifier
 from ._linear import SoftmaxRegression
+from ._linear_cv import SoftmaxRegressionCV
 from ._mlp import SoftmaxMLPClassifier
 
 __version__ = "0.1.0"
@@ -13,6 +14,7 @@ __all__ = [
     "SoftmaxMLPClassifier",
     "SoftmaxNetClassifier",
     "SoftmaxRegression",
+    "SoftmaxRegressionCV",
     "__version__",
     "datasets",
     "modules",

@@ -256,6 +256,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         rows = data.indices()
         self._build(data, rows, module, with_optimizer=False)
         self._solve(data, rows, self.C, self.l1_ratio)
+        self.validation_scores_ = None
 
     def _train(self, *args: Any, **kwargs: Any) -> None:
         super()._train(*args, **kwargs)

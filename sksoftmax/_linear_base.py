@@ -83,7 +83,6 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         module.eval()
         self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
         self.loss_curve_ = solution.objectives
-        self.validation_scores_ = None
         self._set_coefficients()
 
     def _make_problem(

@@ -102,23 +102,29 @@ class KroneckerInverse:
 
 @dataclass(frozen=True)
 class DenseInverse:
-    r"""Inverse as matrices, of ``n_classes * n_columns`` rows."""
+    r"""Inverses as matrices of ``n_classes * n_columns`` rows, one for a group."""
 
     matrices: Tensor
+    # Each candidate's group.
+    group: Tensor
 
     def select(self, keep: Tensor) -> DenseInverse:
         r"""Return it for some of the candidates."""
-        return DenseInverse(self.matrices[keep])
+        return DenseInverse(self.matrices, self.group[keep])
 
     def solve(self, residual: Tensor) -> Tensor:
         r"""Return the inverse times a stack of directions."""
-        solved = self.matrices @ residual.flatten(1).unsqueeze(2)
+        stacked = residual.flatten(1)
+        if len(self.matrices) == 1:
+            return (stacked @ self.matrices[0]).view(residual.shape)
+        solved = torch.empty_like(stacked)
+        for group, matrix in enumerate(self.matrices):
+            mine = self.group == group
+            solved[mine] = stacked[mine] @ matrix
         return solved.view(residual.shape)
 
 
-def exact(
-    Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor
-) -> DenseInverse | None:
+def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | None:
     r"""Return the inverse of the Hessian itself; None where it cannot be inverted.
 
     Parameters
@@ -153,7 +159,8 @@ def exact(
     factor, failed = torch.linalg.cholesky_ex(hessian)
     if failed.any():
         return None
-    return DenseInverse(torch.cholesky_inverse(factor))
+    inverse: Tensor = torch.cholesky_inverse(factor)
+    return inverse
 
 
 @dataclass(frozen=True)

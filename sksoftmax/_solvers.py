@@ -28,16 +28,18 @@ Inverse = KroneckerInverse | DenseInverse | DiagonalInverse
 
 # Sufficient decrease in a line search (Armijo), and the smallest step in one.
 _DECREASE, _SMALLEST_STEP = 1e-4, 1e-10
-# What rounding may add to an objective, relative to it.
-_NOISE = {True: 1e-14, False: 1e-6}
+# What rounding may add to an objective, relative to it or to 1, by whether in float64.
+_NOISE = {True: 1e-14, False: 5e-7}
 # From this gradient on, float32 can no longer tell better from worse.
 _COARSE_TOL = 1e-6
-# The way is begun on every so manieth row, if these are so many times the columns, and
+# The way is begun on every so manieth row, if these are so many times the unknowns, and
 # until the gradient is of the size of what they miss.
-_THINNING, _ROWS_PER_COLUMN, _THIN_TOL = 8, 8, 2e-3
+_THINNING, _THIN_ROWS_PER_UNKNOWN, _THIN_TOL = 8, 4, 2e-3
 # Most conjugate gradient steps for a Newton step, how many call for a better
 # preconditioner, and rows per unknown to estimate an exact one.
 _MOST_PRODUCTS, _MANY_PRODUCTS, _ROWS_PER_UNKNOWN = 500, 8, 16
+# A penalty so small, on standardised features, hardly changes a Hessian.
+_NEGLIGIBLE_PENALTY = 1e-6
 # Up to so many operations, an exact Hessian costs no more than the calls for it.
 _FEW_OPERATIONS = 2**23
 # So few numbers are multiplied in float64: weak curvatures drown in float32.
@@ -143,7 +145,10 @@ class SoftmaxProblem:
         if isinstance(self.rows, SparseRows):
             return None
         share = self.share[:, ::step]
-        if share.shape[1] < _ROWS_PER_COLUMN * self.rows.n_columns:
+        if (
+            share.shape[1]
+            < _THIN_ROWS_PER_UNKNOWN * self.n_classes * self.rows.n_columns
+        ):
             return None
         share = share / share.sum(1, keepdim=True)
         thin = copy.copy(self)
@@ -202,7 +207,7 @@ class SoftmaxProblem:
             p = proba[:, :, block.rows]
             change = block.forward(stacked).view(n_candidates, n_classes, -1)
             change *= p
-            change -= p * change.sum(1, keepdim=True)
+            change.addcmul_(p, change.sum(1, keepdim=True), value=-1)
             change *= share[:, None, block.rows]
             product += block.backward(change.view(len(stacked), -1))
         ridge = self.ridge[which, None, :].float()
@@ -247,19 +252,27 @@ class SoftmaxProblem:
         n_samples, n_columns = self.rows.n_samples, self.rows.n_columns
         size = self.n_classes * n_columns
         n_rows = min(n_samples, _ROWS_PER_UNKNOWN * size)
+        # Folds share most rows: one Hessian does for (nearly) the same penalty.
+        l2 = self.l2[which].clamp(min=_NEGLIGIBLE_PENALTY)
+        kinds = (20 * l2.log()).round()
+        key, group = torch.unique(kinds, return_inverse=True)
         is_dense = isinstance(inverse, DenseInverse)
         # A product is bound by memory, so its operations take about ten times as long
         # as those of the exact Hessian, which saves the next steps' products as well.
-        worth = (10 if is_dense else 30) * n_products * n_samples * size
-        if isinstance(self.rows, DenseRows) and n_rows * size**2 < worth:
+        worth = (10.0 if is_dense else 30.0) * n_products * n_samples * size
+        # Products of many candidates at once are wide, and less bound by memory.
+        worth *= 1 if len(which) == 1 else len(which) / 3
+        if isinstance(self.rows, DenseRows) and len(key) * n_rows * size**2 < worth:
             Z, rows = self.rows.sample(n_rows)
-            share = self.share[self.fold[which]][:, rows]
-            share = share / share.sum(1, keepdim=True)
             if Z.numel() <= _SMALL:
                 Z = Z.double()
-            better = exact(Z, proba[:, :, rows], share, self.ridge[which])
+            first = (group == torch.arange(len(key))[:, None]).int().argmax(1)
+            share = self.share[self.fold[which[first]]][:, rows]
+            share = share / share.sum(1, keepdim=True)
+            ridge = self.ridge[which[first]]
+            better = exact(Z, proba[first][:, :, rows], share, ridge)
             if better is not None:
-                return DenseInverse(better.matrices.float())
+                return DenseInverse(better.float(), group)
         return inverse if is_dense else self.precondition(proba, which)
 
     def curvature_bound(self, which: Tensor) -> Tensor:
@@ -337,9 +350,10 @@ def minimize(
         _Descent(thin, theta, max_iter).run(_THIN_TOL, precise=False)
         problem._kronecker = thin._kronecker
     descent = _Descent(problem, theta, max_iter)
-    if not problem.rows.is_small and tol < _COARSE_TOL:
-        descent.run(_COARSE_TOL, precise=False)
-    size = descent.run(tol, precise=True)
+    if not problem.rows.is_small:
+        size = descent.run(max(tol, _COARSE_TOL), precise=False)
+    if problem.rows.is_small or tol < _COARSE_TOL:
+        size = descent.run(tol, precise=True)
     solutions = []
     for b, objectives in enumerate(descent.objectives):
         weight, bias = problem.restore(theta[b])
@@ -371,10 +385,11 @@ def _solve_small(
             inverse = exact(Z, proba.T[None], share[None], problem.ridge)
         if inverse is None:
             break
-        step = -_without_shift(inverse.solve(gradient[None]))[0]
+        step = -(inverse[0] @ gradient.flatten()).view(gradient.shape)
+        step -= step.mean(0)
         slope, length = (gradient * step).sum().item(), 1.0
         new_value, proba = evaluate(theta + step)
-        bound = value + _NOISE[True] * abs(value)
+        bound = value + _NOISE[True] * max(abs(value), 1.0)
         while not new_value <= bound + _DECREASE * length * slope:
             length /= 2
             if length < _SMALLEST_STEP:
@@ -444,7 +459,7 @@ class _Descent:
         slope = (point.gradient * step).sum((1, 2))
         slope += problem.lasso_value(target, which) - lasso
         before = point.value + lasso
-        bound = before + _NOISE[precise] * before.abs()
+        bound = before + _NOISE[precise] * before.abs().clamp(min=1)
         waiting = torch.arange(len(which), device=which.device)
         length, trial = 1.0, target
         while length > _SMALLEST_STEP:
@@ -493,6 +508,7 @@ def _newton(
         n_products += 1
         product = problem.hessian(proba, which, direction)
         curvature = (direction * product).sum((1, 2))
+        # Who is done goes on until enough are, and may have nothing left to do.
         length = torch.where(curvature > 0, squared / curvature, 0.0)[:, None, None]
         steps[active] += length * direction
         residual = residual - length * product
@@ -502,7 +518,8 @@ def _newton(
         n_going = int(going.sum())
         if not n_going:
             break
-        direction = solved + (squared / previous)[:, None, None] * direction
+        kept = torch.where(previous > 0, squared / previous, 0.0)[:, None, None]
+        direction = solved + kept * direction
         if n_going < 0.7 * len(active):
             # Only now, since leaving copies the probabilities of those who stay.
             active, which, inverse = active[going], which[going], inverse.select(going)

@@ -147,6 +147,13 @@ def assert_refused_and_nothing_lost(model, row, X=X):
         fit(sparse.csr_array(X), y),
         r"[Ss]parse data was passed.*dense.*toarray",
         TypeError,
+        BY_EPOCHS,
+    ),
+    Row(
+        "sparse in partial_fit",
+        partial_fit(sparse.csr_array(X), y),
+        r"does not take sparse X. Pass X.toarray\(\)",
+        makes=[Regression],
     ),
     Row("complex", fit(X * 1j, y), "Complex data not supported"),
     Row(

@@ -13,6 +13,7 @@ from sksoftmax import (
     SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
     SoftmaxRegression,
+    SoftmaxRegressionCV,
 )
 
 
@@ -32,7 +33,16 @@ MINIBATCH = {
 }
 
 
+# The fold sizes and the choice are the same, but the last digits of a fit to repeated
+# sparse rows are not: the Hessian is only solved as far as `tol` asks.
+CROSS_VALIDATED = {
+    "check_sample_weight_equivalence_on_sparse_data": "agrees to 1e-6, not to 1e-7"
+}
+
+
 def expected_failures(estimator):
+    if isinstance(estimator, SoftmaxRegressionCV):
+        return CROSS_VALIDATED
     exact = isinstance(estimator, SoftmaxRegression) and estimator.solver == "auto"
     return {} if exact else MINIBATCH
 
@@ -41,6 +51,7 @@ def expected_failures(estimator):
     [
         SoftmaxRegression(),
         SoftmaxRegression(solver="adam"),
+        SoftmaxRegressionCV(Cs=3, cv=3),
         SoftmaxMLPClassifier(hidden_layer_sizes=(32,)),
         SoftmaxMLPClassifier(hidden_layer_sizes=(16,) * 5, max_epochs=60),
         SoftmaxCNNClassifier(channels=(8,), kernel_size=3),

@@ -1,0 +1,326 @@
+r"""Softmax regression with its penalty chosen by cross-validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import BaseCrossValidator, check_cv
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ._base import BaseSoftmaxClassifier
+from ._linear_base import LinearSoftmaxClassifier, penalties
+from ._net import Recipe
+from ._solvers import Solution, minimize
+from ._torch import resolve_device
+from ._validation import TrainingRows, check_training_rows, fitted_state_kept
+from .modules import SoftmaxLinear
+
+# The score of many rows cannot tell coefficients apart that are this close.
+_FOLD_TOL = 1e-5
+
+
+class SoftmaxRegressionCV(LinearSoftmaxClassifier):
+    r"""Multinomial logistic regression that chooses its penalty by cross-validation.
+
+    What :class:`~sklearn.linear_model.LogisticRegressionCV` does, but all folds and all
+    penalties are one problem: the rows stand in memory once, a fold is a set of
+    weights, one wide matrix product serves every candidate, and a candidate that has
+    arrived drops out. Prefer it to a grid search over :class:`SoftmaxRegression`.
+
+    Parameters
+    ----------
+    Cs : int or array-like of float, default=10
+        Inverse strengths to try; an integer is that many between 1e-4 and 1e4.
+    l1_ratios : array-like of float, default=(0.0,)
+        Shares of the lasso in the penalty to try with each of them.
+    fit_intercept : bool, default=True
+        Whether there is an intercept, which is not penalised.
+    cv : int, cross-validation generator or iterable, default=None
+        The folds, stratified by class if it is a number; five if None.
+    scoring : str, callable or None, default=None
+        What the held-out rows are scored by: a name, or ``scorer(estimator, X, y)``;
+        the accuracy if None.
+    refit : bool, default=True
+        Whether to fit all rows with the best penalty. Otherwise coefficients and
+        penalties are averages over the folds of each fold's best.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class in the loss. "balanced" weighs them inversely to their
+        frequency.
+    tol : float, default=1e-8
+        The last fit ends when no entry of the mean loss's gradient, with respect to
+        the weights of standardised features, is larger. With more than a million
+        numbers in ``X``, the folds' fits end at 1e-5 already.
+    max_iter : int, default=100
+        Most Newton steps.
+    device : str, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
+        if there is one.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels.
+    C_ : float
+        The best inverse strength.
+    l1_ratio_ : float
+        The best share of the lasso.
+    Cs_ : ndarray of shape (n_cs,)
+        Inverse strengths that were tried.
+    l1_ratios_ : ndarray of shape (n_l1_ratios,)
+        Shares of the lasso that were tried.
+    scores_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
+        Score of the rows that each fold held out.
+    coefs_paths_ : ndarray of shape (n_folds, n_l1_ratios, n_cs, n_rows, n_columns)
+        Coefficients of each fold's fit; one row for each class, but a single one for
+        two classes; the intercepts, if any, are the last column.
+    coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
+        Weights on the scale of the input. With two classes one row, the weights of
+        the second class's log odds.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+        Intercepts; zeros if ``fit_intercept=False``.
+    n_iter_ : ndarray of shape (n_folds, n_l1_ratios, n_cs), int32
+        Number of Newton steps of each fit.
+    loss_curve_ : list of float
+        The objective of the last fit, as a mean over rows, at its start and after each
+        Newton step. Not there with ``refit=False``.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if ``X`` had names that are all strings.
+    module_ : SoftmaxLinear
+        The fitted module. With two classes it has a row for each, of opposite signs.
+    net_ : skorch.NeuralNet
+        The skorch net around the module.
+    device_ : torch.device
+        Where the module is.
+
+    See Also
+    --------
+    SoftmaxRegression : The same for a given penalty.
+    sklearn.linear_model.LogisticRegressionCV : The same model on NumPy.
+
+    Notes
+    -----
+    The attributes have the shapes that scikit-learn calls
+    ``use_legacy_attributes=False``.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sksoftmax import SoftmaxRegressionCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = SoftmaxRegressionCV(Cs=5, scoring="neg_log_loss").fit(X, y)
+    >>> classifier.scores_.shape
+    (5, 1, 5)
+    >>> classifier.scores_.mean() > -0.6
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "l1_ratios": ["array-like"],
+        "fit_intercept": ["boolean"],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "refit": ["boolean"],
+        "class_weight": BaseSoftmaxClassifier._parameter_constraints["class_weight"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+    }
+
+    # What the base asks of every estimator; an exact solver has no use for it.
+    early_stopping: ClassVar[bool] = False
+    callbacks: ClassVar[None] = None
+    random_state: ClassVar[int] = 0
+    verbose: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        Cs: int | ArrayLike = 10,
+        *,
+        l1_ratios: Sequence[float] = (0.0,),
+        fit_intercept: bool = True,
+        cv: int | BaseCrossValidator | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        refit: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        tol: float = 1e-8,
+        max_iter: int = 100,
+        device: str = "auto",
+    ) -> None:
+        self.Cs = Cs
+        self.l1_ratios = l1_ratios
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.device = device
+
+    @property
+    def partial_fit(self) -> None:
+        r"""Not there: a penalty cannot be chosen from a part of the rows."""
+        raise AttributeError("SoftmaxRegressionCV has no partial_fit.")
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        r"""Fit every fold with every penalty, then all rows with the best.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows, without missing values.
+        y : array-like of shape (n_samples,)
+            Labels: strings, integers, booleans or pandas categoricals.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row, in the loss and in the score; all equal if None.
+
+        Returns
+        -------
+        self : object
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If the data cannot be learned from, as in :class:`SoftmaxRegression`, or
+            if ``Cs`` or ``l1_ratios`` are not such numbers. What was fitted before
+            stays as it was.
+        """
+        with fitted_state_kept(self):
+            self.device_ = resolve_device(self.device)
+            self.Cs_, self.l1_ratios_ = self._check_grid()
+            data, self.classes_ = check_training_rows(self, X, y, sample_weight)
+            self._check_number_of_classes(data)
+            labels = self.classes_[data.y]
+            folds = list(check_cv(self.cv, labels, classifier=True).split(X, labels))
+            solutions = self._fit_folds(data, folds)
+            rows = data.indices()
+            self._build(data, rows, None, with_optimizer=False)
+            self._score_folds(data, folds, solutions)
+            self._choose(data, rows)
+        return self
+
+    def _accepts_sparse(self) -> bool:
+        return True
+
+    def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
+        raise NotImplementedError("An exact solver has no recipe.")
+
+    def _check_grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        Cs = self.Cs
+        Cs = np.logspace(-4, 4, Cs) if isinstance(Cs, Integral) else np.asarray(Cs)
+        l1_ratios = np.asarray(self.l1_ratios)
+        for name, values, fine in (
+            ("Cs", Cs, Cs > 0),
+            ("l1_ratios", l1_ratios, (l1_ratios >= 0) & (l1_ratios <= 1)),
+        ):
+            if values.ndim != 1 or not len(values) or not fine.all():
+                expected = "above 0" if name == "Cs" else "from 0 to 1"
+                raise ValueError(
+                    f"Got {name}={getattr(self, name)!r}, but expected a sequence of "
+                    f"numbers {expected}."
+                )
+        return Cs.astype(float), l1_ratios.astype(float)
+
+    def _fit_folds(
+        self, data: TrainingRows, folds: list[tuple[Any, Any]]
+    ) -> NDArray[np.object_]:
+        r"""Return the solutions, of shape (n_folds, n_l1_ratios, n_cs)."""
+        weight = data.loss_weight
+        if weight is None:
+            weight = np.ones(len(data.y))
+        weights = np.zeros((len(folds), len(data.y)))
+        for fold, (train, _) in enumerate(folds):
+            weights[fold, train] = weight[train]
+        totals = weights.sum(1)
+        candidates = [
+            (fold, *penalties(C, l1_ratio, total, len(self.classes_)))
+            for fold, total in enumerate(totals)
+            for l1_ratio in self.l1_ratios_
+            for C in self.Cs_
+        ]
+        problem = self._make_problem(data, weights / totals[:, None], candidates)
+        start = torch.zeros(
+            len(candidates),
+            len(self.classes_),
+            problem.rows.n_columns,
+            dtype=torch.float64,
+            device=problem.y.device,
+        )
+        tol = self.tol if problem.rows.is_small else max(self.tol, _FOLD_TOL)
+        solved = minimize(problem, start, tol=tol, max_iter=self.max_iter)
+        self._warn_unless_converged(solved, self.Cs_.max())
+        solutions = np.empty(len(solved), dtype=object)
+        solutions[:] = solved
+        return solutions.reshape(len(folds), len(self.l1_ratios_), len(self.Cs_))
+
+    def _score_folds(
+        self,
+        data: TrainingRows,
+        folds: list[tuple[Any, Any]],
+        solutions: NDArray[np.object_],
+    ) -> None:
+        r"""Set what is known of each fit: scores, coefficients, number of steps."""
+        scorer = check_scoring(self, self.scoring)
+        candidate = copy.copy(self)
+        candidate.module_ = copy.deepcopy(self.module_).to(torch.float64)
+        candidate.module_.eval()
+        self.scores_ = np.zeros(solutions.shape)
+        self.n_iter_ = np.zeros(solutions.shape, dtype=np.int32)
+        paths = []
+        for index, solution in np.ndenumerate(solutions):
+            test = folds[index[0]][1]
+            weight = data.sample_weight
+            options = {} if weight is None else {"sample_weight": weight[test]}
+            self._set_weights(candidate.module_, solution)
+            candidate._set_coefficients()
+            labels = self.classes_[data.y[test]]
+            self.scores_[index] = scorer(candidate, data.X[test], labels, **options)
+            self.n_iter_[index] = solution.n_iter
+            columns = [candidate.coef_]
+            if self.fit_intercept:
+                columns.append(candidate.intercept_[:, None])
+            paths.append(np.hstack(columns))
+        self.coefs_paths_ = np.reshape(paths, (*solutions.shape, *paths[0].shape))
+
+    def _choose(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
+        r"""Choose the penalty and set the coefficients."""
+        shape = self.scores_.shape[1:]
+        folds = np.arange(len(self.scores_))
+        if self.refit:
+            best = np.unravel_index(self.scores_.sum(0).argmax(), shape)
+        else:
+            by_fold = self.scores_.reshape(len(folds), -1).argmax(1)
+            best = np.unravel_index(by_fold, shape)
+        self.l1_ratio_ = float(self.l1_ratios_[best[0]].mean())
+        self.C_ = float(self.Cs_[best[1]].mean())
+        mean = self.coefs_paths_[folds, *best].mean(0)
+        self._set_module(self.module_.to(torch.float64), mean)
+        if self.refit:
+            n_iter = self.n_iter_
+            self._solve(data, rows, self.C_, self.l1_ratio_)
+            self.n_iter_ = n_iter
+        self._set_coefficients()
+
+    def _set_module(self, module: SoftmaxLinear, columns: NDArray[np.float64]) -> None:
+        if len(self.classes_) == 2:
+            columns = np.vstack([-columns / 2, columns / 2])
+        values = torch.from_numpy(columns)
+        bias = values[:, -1] if self.fit_intercept else None
+        weight = values[:, : self.n_features_in_]
+        self._set_weights(module, Solution(weight, bias, True, 0.0))
+        module.eval()
