@@ -119,8 +119,9 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     n_iter_ : ndarray of shape (1,), int32
         Number of Newton steps or epochs run.
     loss_curve_ : list of float
-        The objective, as a mean over rows, at the start and after each Newton step;
-        for a mini-batch solver the mean training loss of each epoch.
+        The objective, as a mean over rows, at the start and after each Newton step,
+        not counting those on an eighth of a large table that come first; for a
+        mini-batch solver the mean training loss of each epoch.
     validation_scores_ : list of float or None
         Validation score after each epoch; None if nothing was held out.
     device_ : torch.device
@@ -129,6 +130,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     See Also
     --------
     sklearn.linear_model.LogisticRegression : The same model on NumPy.
+    SoftmaxRegressionCV : The penalty chosen by cross-validation.
     SoftmaxMLPClassifier : Multi-layer perceptron.
 
     Notes
@@ -138,9 +140,11 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
 
     References
     ----------
-    Lin, Weng and Keerthi (2008). Trust Region Newton Method for Large-Scale Logistic
-    Regression. Journal of Machine Learning Research 9.
-    https://jmlr.org/papers/v9/lin08b.html
+    Nocedal and Wright (2006). Numerical Optimization, chapter 7.
+    https://doi.org/10.1007/978-0-387-40065-5
+
+    Lee, Sun and Saunders (2014). Proximal Newton-type Methods for Minimizing Composite
+    Functions. https://arxiv.org/abs/1206.1623
 
     Examples
     --------

@@ -120,7 +120,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     >>> classifier = SoftmaxRegressionCV(Cs=5, scoring="neg_log_loss").fit(X, y)
     >>> classifier.scores_.shape
     (5, 1, 5)
-    >>> classifier.scores_.mean() > -0.6
+    >>> classifier.score(X, y) > 0.95
     True
     """
 

@@ -97,6 +97,13 @@ class DenseRows:
             total += block.Z.T @ weighted
         return total
 
+    def diagonal(self, share: Tensor) -> Tensor:
+        r"""Return the weighted sum of squares of each column, in float64."""
+        total = self.Z.new_zeros(self.n_columns, dtype=torch.float64)
+        for block in self.blocks(1, precise=False):
+            total += share[block.rows].float() @ block.Z.square()
+        return total
+
     def sample(self, n_rows: int) -> tuple[Tensor, slice]:
         r"""Return about so many standardised rows, spread evenly, and their slice."""
         rows = slice(None, None, max(1, self.n_samples // n_rows))

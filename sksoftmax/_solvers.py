@@ -38,6 +38,8 @@ _THINNING, _THIN_ROWS_PER_UNKNOWN, _THIN_TOL = 8, 4, 2e-3
 # Most conjugate gradient steps for a Newton step, how many call for a better
 # preconditioner, and rows per unknown to estimate an exact one.
 _MOST_PRODUCTS, _MANY_PRODUCTS, _ROWS_PER_UNKNOWN = 500, 8, 16
+# The eigenvectors of more columns would cost more than they save.
+_MOST_KRONECKER = 2000
 # A penalty so small, on standardised features, hardly changes a Hessian.
 _NEGLIGIBLE_PENALTY = 1e-6
 # Up to so many operations, an exact Hessian costs no more than the calls for it.
@@ -237,7 +239,7 @@ class SoftmaxProblem:
         r"""Return a cheap approximate inverse of the Hessians."""
         covariance = self.covariance(proba, which)
         fold = self.fold[which]
-        if isinstance(self.rows, SparseRows):
+        if isinstance(self.rows, SparseRows) or self.rows.n_columns > _MOST_KRONECKER:
             squares = torch.stack([self.rows.diagonal(share) for share in self.share])
             return jacobi(squares[fold], covariance, self.ridge[which])
         if self._kronecker is None:
@@ -429,25 +431,25 @@ class _Descent:
             if not keep.all():
                 which, point = which[keep], point.select(keep)
                 inverse = None if inverse is None else inverse.select(keep)
-            if inverse is None:
-                inverse = problem.precondition(point.proba, which)
-            elif n_products > _MANY_PRODUCTS:
-                inverse = problem.refine(inverse, point.proba, which, n_products)
-            if len(which) == len(theta):
-                # Good enough to begin the next run with, for everybody.
-                self.inverse = inverse
             accuracy = sizes[which].sqrt().clamp(1e-3 if precise else 0.03, 0.1)
             if problem.has_l1:
                 target = _proximal_newton(problem, theta, point, which, accuracy)
             else:
+                if inverse is None:
+                    inverse = problem.precondition(point.proba, which)
+                elif n_products > _MANY_PRODUCTS:
+                    inverse = problem.refine(inverse, point.proba, which, n_products)
+                if len(which) == len(theta):
+                    # Good enough to begin the next run with, for everybody.
+                    self.inverse = inverse
                 step, n_products = _newton(problem, point, which, inverse, accuracy)
                 target = theta[which] + step
             moved = self._search(target, which, point, precise)
             self.n_steps_left -= 1
             self._record(which, point)
             if not moved.all():
-                which, inverse = which[moved], inverse.select(moved)
-                point = point.select(moved)
+                which, point = which[moved], point.select(moved)
+                inverse = None if inverse is None else inverse.select(moved)
 
     def _search(
         self, target: Tensor, which: Tensor, point: Point, precise: bool

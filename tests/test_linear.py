@@ -320,6 +320,15 @@ class TestProblem:
             assert cut.n_iter == 1
 
 
+def test_more_features_than_eigenvectors_pay_for():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2500)) * rng.uniform(0.1, 10, 2500)
+    y = rng.integers(0, 3, 80)
+    ours = SoftmaxRegression().fit(X, y)
+    rival = LogisticRegression(tol=1e-10, max_iter=10_000).fit(X, y)
+    assert_allclose(ours.coef_, rival.coef_, atol=1e-5)
+
+
 class TestLasso:
     # Where saga converges within the patience of a test.
     @pytest.mark.parametrize(
