@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_iris,
+    load_wine,
+    make_classification,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -112,6 +117,18 @@ def test_scorer_sees_the_folds_weights():
     assert all(len(weights) == 50 for weights in seen)
     # Only the first class counts, and it is easily told from the others.
     assert scores.max() == pytest.approx(1.0)
+
+
+def test_folds_that_hold_out_every_eighth_row():
+    # The rows that a large fit would begin with are all in one fold's test rows.
+    X, y = make_classification(4000, 300, n_informative=20, n_classes=2, random_state=0)
+    assert X.size > 2**20
+    fold = np.arange(len(y)) % 8
+    ours = SoftmaxRegressionCV([0.01], cv=PredefinedSplit(fold)).fit(X, y)
+    for k in (0, 3):
+        alone = SoftmaxRegression(0.01).fit(X[fold != k], y[fold != k])
+        expected = alone.score(X[fold == k], y[fold == k])
+        assert ours.scores_[k, 0, 0] == pytest.approx(expected, abs=0.003)
 
 
 def test_there_is_no_partial_fit():
