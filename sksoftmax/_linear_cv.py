@@ -277,6 +277,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         r"""Set what is known of each fit: scores, coefficients, number of steps."""
         scorer = check_scoring(self, self.scoring)
         candidate = copy.copy(self)
+        # It is given validated arrays, which have no names to compare.
+        if hasattr(candidate, "feature_names_in_"):
+            del candidate.feature_names_in_
         candidate.module_ = copy.deepcopy(self.module_).to(torch.float64)
         candidate.module_.eval()
         self.scores_ = np.zeros(solutions.shape)
@@ -314,7 +317,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             n_iter = self.n_iter_
             self._solve(data, rows, self.C_, self.l1_ratio_)
             self.n_iter_ = n_iter
-        self._set_coefficients()
+        else:
+            self._set_coefficients()
 
     def _set_module(self, module: SoftmaxLinear, columns: NDArray[np.float64]) -> None:
         if len(self.classes_) == 2:

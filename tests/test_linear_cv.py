@@ -97,6 +97,13 @@ def test_sparse_rows_and_string_labels():
     assert set(sparse.predict(X)) <= {"red", "rose", "white"}
 
 
+def test_frame_is_fitted_without_a_warning():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    classifier = SoftmaxRegressionCV(2, cv=3).fit(X, y)
+    assert_array_equal(classifier.feature_names_in_, X.columns)
+    assert classifier.score(X, y) > 0.9
+
+
 def test_in_a_pipeline():
     X, y = load_wine(return_X_y=True)
     pipeline = make_pipeline(StandardScaler(), SoftmaxRegressionCV(4))
