@@ -285,19 +285,20 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self.scores_ = np.zeros(solutions.shape)
         self.n_iter_ = np.zeros(solutions.shape, dtype=np.int32)
         paths = []
-        for index, solution in np.ndenumerate(solutions):
-            test = folds[index[0]][1]
+        for fold, (_, test) in enumerate(folds):
+            held_out, labels = data.X[test], self.classes_[data.y[test]]
             weight = data.sample_weight
             options = {} if weight is None else {"sample_weight": weight[test]}
-            self._set_weights(candidate.module_, solution)
-            candidate._set_coefficients()
-            labels = self.classes_[data.y[test]]
-            self.scores_[index] = scorer(candidate, data.X[test], labels, **options)
-            self.n_iter_[index] = solution.n_iter
-            columns = [candidate.coef_]
-            if self.fit_intercept:
-                columns.append(candidate.intercept_[:, None])
-            paths.append(np.hstack(columns))
+            for index, solution in np.ndenumerate(solutions[fold]):
+                self._set_weights(candidate.module_, solution)
+                candidate._set_coefficients()
+                score = scorer(candidate, held_out, labels, **options)
+                self.scores_[fold, *index] = score
+                self.n_iter_[fold, *index] = solution.n_iter
+                columns = [candidate.coef_]
+                if self.fit_intercept:
+                    columns.append(candidate.intercept_[:, None])
+                paths.append(np.hstack(columns))
         self.coefs_paths_ = np.reshape(paths, (*solutions.shape, *paths[0].shape))
 
     def _choose(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
