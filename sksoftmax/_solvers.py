@@ -427,7 +427,7 @@ def _approach(problem: SoftmaxProblem, theta: Tensor, max_iter: int) -> int:
         thin = problem.thinned(_THINNING)
         if thin is None:
             return 0
-        simpler, member = thin, slice(None)
+        simpler, member = thin, torch.arange(len(theta), device=theta.device)
         common, n_products = theta, 0
     descent = _Descent(simpler, common, max_iter)
     descent.n_products = n_products
