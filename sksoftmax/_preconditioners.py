@@ -192,19 +192,17 @@ class DiagonalInverse:
         return residual * self.inverse
 
 
-def jacobi(squares: Tensor, covariance: Tensor, ridge: Tensor) -> DiagonalInverse:
-    r"""Return the inverse of the diagonal, as if all rows were predicted alike.
+def jacobi(curvature: Tensor, ridge: Tensor) -> DiagonalInverse:
+    r"""Return the inverse of the Hessian's diagonal.
 
     Parameters
     ----------
-    squares : Tensor of shape (n_columns,), float64
-        Weighted sums of squares of the columns.
-    covariance : Tensor of shape (n_candidates, n_classes, n_classes), float64
-        Mean covariance of the classes' indicators.
+    curvature : Tensor of shape (n_candidates, n_classes, n_columns)
+        Diagonal of the Hessian without the penalty.
     ridge : Tensor of shape (n_candidates, n_columns), float64
         Penalty of each column.
     """
-    spread = covariance.diagonal(dim1=1, dim2=2)
-    curvature = spread[:, :, None] * squares + ridge[:, None, :]
+    # Not relative to the penalty, which may be large where the data say little.
     floor = _FLOOR * curvature.amax((1, 2), keepdim=True)
-    return DiagonalInverse((1 / torch.maximum(curvature, floor)).float())
+    diagonal = torch.maximum(curvature, floor).double() + ridge[:, None, :]
+    return DiagonalInverse((1 / diagonal).float())

@@ -264,13 +264,15 @@ class SoftmaxProblem:
 
     def precondition(self, proba: Tensor, which: Tensor) -> Inverse:
         r"""Return a cheap approximate inverse of the Hessians."""
-        covariance = self.covariance(proba, which)
-        # Folds share most rows: one matrix of all rows does for every fold.
-        share = self.share.mean(0)
         if isinstance(self.rows, SparseRows) or self.rows.n_columns > _MOST_KRONECKER:
-            return jacobi(self.rows.diagonal(share), covariance, self.ridge[which])
+            share = self._float_share[self.fold[which], None, :]
+            spread = (proba * (1 - proba)).mul_(share)
+            squares = self.rows.diagonal(spread.flatten(0, 1))
+            return jacobi(squares.view(*proba.shape[:2], -1), self.ridge[which])
         if self._kronecker is None:
-            self._kronecker = Kronecker(self.rows.gram(share), self.unit)
+            # Folds share most rows: one matrix of all rows does for every fold.
+            self._kronecker = Kronecker(self.rows.gram(self.share.mean(0)), self.unit)
+        covariance = self.covariance(proba, which)
         return self._kronecker.at(self.l2[which], covariance)
 
     def refine(
