@@ -254,7 +254,7 @@ class SoftmaxProblem:
             lasso = self.lasso[which]
             at_zero = (gradient.abs() - lasso).clamp(min=0)
             gradient = torch.where(theta == 0, at_zero, gradient + lasso * theta.sign())
-        return gradient.abs().amax((1, 2))
+        return torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2))
 
     def lasso_value(self, theta: Tensor, which: Tensor) -> Tensor:
         r"""Return the lasso's part of each candidate's objective."""
@@ -572,8 +572,10 @@ def _newton(
 
     Returns the steps and how many products with the Hessian they took.
     """
-    unit = point.gradient.abs().amax((1, 2), keepdim=True)
-    residual = -(point.gradient / unit).float()
+    unit = torch.linalg.vector_norm(
+        point.gradient, torch.inf, dim=(1, 2), keepdim=True
+    )
+    residual = (point.gradient / -unit).float()
     solved = _without_shift(inverse.solve(residual))
     steps = torch.zeros_like(residual)
     fallback = solved
@@ -589,7 +591,7 @@ def _newton(
         # Who is done goes on until enough are, and may have nothing left to do.
         length = torch.where(curvature > 0, squared / curvature, 0.0)[:, None, None]
         steps[active] += length * direction
-        residual = residual - length * product
+        residual.addcmul_(length, product, value=-1)
         solved = _without_shift(inverse.solve(residual))
         previous, squared = squared, (residual * solved).sum((1, 2))
         going = (squared > goal) & (curvature > 0)
@@ -597,7 +599,7 @@ def _newton(
         if not n_going:
             break
         kept = torch.where(previous > 0, squared / previous, 0.0)[:, None, None]
-        direction = solved + kept * direction
+        direction = torch.addcmul(solved, kept, direction)
         if n_going < 0.7 * len(active):
             # Only now, since leaving copies the probabilities of those who stay.
             active, which, inverse = active[going], which[going], inverse.select(going)
