@@ -5,11 +5,14 @@ import subprocess
 import sys
 
 import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 from sksoftmax import (
     SoftmaxCNNClassifier,
+    SoftmaxGridSearchCV,
     SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
     SoftmaxRegression,
@@ -40,7 +43,16 @@ CROSS_VALIDATED = {
 }
 
 
+# scikit-learn exempts its own GridSearchCV from the same checks.
+GRID_SEARCH = {
+    "check_supervised_y_2d": "DataConversionWarning not caught",
+    "check_requires_y_none": "Doesn't fail gracefully",
+}
+
+
 def expected_failures(estimator):
+    if isinstance(estimator, SoftmaxGridSearchCV):
+        return GRID_SEARCH
     if isinstance(estimator, SoftmaxRegressionCV):
         return CROSS_VALIDATED
     exact = isinstance(estimator, SoftmaxRegression) and estimator.solver == "auto"
@@ -52,6 +64,15 @@ def expected_failures(estimator):
         SoftmaxRegression(),
         SoftmaxRegression(solver="adam"),
         SoftmaxRegressionCV(Cs=3, cv=3),
+        SoftmaxGridSearchCV(
+            SoftmaxRegression(), {"C": [0.1, 1.0]}, cv=2, error_score="raise"
+        ),
+        SoftmaxGridSearchCV(
+            make_pipeline(StandardScaler(), SoftmaxRegression()),
+            {"softmaxregression__C": [0.1, 1.0]},
+            cv=2,
+            error_score="raise",
+        ),
         SoftmaxMLPClassifier(hidden_layer_sizes=(32,)),
         SoftmaxMLPClassifier(hidden_layer_sizes=(16,) * 5, max_epochs=60),
         SoftmaxCNNClassifier(channels=(8,), kernel_size=3),
