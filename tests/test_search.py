@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
@@ -248,24 +248,25 @@ def test_sample_weight_of_the_classifier_alone():
     )
 
 
-def test_metadata_routing():
+def test_metadata_routing(together):
     X, y = load_iris(return_X_y=True)
     weight = np.random.default_rng(0).integers(0, 4, len(y)).astype(float)
     groups = np.arange(len(y)) % 7
     with sklearn.config_context(enable_metadata_routing=True):
-        pipeline = Pipeline(
-            [
-                ("scale", StandardScaler().set_fit_request(sample_weight=False)),
-                (
-                    "clf",
-                    SoftmaxRegression()
-                    .set_fit_request(sample_weight=True)
-                    .set_score_request(sample_weight=True),
-                ),
-            ]
-        )
+        scale = StandardScaler().set_fit_request(sample_weight=False)
+        classifier = SoftmaxRegression().set_fit_request(sample_weight=True)
+        scorer = get_scorer("neg_log_loss").set_score_request(sample_weight=True)
+        pipeline = Pipeline([("scale", scale), ("clf", classifier)])
         fit_params = {"sample_weight": weight, "groups": groups}
-        assert_same_search(pipeline, {"clf__C": CS}, X, y, fit_params, cv=GroupKFold(3))
+        ours = SoftmaxGridSearchCV(
+            pipeline, {"clf__C": CS}, cv=GroupKFold(3), scoring=scorer
+        ).fit(X, y, **fit_params)
+        theirs = GridSearchCV(**ours.get_params(deep=False)).fit(X, y, **fit_params)
+        unweighted = clone(ours).fit(X, y, groups=groups)
+    expected = theirs.cv_results_["mean_test_score"]
+    assert_allclose(ours.cv_results_["mean_test_score"], expected, atol=1e-6)
+    assert abs(ours.best_score_ - unweighted.best_score_) > 1e-3
+    assert together == [4] * 6
 
 
 def test_frame_with_columns_of_several_kinds_and_text_labels(together):
