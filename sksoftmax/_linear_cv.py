@@ -316,7 +316,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self._set_module(self.module_.to(torch.float64), mean)
         if self.refit:
             n_iter = self.n_iter_
-            self._solve(data, rows, self.C_, self.l1_ratio_)
+            self._solve(data, rows, [(self, self.C_, self.l1_ratio_)])
             self.n_iter_ = n_iter
         else:
             self._set_coefficients()

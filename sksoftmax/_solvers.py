@@ -633,25 +633,33 @@ def _proximal_newton(
     Returns where the minima are, with exact zeros.
     """
     origin = theta[which]
+    targets = origin.clone()
     bound = problem.curvature_bound(which)
     threshold = problem.lasso[which] / bound
     goal = accuracy * problem.stationarity(origin, point.gradient, which)
+    active, proba = torch.arange(len(which), device=which.device), point.proba
     ahead = step = torch.zeros_like(origin)
-    momentum = 1.0
-    target = origin
+    momentum = torch.ones_like(goal)
     for _ in range(_MOST_PROXIMAL_STEPS):
-        product = problem.hessian(point.proba, which, ahead.float()).double()
-        target = origin + ahead - (point.gradient + product) / bound
-        target = target.sign() * (target.abs() - threshold).clamp(min=0)
-        previous, step = step, target - origin
+        product = problem.hessian(proba, which[active], ahead.float()).double()
+        downhill = (point.gradient[active] + product) / bound[active]
+        target = origin[active] + ahead - downhill
+        target = target.sign() * (target.abs() - threshold[active]).clamp(min=0)
+        targets[active] = target
+        previous, step = step, target - origin[active]
         change = step - ahead
-        if ((bound * change).abs().amax((1, 2)) <= goal).all():
+        going = (bound[active] * change).abs().amax((1, 2)) > goal[active]
+        n_going = int(going.sum())
+        if not n_going:
             break
-        if (change * (step - previous)).sum() < 0:
-            # O'Donoghue and Candes: start anew where momentum leads uphill.
-            momentum, ahead = 1.0, step
-            continue
-        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = step + (momentum - 1) / following * (step - previous)
-        momentum = following
-    return target
+        # O'Donoghue and Candes: start anew where momentum leads uphill.
+        uphill = (change * (step - previous)).sum((1, 2)) < 0
+        following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
+        kept = torch.where(uphill, 0.0, (momentum - 1) / following)
+        ahead = step + kept[:, None, None] * (step - previous)
+        momentum = torch.where(uphill, 1.0, following)
+        if n_going < 0.7 * len(active):
+            # As in _newton, leaving copies the probabilities of those who stay.
+            active, proba = active[going], proba[going]
+            ahead, step, momentum = ahead[going], step[going], momentum[going]
+    return targets
