@@ -254,7 +254,8 @@ class SoftmaxProblem:
             lasso = self.lasso[which]
             at_zero = (gradient.abs() - lasso).clamp(min=0)
             gradient = torch.where(theta == 0, at_zero, gradient + lasso * theta.sign())
-        return torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2))
+        norm: Tensor = torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2))
+        return norm
 
     def lasso_value(self, theta: Tensor, which: Tensor) -> Tensor:
         r"""Return the lasso's part of each candidate's objective."""
@@ -572,9 +573,7 @@ def _newton(
 
     Returns the steps and how many products with the Hessian they took.
     """
-    unit = torch.linalg.vector_norm(
-        point.gradient, torch.inf, dim=(1, 2), keepdim=True
-    )
+    unit = torch.linalg.vector_norm(point.gradient, torch.inf, dim=(1, 2), keepdim=True)
     residual = (point.gradient / -unit).float()
     solved = _without_shift(inverse.solve(residual))
     steps = torch.zeros_like(residual)
