@@ -21,8 +21,9 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from ._data import TensorTable, convert
-from ._layers import InputScaling, set_generator
+from ._calibration import best_temperature
+from ._data import BatchIterator, TensorTable, convert
+from ._layers import InputScaling, Temperature, set_generator
 from ._net import OPTIMIZERS, SCHEDULES, EarlyStopping, Recipe, make_net, train
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -43,6 +44,10 @@ _COSTLY_PRODUCT = 2**18
 
 # Rows whose statistics are taken at a time: about what a processor's cache can hold.
 _SCALING_ROWS = 1024
+
+# So many held-out rows determine a temperature well; "auto" learns one only where
+# that is at most a tenth of the rows.
+_TEMPERATURE_ROWS = 2000
 
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
@@ -93,6 +98,9 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     _auto_batch_size = 256
     _auto_steps = 3000
     _auto_epochs = (15, 100)
+
+    # Whether a temperature is learned; "auto" for large tables.
+    temperature_scaling: bool | str = False
 
     # What batches are converted to; None if the module takes any dtype.
     _input_dtype: ClassVar[torch.dtype | None] = None
@@ -411,18 +419,46 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         module: nn.Module | None,
     ) -> None:
         rows = data.indices()
+        scales = self._scales_temperature(data.y[rows])
         held_out = None
         if validation is not None:
             held_out = self._table(
                 validation, validation.indices(), validation.sample_weight
             )
-        elif self.early_stopping:
+        elif self.early_stopping or scales:
+            fraction = self.validation_fraction
+            if not self.early_stopping:
+                fraction = min(fraction, _TEMPERATURE_ROWS / len(rows))
             rows, validation_rows = split_for_validation(
-                data.y, rows, self.validation_fraction, draw_seed(self.random_state)
+                data.y, rows, fraction, draw_seed(self.random_state)
             )
             held_out = self._table(data, validation_rows, data.sample_weight)
         self._build(data, rows, module)
+        temperature = getattr(self.module_, "temperature", None)
+        if isinstance(temperature, Temperature):
+            temperature.value.fill_(1.0)
         self._train(self._table(data, rows, data.loss_weight), held_out)
+        if scales and held_out is not None and isinstance(temperature, Temperature):
+            temperature.value.fill_(self._best_temperature(held_out))
+
+    def _scales_temperature(self, y: NDArray[np.int64]) -> bool:
+        r"""Return whether to hold out rows for a temperature."""
+        if self.temperature_scaling != "auto":
+            return bool(self.temperature_scaling)
+        is_large = len(y) * self.validation_fraction >= _TEMPERATURE_ROWS
+        return is_large and int(np.unique(y, return_counts=True)[1].min()) > 1
+
+    def _best_temperature(self, held_out: TensorTable) -> float:
+        r"""Return the temperature that held-out rows ask for."""
+        batches = list(BatchIterator(held_out, self._prediction_rows))
+        with torch.inference_mode():
+            logits = torch.cat([self.module_(X) for X, _ in batches])
+        weights = [weight for _, (_, weight) in batches if weight is not None]
+        return best_temperature(
+            logits,
+            torch.cat([y for _, (y, _) in batches]),
+            torch.cat(weights) if weights else None,
+        )
 
     def _build(
         self,

@@ -222,6 +222,48 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
+class Temperature(nn.Module):
+    r"""Divide logits by a number that is learned after the training.
+
+    Attributes
+    ----------
+    value : Tensor of shape ()
+        The temperature; 1 at first.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: any
+    - output: the same; in training mode the input itself
+
+    References
+    ----------
+    Guo, Pleiss, Sun and Weinberger (2017). On Calibration of Modern Neural Networks.
+    https://arxiv.org/abs/1706.04599
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksoftmax.modules import Temperature
+    >>> temperature = Temperature().eval()
+    >>> temperature.value.fill_(2.0).item()
+    2.0
+    >>> temperature(torch.tensor([4.0, -2.0])).tolist()
+    [2.0, -1.0]
+    """
+
+    value: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.ones(()))
+
+    def forward(self, logits: Tensor) -> Tensor:
+        r"""Scale the logits in evaluation."""
+        return logits if self.training else logits / self.value
+
+
 def set_generator(module: nn.Module, generator: torch.Generator) -> None:
     r"""Let every :class:`Dropout` of a module draw from one generator."""
     for layer in module.modules():

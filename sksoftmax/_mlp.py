@@ -73,9 +73,15 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         weights of the best epoch.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, stratified by class. Used only if
-        ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
+        ``early_stopping=True`` or a temperature is learned, and no ``X_val`` is passed
+        to ``fit``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.
+    temperature_scaling : bool or "auto", default="auto"
+        Whether to divide the logits by a number, learned after the training from
+        held-out rows, so that the probabilities are neither too sure nor too cautious.
+        They are those of early stopping, or else at most 2,000. "auto" does it from
+        20,000 rows on, which hardly miss 2,000.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"
@@ -161,6 +167,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "input_scaling": [StrOptions({"smooth", "standard"}), None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "share_weights": ["boolean"],
+        "temperature_scaling": ["boolean", StrOptions({"auto"})],
     }
 
     def __init__(
@@ -185,6 +192,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        temperature_scaling: bool | str = "auto",
         tol: float = 1e-4,
         scoring: str = "loss",
         class_weight: dict[Any, float] | str | None = None,
@@ -214,6 +222,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.temperature_scaling = temperature_scaling
         self.tol = tol
         self.scoring = scoring
         self.class_weight = class_weight

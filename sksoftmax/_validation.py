@@ -306,11 +306,12 @@ def split_for_validation(
     n_training = len(rows) - n_validation
     if min(n_validation, n_training) < len(present) or counts.min() < 2:
         raise ValueError(
-            f"early_stopping=True with validation_fraction={validation_fraction} "
+            f"Holding out validation_fraction={validation_fraction:.3g} of the rows "
             f"leaves {n_training} rows for training and {n_validation} for "
             f"validation, and the rarest class has {counts.min()} of {len(rows)} "
             f"rows. Expected at least one row of each of the {len(present)} classes "
-            "in both parts: change validation_fraction, or pass X_val and y_val."
+            "in both parts: change validation_fraction, pass X_val and y_val, or set "
+            "early_stopping=False and temperature_scaling=False."
         )
     training, validation = train_test_split(
         rows,

@@ -20,9 +20,16 @@ from ._ensemble import (
     SharedLinear,
     average_members,
 )
-from ._layers import Dropout, InputScaling
+from ._layers import Dropout, InputScaling, Temperature
 
-__all__ = ["Dropout", "InputScaling", "SoftmaxCNN", "SoftmaxLinear", "SoftmaxMLP"]
+__all__ = [
+    "Dropout",
+    "InputScaling",
+    "SoftmaxCNN",
+    "SoftmaxLinear",
+    "SoftmaxMLP",
+    "Temperature",
+]
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
@@ -185,6 +192,7 @@ class SoftmaxMLP(nn.Module):
             self.output = _empty(nn.Linear, sizes[-1], n_classes)
         else:
             self.output = MemberLinear(n_estimators, sizes[-1], n_classes)
+        self.temperature = Temperature()
         # Multiplications that the largest layer spends on one row.
         self.largest_product = max(
             layer.weight.numel() * (n_estimators if is_shared else 1)
@@ -201,9 +209,12 @@ class SoftmaxMLP(nn.Module):
             # (B, D) -> (K, B, D)
             x = x.expand(self.n_estimators, *x.shape)
         logits: Tensor = self.output(self.hidden(x))
-        if self.n_estimators == 1:
-            return logits
-        return logits.transpose(0, 1) if self.training else average_members(logits)
+        if self.n_estimators > 1:
+            if self.training:
+                return logits.transpose(0, 1)
+            logits = average_members(logits)
+        scaled: Tensor = self.temperature(logits)
+        return scaled
 
 
 class SoftmaxCNN(nn.Module):

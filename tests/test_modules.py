@@ -37,6 +37,17 @@ MODULES = {
         64, 10, hidden_layer_sizes=(32,), normalization="layer", generator=g
     ),
     "mlp-none": lambda g: SoftmaxMLP(64, 10, hidden_layer_sizes=(), generator=g),
+    "mlp-ensemble": lambda g: SoftmaxMLP(
+        64, 10, hidden_layer_sizes=(32,), n_estimators=3, generator=g
+    ),
+    "mlp-shared": lambda g: SoftmaxMLP(
+        64,
+        10,
+        hidden_layer_sizes=(32,),
+        n_estimators=3,
+        share_weights=True,
+        generator=g,
+    ),
     "cnn": lambda g: SoftmaxCNN(
         (1, 8, 8), 10, channels=(8, 16), kernel_size=3, generator=g
     ),
@@ -73,11 +84,15 @@ def test_plain_loop_learns_the_digits(name):
     optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
     for _ in range(100):
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(module(X), y)
+        # The members of an ensemble are each to learn: (N, K, C) -> (N, C, K)
+        logits = module(X)
+        logits = logits.mT if logits.ndim == 3 else logits
+        target = y if logits.ndim == 2 else y[:, None].expand(-1, logits.shape[2])
+        loss = nn.functional.cross_entropy(logits, target)
         loss.backward()
         optimizer.step()
     assert loss.item() < 1.2
-    assert module(X).shape == (len(X), 10)
+    assert module.eval()(X).shape == (len(X), 10)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,0 +1,52 @@
+r"""Probabilities that mean what they say: one temperature for all logits."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.nn import functional as F
+
+# Nothing that training does calls for more; it bounds what a handful of rows, all of
+# them right, would make of certainty.
+_LARGEST_TEMPERATURE = 20.0
+
+
+def best_temperature(
+    logits: Tensor, y: Tensor, sample_weight: Tensor | None = None
+) -> float:
+    r"""Return what to divide logits by for the smallest log loss.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        Logits of rows that were not trained on.
+    y : Tensor of shape (n_samples,), int64
+        The classes' indices.
+    sample_weight : Tensor of shape (n_samples,), default=None
+        Weight of each row; all the same if None.
+
+    Returns
+    -------
+    temperature : float
+        Above 1 where the logits are too sure of themselves.
+
+    References
+    ----------
+    Guo, Pleiss, Sun and Weinberger (2017). On Calibration of Modern Neural Networks.
+    https://arxiv.org/abs/1706.04599
+    """
+    logits = logits.cpu().double()
+    weight = torch.ones(len(y)) if sample_weight is None else sample_weight.cpu()
+
+    def loss(log_temperature: float) -> float:
+        losses = F.cross_entropy(
+            logits / math.exp(log_temperature), y.cpu(), reduction="none"
+        )
+        return float(losses @ weight.double())
+
+    most = math.log(_LARGEST_TEMPERATURE)
+    found = minimize_scalar(loss, bounds=(-most, most), method="bounded")
+    return math.exp(found.x)

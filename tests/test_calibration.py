@@ -1,0 +1,98 @@
+r"""Temperature scaling: against a search by hand, and what it does to probabilities."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import log_softmax
+from sklearn.datasets import load_digits, make_classification
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+
+from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax._calibration import best_temperature
+
+
+def overfitted(**options):
+    r"""Return a net that is too sure of itself, and rows that it has not seen."""
+    X, y = make_classification(
+        1500, 20, n_informative=5, n_classes=3, flip_y=0.3, random_state=0
+    )
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, test_size=500, random_state=0
+    )
+    classifier = SoftmaxMLPClassifier(
+        (256, 256), dropout=0.0, max_epochs=60, random_state=0, **options
+    ).fit(X_train, y_train)
+    return classifier, X_test, y_test
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_temperature_is_the_best_of_a_fine_grid(weighted):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 300)
+    logits = 5 * rng.normal(size=(300, 4)) + 4 * np.eye(4)[y]
+    weight = rng.uniform(size=300) if weighted else None
+    grid = np.linspace(0.5, 10, 4000)
+    losses = [
+        -np.average(log_softmax(logits / t, axis=1)[range(300), y], weights=weight)
+        for t in grid
+    ]
+    found = best_temperature(
+        torch.tensor(logits),
+        torch.tensor(y),
+        None if weight is None else torch.tensor(weight),
+    )
+    assert_allclose(found, grid[np.argmin(losses)], rtol=1e-3)
+
+
+def test_temperature_lowers_the_log_loss_and_changes_no_winner():
+    sure, X, y = overfitted(temperature_scaling=False)
+    scaled, _, _ = overfitted(temperature_scaling=True)
+    assert scaled.module_.temperature.value > 1.5
+    loss = log_loss(y, scaled.predict_proba(X))
+    assert loss < 0.8 * log_loss(y, sure.predict_proba(X))
+    before = scaled.decision_function(X) * scaled.module_.temperature.value.item()
+    assert log_loss(y, np.exp(log_softmax(before, axis=1))) > loss
+    assert_array_equal(scaled.predict(X), scaled.classes_[before.argmax(1)])
+
+
+def test_temperature_is_learned_from_given_rows():
+    X, y = load_digits(return_X_y=True)
+    # Labels at random call for probabilities that are all alike.
+    noise = np.random.default_rng(0).integers(0, 10, 400)
+    classifier = SoftmaxMLPClassifier(
+        32, max_epochs=5, temperature_scaling=True, random_state=0
+    ).fit(X[400:], y[400:], X_val=X[:400], y_val=noise)
+    assert classifier.module_.temperature.value > 15
+    assert classifier.score(X, y) > 0.8
+
+
+def test_auto_leaves_small_tables_whole():
+    X, y = load_digits(return_X_y=True)
+    options = {"hidden_layer_sizes": 8, "max_epochs": 1, "random_state": 0}
+    auto = SoftmaxMLPClassifier(**options).fit(X, y)
+    off = SoftmaxMLPClassifier(temperature_scaling=False, **options).fit(X, y)
+    assert auto.module_.temperature.value == 1
+    assert_array_equal(auto.predict_proba(X), off.predict_proba(X))
+
+
+def test_auto_scales_large_tables():
+    X, y = make_classification(21_000, 5, flip_y=0.2, random_state=0)
+    options = {"hidden_layer_sizes": 8, "max_epochs": 1, "random_state": 0}
+    auto = SoftmaxMLPClassifier(**options).fit(X, y)
+    assert auto.module_.temperature.value != 1
+    # A class with a single row cannot be held out and trained on.
+    y[0] = 2
+    rare = SoftmaxMLPClassifier(**options).fit(X, y)
+    assert rare.module_.temperature.value == 1
+
+
+def test_temperature_goes_with_pickles_and_starts_anew():
+    classifier, X, y = overfitted(temperature_scaling=True)
+    restored = pickle.loads(pickle.dumps(classifier))
+    assert_array_equal(restored.predict_proba(X), classifier.predict_proba(X))
+    classifier.set_params(temperature_scaling=False, warm_start=True, max_epochs=1)
+    assert classifier.fit(X, y).module_.temperature.value == 1

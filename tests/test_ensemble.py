@@ -1,0 +1,194 @@
+r"""Ensembles as one net: every member is a net of its own, and they are averaged."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp, softmax
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.nn import functional as F
+
+from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax._ensemble import MemberBatchNorm, SharedLinear, average_members
+from sksoftmax._net import WeightedCrossEntropy
+from sksoftmax.modules import SoftmaxMLP
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def make_ensemble(n_estimators=3, **options):
+    return SoftmaxMLP(
+        5,
+        4,
+        hidden_layer_sizes=(7, 6),
+        n_estimators=n_estimators,
+        generator=generator(),
+        **options,
+    )
+
+
+def member_of(ensemble, k):
+    r"""Return the net with the weights of one member."""
+    member = SoftmaxMLP(5, 4, hidden_layer_sizes=(7, 6), generator=generator())
+    linear = [layer for layer in ensemble.modules() if hasattr(layer, "initialize")]
+    with torch.no_grad():
+        for source, target in zip(
+            linear,
+            [layer for layer in member.modules() if isinstance(layer, nn.Linear)],
+            strict=True,
+        ):
+            weight = source.weight
+            if isinstance(source, SharedLinear):
+                weight = (
+                    source.input_scale[k].T * source.weight * source.output_scale[k]
+                )
+            else:
+                weight = weight[k]
+            target.weight.copy_(weight.T)
+            if source.bias is not None:
+                target.bias.copy_(source.bias[k, 0])
+    return member
+
+
+@pytest.mark.parametrize("share_weights", [False, True])
+def test_each_member_is_a_net_of_its_own(share_weights):
+    ensemble = make_ensemble(share_weights=share_weights)
+    with torch.no_grad():
+        for name, parameter in ensemble.named_parameters():
+            if name.endswith(("bias", "_scale")):
+                parameter.add_(torch.randn(parameter.shape, generator=generator(1)))
+    x = torch.randn(11, 5, generator=generator(2))
+    with torch.no_grad():
+        logits = ensemble(x)
+        assert logits.shape == (11, 3, 4)
+        for k in range(3):
+            assert_allclose(logits[:, k], member_of(ensemble, k)(x), atol=1e-5)
+    assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
+
+
+def test_prediction_is_the_mean_probability():
+    ensemble = make_ensemble()
+    x = torch.randn(11, 5, generator=generator(2))
+    with torch.no_grad():
+        members = ensemble(x).numpy()
+        mean = ensemble.eval()(x).numpy()
+    assert_allclose(np.exp(mean), softmax(members, axis=2).mean(1), rtol=1e-5)
+
+
+def test_mean_of_vanishing_probabilities_is_finite():
+    logits = torch.tensor([[[0.0, 300.0]], [[0.0, 200.0]]])
+    expected = logsumexp([-300, -200]) - np.log(2)
+    assert_allclose(average_members(logits)[0, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_is_the_mean_of_the_members(weighted):
+    logits = torch.randn(6, 3, 4, generator=generator())
+    target = torch.tensor([0, 1, 2, 3, 0, 1])
+    weight = torch.arange(1.0, 7.0) if weighted else None
+    loss = WeightedCrossEntropy()(logits, target, weight)
+    losses = [
+        F.cross_entropy(logits[:, k], target, reduction="none").numpy()
+        for k in range(3)
+    ]
+    means = [np.average(values, weights=weight) for values in losses]
+    assert_allclose(loss, np.mean(means), rtol=1e-6)
+
+
+def test_batch_normalisation_is_that_of_each_member():
+    x = torch.randn(3, 8, 5, generator=generator())
+    ours = MemberBatchNorm(3, 5)(x)
+    for k in range(3):
+        assert_allclose(
+            ours[k].detach(), nn.BatchNorm1d(5)(x[k]).detach(), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_member_learns_as_it_would_alone():
+    ensemble = make_ensemble()
+    alone = [member_of(ensemble, k) for k in range(3)]
+    x = torch.randn(11, 5, generator=generator(2))
+    y = torch.arange(11) % 4
+    loss = WeightedCrossEntropy()(ensemble(x), y)
+    torch.autograd.backward(loss, loss.new_tensor(3))
+    for k, member in enumerate(alone):
+        F.cross_entropy(member(x), y).backward()
+        assert_allclose(
+            ensemble.output.weight.grad[k], member.output.weight.grad.T, atol=1e-6
+        )
+        assert_allclose(
+            ensemble.hidden[0].weight.grad[k],
+            member.hidden[0].weight.grad.T,
+            atol=1e-6,
+        )
+
+
+@pytest.mark.parametrize("share_weights", [False, True])
+def test_ensemble_is_better_than_its_members(share_weights):
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    classifier = SoftmaxMLPClassifier(
+        (64, 64),
+        n_estimators=8,
+        share_weights=share_weights,
+        dropout=0.0,
+        max_epochs=15,
+        random_state=0,
+    ).fit(X_train, y_train)
+    loss = log_loss(y_test, classifier.predict_proba(X_test))
+    with torch.no_grad():
+        logits = classifier.module_.train()(torch.tensor(X_test)).numpy()
+    losses = [log_loss(y_test, softmax(logits[:, k], axis=1)) for k in range(8)]
+    assert loss < 0.9 * np.mean(losses)
+
+
+@pytest.mark.parametrize("share_weights", [False, True])
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_everything_an_estimator_does_works_on_an_ensemble(
+    share_weights, normalization
+):
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(
+        (24, 16),
+        n_estimators=3,
+        share_weights=share_weights,
+        normalization=normalization,
+        max_epochs=8,
+        early_stopping=True,
+        learning_rate=0.01,
+        random_state=0,
+    ).fit(X, y, sample_weight=np.linspace(0.5, 1.5, len(y)))
+    assert classifier.score(X, y) > 0.9
+    assert len(classifier.validation_scores_) == classifier.n_iter_
+    probabilities = classifier.predict_proba(X)
+    assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    again = clone(classifier).fit(X, y, sample_weight=np.linspace(0.5, 1.5, len(y)))
+    assert_array_equal(again.predict_proba(X), probabilities)
+    restored = pickle.loads(pickle.dumps(classifier))
+    assert_array_equal(restored.predict_proba(X), probabilities)
+    online = clone(classifier).set_params(early_stopping=False)
+    for _ in range(8):
+        online.partial_fit(X, y, classes=np.arange(10))
+    assert online.score(X, y) > 0.9
+
+
+def test_shifts_and_scales_of_members_do_not_decay():
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(
+        (8, 8), n_estimators=2, share_weights=True, max_epochs=1, random_state=0
+    ).fit(X, y)
+    decaying = {
+        parameter.shape
+        for group in classifier.net_.optimizer_.param_groups
+        if group["weight_decay"]
+        for parameter in group["params"]
+    }
+    assert decaying == {(64, 8), (8, 8), (2, 8, 10)}
