@@ -168,7 +168,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         "fit_intercept": ["boolean"],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "solver": [StrOptions({"auto", "newton-cg", *_MINIBATCH_SOLVERS})],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "init_scale": [Interval(Real, 0, None, closed="left")],
     }
@@ -265,4 +265,4 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     def _train(self, *args: Any, **kwargs: Any) -> None:
         super()._train(*args, **kwargs)
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
-        self._set_coefficients()
+        self._center_intercepts()

@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
+from torch import Tensor
 
 # Features keep these dtypes: batches are converted, not the whole table. Anything
 # else, an object array say, becomes the first of them.
@@ -148,6 +149,7 @@ def check_features(
     if not reset and _is_ready(estimator, X):
         features = X
         return features
+    X = from_any_device(X)
     try:
         features = validate_data(
             estimator,
@@ -179,6 +181,11 @@ def check_features(
                 "Scale the features, for instance with a StandardScaler in a Pipeline."
             )
     return features
+
+
+def from_any_device(values: Any) -> Any:
+    r"""Return a tensor as an array, whatever its device; anything else as it is."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
 def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
@@ -217,7 +224,7 @@ def check_target(
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None."
         )
-    labels: NDArray[Any] = column_or_1d(y, warn=True)
+    labels: NDArray[Any] = column_or_1d(from_any_device(y), warn=True)
     n_missing = int(pd.isna(labels).sum())
     if n_missing:
         raise ValueError(
@@ -258,7 +265,7 @@ def check_weights(
     if sample_weight is None:
         return None
     weight: NDArray[np.float64] = _check_sample_weight(
-        sample_weight, X, dtype=np.float64
+        from_any_device(sample_weight), X, dtype=np.float64
     )
     if (weight < 0).any():
         raise ValueError(

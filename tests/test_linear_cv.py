@@ -160,5 +160,5 @@ def test_bad_grid(params, message):
 
 def test_too_few_steps_are_reported():
     X, y = standardized(load_iris)
-    with pytest.warns(ConvergenceWarning, match="of 10 fits after 1 steps"):
+    with pytest.warns(ConvergenceWarning, match="in 10 of 10 fits: after 1 steps"):
         SoftmaxRegressionCV(2, cv=5, max_iter=1, refit=False).fit(X, y)
