@@ -29,13 +29,12 @@ THEIRS = pytest.importorskip(
     reason="scikit-learn is installed without its tests",
 )
 
-# The default of ours. Theirs mean another thing with each solver, and some of these
-# tests a loose one, with which two ways to the optimum end too far from one another.
-LOOSEST_TOL = 1e-8
-
 
 class LogisticRegression(SoftmaxRegression):
-    r"""Ours with the parameters of scikit-learn's; any ``solver`` is our exact one."""
+    r"""Ours with the parameters of scikit-learn's; any ``solver`` is our exact one.
+
+    Defaults are ours, above all ``tol``, which means another thing with each of theirs.
+    """
 
     _parameter_constraints: ClassVar = {
         **SoftmaxRegression._parameter_constraints,
@@ -50,7 +49,7 @@ class LogisticRegression(SoftmaxRegression):
         fit_intercept=True,
         class_weight=None,
         solver="lbfgs",
-        tol=LOOSEST_TOL,
+        tol=1e-8,
         max_iter=100,
         warm_start=False,
         random_state=None,
@@ -63,7 +62,7 @@ class LogisticRegression(SoftmaxRegression):
             fit_intercept=fit_intercept,
             class_weight=class_weight,
             solver=solver,
-            tol=min(tol, LOOSEST_TOL),
+            tol=tol,
             max_iter=max_iter,
             warm_start=warm_start,
             random_state=random_state,
@@ -90,7 +89,7 @@ class LogisticRegressionCV(SoftmaxRegressionCV):
         refit=True,
         class_weight=None,
         solver="lbfgs",
-        tol=LOOSEST_TOL,
+        tol=1e-8,
         max_iter=100,
         random_state=None,
         use_legacy_attributes=True,
@@ -103,7 +102,7 @@ class LogisticRegressionCV(SoftmaxRegressionCV):
             scoring=scoring,
             refit=refit,
             class_weight=class_weight,
-            tol=min(tol, LOOSEST_TOL),
+            tol=tol,
             max_iter=max_iter,
         )
         self.solver = solver
@@ -134,6 +133,10 @@ PENALTY = "the parameter `penalty`, which scikit-learn deprecates, is not ours"
 DEPRECATED = "a warning that scikit-learn changes a default, or drops a parameter"
 PRIVATE = "asks a private function of scikit-learn's"
 ANOTHER_SOLVER = "is about a solver that is not ours"
+LOOSE = (
+    "tol bounds the gradient here, not a step: so loose a one leaves two ways to the "
+    "optimum further apart than the test allows"
+)
 CALLBACKS = "callbacks are skorch's, not those that scikit-learn 1.9 tries out"
 
 # What does not concern our classes.
@@ -161,6 +164,7 @@ NOT_OURS = {
 
 # What our classes do not do.
 FAILS = {
+    "test_elastic_net_vs_l1_l2[1]": LOOSE,
     "test_logistic_cv_folds_with_classes_missing[2-*": (
         "a fold with one class has no optimum: with every C the probabilities go to 0 "
         "and 1, so that rounding decides between them"
@@ -169,6 +173,7 @@ FAILS = {
         "coefficients and predictions are NumPy arrays, whatever X is"
     ),
     "test_logistic_regression_callback_*": CALLBACKS,
+    "test_scores_attribute_layout_elasticnet": LOOSE,
     "test_sparsify*": "the module that predicts is dense, and has no sparsify",
     "test_write_parameters": (
         "coef_ is made from the module and read-only; another array can be assigned"
