@@ -294,7 +294,9 @@ class SoftmaxProblem:
 
     def _largest_eigenvalue(self, share: Tensor) -> Tensor:
         r"""Return a little more than the Gram matrix's largest eigenvalue."""
-        vector = self.unit.new_ones(1, len(self.unit))
+        # Equal entries would be orthogonal to how two opposed features vary.
+        generator = torch.Generator().manual_seed(0)
+        vector = torch.randn(1, len(self.unit), generator=generator).to(self.unit)
         size = 0.0
         for _ in range(_POWER_STEPS):
             product = torch.zeros_like(vector)

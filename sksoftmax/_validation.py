@@ -295,8 +295,20 @@ def class_weights(
                     f"class_weight gives class {label!r} the weight {value!r}. "
                     "Expected a finite number of at least 0."
                 )
-    weights: NDArray[np.float64] = compute_class_weight(
-        class_weight, classes=classes, y=y, sample_weight=sample_weight
+    if sample_weight is None or class_weight != "balanced":
+        weights: NDArray[np.float64] = compute_class_weight(
+            class_weight, classes=classes, y=y, sample_weight=sample_weight
+        )
+        return weights
+    # A class without any weight cannot be balanced, and is the same as no class.
+    counts = sample_weight > 0
+    present = np.isin(classes, y[counts])
+    weights = np.zeros(len(classes))
+    weights[present] = compute_class_weight(
+        class_weight,
+        classes=classes[present],
+        y=y[counts],
+        sample_weight=sample_weight[counts],
     )
     return weights
 

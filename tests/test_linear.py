@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array, random_array
 from scipy.special import logsumexp
+from sklearn.base import clone
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
@@ -245,6 +246,70 @@ def test_float32_stays_float32_and_agrees(fit_intercept):
     assert_allclose(single.coef_, double.coef_, atol=1e-5)
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
+def test_assigned_coefficients_predict(load, fit_intercept):
+    X, y = load(return_X_y=True)
+    fitted = SoftmaxRegression(fit_intercept=fit_intercept).fit(X, y)
+    other = SoftmaxRegression(0.01, fit_intercept=fit_intercept).fit(X, y)
+    other.coef_, other.intercept_ = fitted.coef_, fitted.intercept_
+    assert_allclose(other.predict_proba(X), fitted.predict_proba(X), rtol=1e-10)
+    assert_allclose(other.coef_, fitted.coef_, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"Got coefficients of shape \(1, 2\)"):
+        other.coef_ = [[1.0, 2.0]]
+    with pytest.raises(ValueError, match="read-only"):
+        other.coef_[0] = 0
+    if not fit_intercept:
+        with pytest.raises(ValueError, match="fit_intercept=False left no place"):
+            other.intercept_ = fitted.intercept_ + 1
+
+
+def test_no_coefficients_before_fit():
+    assert not hasattr(SoftmaxRegression(), "coef_")
+    with pytest.raises(AttributeError, match="not fitted yet"):
+        _ = SoftmaxRegression().intercept_
+
+
+@pytest.mark.parametrize("solver", ["auto", "adam"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_no_steps_leave_the_start(solver):
+    X, y = load_iris(return_X_y=True)
+    classifier = SoftmaxRegression(solver=solver, max_iter=0).fit(X, y)
+    assert classifier.n_iter_.tolist() == [0]
+    assert not classifier.coef_.any()
+
+
+@pytest.mark.parametrize("C", [1e30, np.inf])
+def test_more_features_than_rows_hardly_penalized(C):
+    X, y = make_classification(10, 20, random_state=42)
+    classifier = SoftmaxRegression(C).fit(X, y)
+    assert classifier.score(X, y) == 1
+    assert classifier.predict_proba(X).max(1).min() > 1 - 1e-6
+
+
+def test_tolerance_below_rounding_is_no_reason_to_go_on():
+    X, y = load_iris(return_X_y=True)
+    assert SoftmaxRegression(tol=0.0, max_iter=1000).fit(X, y).n_iter_[0] < 20
+
+
+def test_balanced_class_without_weight_is_no_class():
+    X, y = load_iris(return_X_y=True)
+    weight = np.where(y == 1, 0.0, 1.0 + (y == 2))
+    classifier = SoftmaxRegression(class_weight="balanced", fit_intercept=False)
+    alone = clone(classifier).fit(X[y != 1], y[y != 1], weight[y != 1])
+    proba = classifier.fit(X, y, weight).predict_proba(X)
+    assert_allclose(proba[:, [0, 2]].argmax(1), alone.predict_proba(X).argmax(1))
+
+
+def test_tensors_are_taken():
+    X, y = load_iris(return_X_y=True)
+    expected = SoftmaxRegression().fit(X, y, np.ones(150))
+    tensors = torch.tensor(X, requires_grad=True), torch.tensor(y), torch.ones(150)
+    classifier = SoftmaxRegression().fit(*tensors)
+    assert_array_equal(classifier.coef_, expected.coef_)
+    assert_array_equal(classifier.predict(tensors[0]), expected.predict(X))
+
+
 def test_coefficients_and_module_say_the_same():
     for load in (load_iris, load_breast_cancer):
         X, y = load(return_X_y=True)
@@ -426,6 +491,14 @@ class TestLasso:
         assert value(ours) <= value(saga) * (1 + 1e-6)
         assert_allclose(ours.coef_, saga.coef_, atol=2e-3)
         assert_array_equal(ours.coef_ == 0, np.abs(saga.coef_) < 1e-6)
+
+    def test_opposed_features(self):
+        # Their leading direction is orthogonal to that of equal weights.
+        X = np.array([[1.0, 3.0], [2.0, 1.0], [3.0, 3.0], [4.0, 1.0]])
+        y, weight = np.array([0, 1, 0, 1]), np.array([13.0, 4.0, 4.0, 4.0])
+        ours = SoftmaxRegression(l1_ratio=0.5).fit(X, y, weight)
+        saga = LogisticRegression(l1_ratio=0.5, solver="saga", tol=1e-10, max_iter=9999)
+        assert_allclose(ours.coef_, saga.fit(X, y, weight).coef_, atol=1e-5)
 
     def test_strong_lasso_leaves_the_class_frequencies(self):
         X, y = load_iris(return_X_y=True)

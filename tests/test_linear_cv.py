@@ -4,15 +4,22 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.datasets import (
     load_breast_cancer,
     load_iris,
     load_wine,
     make_classification,
 )
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
+from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.model_selection import (
+    GridSearchCV,
+    LeaveOneGroupOut,
+    PredefinedSplit,
+    StratifiedKFold,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -124,6 +131,50 @@ def test_scorer_sees_the_folds_weights():
     assert all(len(weights) == 50 for weights in seen)
     # Only the first class counts, and it is easily told from the others.
     assert scores.max() == pytest.approx(1.0)
+
+
+def test_score_is_by_the_scorer():
+    X, y = standardized(load_iris)
+    classifier = SoftmaxRegressionCV(2, cv=3, scoring="neg_log_loss").fit(X, y)
+    weight = np.arange(150.0)
+    expected = -log_loss(y, classifier.predict_proba(X), sample_weight=weight)
+    assert classifier.score(X, y, weight) == pytest.approx(expected)
+    accurate = SoftmaxRegressionCV(2, cv=3).fit(X, y)
+    assert accurate.score(X, y) == pytest.approx((accurate.predict(X) == y).mean())
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score", "roc_auc_ovr"])
+def test_folds_that_lack_a_class(scoring):
+    X, y = standardized(load_wine)
+    # The last fold tests no row of the third class, the others train on all classes.
+    fold = np.where(y == 2, np.arange(len(y)) % 2, np.arange(len(y)) % 3)
+    cv = PredefinedSplit(fold)
+    if scoring == "roc_auc_ovr":
+        # No such area can be computed without rows of a class, and none is made up.
+        with pytest.warns(UndefinedMetricWarning):
+            scores = (
+                SoftmaxRegressionCV([1.0], cv=cv, scoring=scoring).fit(X, y).scores_
+            )
+        assert np.isnan(scores[2, 0, 0])
+        return
+    scores = SoftmaxRegressionCV([1.0], cv=cv, scoring=scoring).fit(X, y).scores_
+    alone = SoftmaxRegression().fit(X[fold != 2], y[fold != 2])
+    proba, labels = alone.predict_proba(X[fold == 2]), np.arange(3)
+    metric = {"neg_log_loss": log_loss, "neg_brier_score": brier_score_loss}[scoring]
+    expected = -metric(y[fold == 2], proba, labels=labels)
+    assert scores[2, 0, 0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_groups_go_to_the_splitter():
+    X, y = standardized(load_iris)
+    groups = np.arange(150) % 5
+    with config_context(enable_metadata_routing=True):
+        cv = LeaveOneGroupOut().set_split_request(groups=True)
+        ours = SoftmaxRegressionCV([1.0], cv=cv).fit(X, y, groups=groups)
+    expected = SoftmaxRegressionCV([1.0], cv=PredefinedSplit(groups)).fit(X, y)
+    assert_array_equal(ours.scores_, expected.scores_)
+    with pytest.raises(ValueError, match="enable_metadata_routing=True"):
+        SoftmaxRegressionCV([1.0]).fit(X, y, groups=groups)
 
 
 def test_folds_that_hold_out_every_eighth_row():
