@@ -105,7 +105,8 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         The sorted labels.
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
         Weights on the scale of the input. With two classes one row, the weights of
-        the second class's log odds, as in scikit-learn.
+        the second class's log odds, as in scikit-learn. Read-only, but another array
+        can be assigned, and is predicted with.
     intercept_ : ndarray of shape (n_classes,) or (1,)
         Intercepts; zeros if ``fit_intercept=False``.
     n_features_in_ : int

@@ -130,7 +130,7 @@ class LogisticRegressionCV(SoftmaxRegressionCV):
 
 
 PENALTY = "the parameter `penalty`, which scikit-learn deprecates, is not ours"
-DEPRECATED = "a warning that scikit-learn changes a default, or drops a parameter"
+DEPRECATED = "expects a warning that scikit-learn changes a default or a parameter"
 PRIVATE = "asks a private function of scikit-learn's"
 ANOTHER_SOLVER = "is about a solver that is not ours"
 LOOSE = (
@@ -167,7 +167,7 @@ FAILS = {
     "test_elastic_net_vs_l1_l2[1]": LOOSE,
     "test_logistic_cv_folds_with_classes_missing[2-*": (
         "a fold with one class has no optimum: with every C the probabilities go to 0 "
-        "and 1, so that rounding decides between them"
+        "and 1, so that the scores only tell how far the solver went"
     ),
     "test_logistic_regression_array_api_compliance[torch*": (
         "coefficients and predictions are NumPy arrays, whatever X is"
