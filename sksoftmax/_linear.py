@@ -2,19 +2,23 @@ r"""Softmax regression."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from ._base import BaseSoftmaxClassifier
 from ._linear_base import LinearSoftmaxClassifier, penalties
 from ._net import Recipe
-from ._validation import TrainingRows
+from ._torch import resolve_device
+from ._validation import TrainingRows, check_training_rows
 
-_MINIBATCH_SOLVERS = {"sgd", "adam"}
+# Those that go to no optimum; the others do.
+MINIBATCH_SOLVERS = {"sgd", "adam"}
 
 # Parameters of the nets that have another name here, or no use.
 _NOT_LINEAR = {
@@ -168,7 +172,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         "C": [Interval(Real, 0, None, closed="right")],
         "fit_intercept": ["boolean"],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-        "solver": [StrOptions({"auto", "newton-cg", *_MINIBATCH_SOLVERS})],
+        "solver": [StrOptions({"auto", "newton-cg", *MINIBATCH_SOLVERS})],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "init_scale": [Interval(Real, 0, None, closed="left")],
@@ -224,7 +228,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
         return Recipe(
             # partial_fit after an exact fit needs an optimizer, too.
-            optimizer=self.solver if self.solver in _MINIBATCH_SOLVERS else "adam",
+            optimizer=self.solver if self.solver in MINIBATCH_SOLVERS else "adam",
             learning_rate=self.learning_rate,
             momentum=self.momentum,
             weight_decay=penalties(self.C, 0.0, total_weight, len(self.classes_))[0],
@@ -234,7 +238,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         )
 
     def _accepts_sparse(self) -> bool:
-        return self.solver not in _MINIBATCH_SOLVERS
+        return self.solver not in MINIBATCH_SOLVERS
 
     def _fit_rows(
         self,
@@ -242,7 +246,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         validation: TrainingRows | None,
         module: nn.Module | None,
     ) -> None:
-        if self.solver in _MINIBATCH_SOLVERS:
+        if self.solver in MINIBATCH_SOLVERS:
             if self.l1_ratio:
                 raise ValueError(
                     f"Got l1_ratio={self.l1_ratio} with solver={self.solver!r}, whose "
@@ -251,6 +255,13 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
                 )
             super()._fit_rows(data, validation, module)
             return
+        self._check_nothing_to_watch(validation)
+        rows = data.indices()
+        self._build(data, rows, module, with_optimizer=False)
+        self._solve(data, rows, [(self, self.C, self.l1_ratio)])
+        self.validation_scores_ = None
+
+    def _check_nothing_to_watch(self, validation: TrainingRows | None) -> None:
         if self.early_stopping or validation is not None:
             raise ValueError(
                 f"Got solver={self.solver!r} with "
@@ -258,12 +269,59 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
                 "full-batch solver goes to the optimum and watches no validation "
                 "rows. Expected solver='sgd' or 'adam'."
             )
-        rows = data.indices()
-        self._build(data, rows, module, with_optimizer=False)
-        self._solve(data, rows, self.C, self.l1_ratio)
-        self.validation_scores_ = None
 
     def _train(self, *args: Any, **kwargs: Any) -> None:
         super()._train(*args, **kwargs)
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
         self._center_intercepts()
+
+
+def fit_together(
+    classifiers: Sequence[SoftmaxRegression],
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> None:
+    r"""Fit classifiers with an exact solver to the same rows, as one problem.
+
+    They may differ in ``C`` and ``l1_ratio``, and afterwards each is what its own
+    ``fit`` would have made of it.
+
+    Parameters
+    ----------
+    classifiers : sequence of SoftmaxRegression
+        What to fit, in place; none of them fitted before.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Training rows.
+    y : array-like of shape (n_samples,)
+        Labels.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row in the loss; all equal if None.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be learned from, as in :meth:`SoftmaxRegression.fit`.
+    """
+    for classifier in classifiers:
+        classifier._validate_params()
+    first = classifiers[0]
+    first._check_nothing_to_watch(None)
+    first.device_ = resolve_device(first.device)
+    data, first.classes_ = check_training_rows(first, X, y, sample_weight)
+    first._check_number_of_classes(data)
+    rows, known = data.indices(), vars(first).copy()
+    for classifier in classifiers:
+        # What the rows say is the same for all, but each has parameters of its own.
+        classifier.__dict__.update({**known, **vars(classifier)})
+        classifier._build(data, rows, None, with_optimizer=False)
+        classifier.validation_scores_ = None
+    for has_lasso in (False, True):
+        # The steps with a lasso are others, and slower ones.
+        penalized = [
+            (one, one.C, one.l1_ratio)
+            for one in classifiers
+            if (one.l1_ratio > 0) == has_lasso
+        ]
+        if penalized:
+            first._solve(data, rows, penalized)

@@ -110,32 +110,40 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         )
 
     def _solve(
-        self, data: TrainingRows, rows: NDArray[np.int64], C: float, l1_ratio: float
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        penalized: Sequence[tuple[LinearSoftmaxClassifier, float, float]],
     ) -> None:
-        r"""Take the module from where it is to the optimum."""
+        r"""Take modules from where they are to their optima, all at once.
+
+        ``penalized`` has classifiers for these rows, each with its ``C`` and
+        ``l1_ratio``; they differ in nothing else, and may be this one alone.
+        """
         data = data.take(rows)
         weight = data.loss_weight
         if weight is None:
             weight = np.ones(len(rows))
-        module, total = self.module_, weight.sum()
+        total = weight.sum()
+        candidates = [
+            (0, *penalties(C, l1_ratio, total, len(self.classes_)))
+            for _, C, l1_ratio in penalized
+        ]
+        problem = self._make_problem(data, (weight / total)[None], candidates)
+        modules = [classifier.module_ for classifier, _, _ in penalized]
         if self.device_.type != "mps" and data.X.dtype != np.float32:
-            module.to(torch.float64)
-        strength = penalties(C, l1_ratio, total, len(self.classes_))
-        problem = self._make_problem(data, (weight / total)[None], [(0, *strength)])
-        device = problem.y.device
-        start = problem.standardize(
-            module.weight.detach().to(device),
-            None if module.bias is None else module.bias.detach().to(device),
-        )
-        [solution] = minimize(
-            problem, start[None], tol=self.tol, max_iter=self.max_iter
-        )
-        self._warn_unless_converged([solution], C)
-        self._set_weights(module, solution)
-        module.eval()
-        self.n_iter_ = np.array([min(solution.n_iter, self.max_iter)], dtype=np.int32)
-        self.loss_curve_ = solution.objectives
-        self._center_intercepts()
+            for module in modules:
+                module.to(torch.float64)
+        start = torch.stack([_standardized(problem, module) for module in modules])
+        solutions = minimize(problem, start, tol=self.tol, max_iter=self.max_iter)
+        self._warn_unless_converged(solutions, max(C for _, C, _ in penalized))
+        for (classifier, _, _), solution in zip(penalized, solutions, strict=True):
+            self._set_weights(classifier.module_, solution)
+            classifier.module_.eval()
+            n_iter = min(solution.n_iter, self.max_iter)
+            classifier.n_iter_ = np.array([n_iter], dtype=np.int32)
+            classifier.loss_curve_ = solution.objectives
+            classifier._center_intercepts()
 
     def _make_problem(
         self,
@@ -209,3 +217,9 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         return logits.to(
             torch.float32 if features.dtype == np.float32 else logits.dtype
         )
+
+
+def _standardized(problem: SoftmaxProblem, module: SoftmaxLinear) -> Tensor:
+    device = problem.y.device
+    bias = None if module.bias is None else module.bias.detach().to(device)
+    return problem.standardize(module.weight.detach().to(device), bias)

@@ -395,18 +395,19 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self.scores_ = np.zeros(solutions.shape)
         self.n_iter_ = np.zeros(solutions.shape, dtype=np.int32)
         paths = []
-        for index, solution in np.ndenumerate(solutions):
-            test = folds[index[0]][1]
+        for fold, (_, test) in enumerate(folds):
+            held_out, labels = data.X[test], self.classes_[data.y[test]]
             options = _check_method_params(data.X, score_params, indices=test)
-            self._set_weights(candidate.module_, solution)
-            candidate._center_intercepts()
-            labels = self.classes_[data.y[test]]
-            self.scores_[index] = scorer(candidate, data.X[test], labels, **options)
-            self.n_iter_[index] = min(solution.n_iter, self.max_iter)
-            columns = [candidate.coef_]
-            if self.fit_intercept:
-                columns.append(candidate.intercept_[:, None])
-            paths.append(np.hstack(columns))
+            for index, solution in np.ndenumerate(solutions[fold]):
+                self._set_weights(candidate.module_, solution)
+                candidate._center_intercepts()
+                score = scorer(candidate, held_out, labels, **options)
+                self.scores_[fold, *index] = score
+                self.n_iter_[fold, *index] = min(solution.n_iter, self.max_iter)
+                columns = [candidate.coef_]
+                if self.fit_intercept:
+                    columns.append(candidate.intercept_[:, None])
+                paths.append(np.hstack(columns))
         self.coefs_paths_ = np.reshape(paths, (*solutions.shape, *paths[0].shape))
 
     def _choose(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
@@ -427,5 +428,5 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             self.intercept_ = mean[:, -1]
         if self.refit:
             n_iter = self.n_iter_
-            self._solve(data, rows, self.C_, self.l1_ratio_)
+            self._solve(data, rows, [(self, self.C_, self.l1_ratio_)])
             self.n_iter_ = n_iter

@@ -44,6 +44,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         in ``fit``. "standard" gives zero mean and unit variance; "smooth" follows
         that with the inverse hyperbolic sine, which tames counts, heavy tails and
         outliers; None leaves them as they are.
+    n_estimators : int, default=1
+        Number of nets, trained together on the same batches and averaged in
+        prediction.
+    share_weights : bool, default=False
+        Whether these nets have their weight matrices in common, and differ in scales
+        and biases, as in TabM: less memory, but not less time on a CPU.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.002
@@ -153,6 +159,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "input_scaling": [StrOptions({"smooth", "standard"}), None],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "share_weights": ["boolean"],
     }
 
     def __init__(
@@ -164,6 +172,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         dropout: float = 0.3,
         input_dropout: float = 0.0,
         input_scaling: str | None = "smooth",
+        n_estimators: int = 1,
+        share_weights: bool = False,
         optimizer: str = "adamw",
         learning_rate: float = 0.002,
         momentum: float = 0.9,
@@ -191,6 +201,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.input_scaling = input_scaling
+        self.n_estimators = n_estimators
+        self.share_weights = share_weights
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -228,5 +240,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             dropout=self.dropout,
             input_dropout=self.input_dropout,
             input_scaling=self.input_scaling,
+            n_estimators=self.n_estimators,
+            share_weights=self.share_weights,
             generator=generator,
         )

@@ -78,13 +78,22 @@ class EarlyStopping:
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
-    r"""Cross-entropy on logits, averaged with the weights of the rows."""
+    r"""Cross-entropy on logits, averaged with the weights of the rows.
+
+    Logits of shape ``(batch_size, n_members, n_classes)`` are averaged over members.
+    """
 
     def forward(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         # A validation score is the plain log loss, whatever training is smoothed by.
         smoothing = self.label_smoothing if self.training else 0.0
+        if logits.ndim == 3:
+            n_members = logits.shape[1]
+            # (B, K, C) -> (B * K, C)
+            logits, target = logits.flatten(0, 1), target.repeat_interleave(n_members)
+            if sample_weight is not None:
+                sample_weight = sample_weight.repeat_interleave(n_members)
         if sample_weight is None:
             return F.cross_entropy(logits, target, label_smoothing=smoothing)
         losses = F.cross_entropy(
@@ -311,7 +320,9 @@ class SoftmaxNet(NeuralNet):
                 logits = self.infer(batch[0])
             logits = logits.float()
         loss = self.get_loss(logits, batch[1], training=True)
-        torch.autograd.backward(loss)
+        # Each member learns as it would alone, though the loss is the members' mean.
+        n_members = logits.shape[1] if logits.ndim == 3 else 1
+        torch.autograd.backward(loss, loss.new_tensor(n_members))
         if self.has_gradient_listeners_:
             self.notify(
                 "on_grad_computed",
@@ -425,11 +436,12 @@ def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
     }
     if recipe.weight_decay:
         # Only matrices decay: shrinking a shift or a scale regularises nothing. With
-        # one group alone, a fused optimizer has one call to make.
+        # one group alone, a fused optimizer has one call to make. Members of an
+        # ensemble stack their shifts and scales.
         options["optimizer__param_groups"] = [
             (name, {"weight_decay": 0.0})
             for name, parameter in module.named_parameters()
-            if parameter.ndim < 2
+            if parameter.ndim < 2 or name.endswith(("bias", "_scale"))
         ]
     if recipe.optimizer == "sgd":
         options["optimizer__momentum"] = recipe.momentum

@@ -12,6 +12,8 @@ from torch import Tensor
 
 # Relative to the largest, a curvature that cannot be told from none in float32.
 _FLOOR = 1e-6
+# Rows of an exact Hessian that a cache can hold with all classes' probabilities.
+_EXACT_BLOCK_ROWS = 4096
 
 
 class Kronecker:
@@ -23,28 +25,26 @@ class Kronecker:
 
     Parameters
     ----------
-    grams : Tensor of shape (n_folds, n_columns, n_columns), float64
-        Gram matrices of the standardised features.
+    gram : Tensor of shape (n_columns, n_columns), float64
+        Gram matrix of the standardised features.
     unit : Tensor of shape (n_columns,), float64
         Root of each column's share in the penalty; 0 for the intercept, which is last.
     """
 
-    def __init__(self, grams: Tensor, unit: Tensor) -> None:
+    def __init__(self, gram: Tensor, unit: Tensor) -> None:
         # The features are centred, so the intercept hardly mixes with them.
         n_features = int((unit > 0).sum())
         root = 1 / unit[:n_features]
-        blocks = grams[:, :n_features, :n_features] * root * root[:, None]
-        eigenvalues, vectors = torch.linalg.eigh(blocks)
+        block = gram[:n_features, :n_features] * root * root[:, None]
+        eigenvalues, vectors = torch.linalg.eigh(block)
         self.eigenvalues = eigenvalues.clamp_(min=0)
         self.vectors = (root[:, None] * vectors).float()
 
-    def at(self, fold: Tensor, penalty: Tensor, covariance: Tensor) -> KroneckerInverse:
+    def at(self, penalty: Tensor, covariance: Tensor) -> KroneckerInverse:
         r"""Return the inverse for candidates.
 
         Parameters
         ----------
-        fold : Tensor of shape (n_candidates,), int64
-            Which Gram matrix is whose.
         penalty : Tensor of shape (n_candidates,), float64
             Factor of the penalty.
         covariance : Tensor of shape (n_candidates, n_classes, n_classes), float64
@@ -53,14 +53,13 @@ class Kronecker:
         spread, classes = torch.linalg.eigh(covariance)
         spread = spread.clamp(min=0)
         # (B, K, 1) * (B, 1, p) -> (B, K, p)
-        curvature = spread[:, :, None] * self.eigenvalues[fold][:, None, :]
+        curvature = spread[:, :, None] * self.eigenvalues
         floor = _FLOOR * curvature.amax((1, 2), keepdim=True)
         curvature = torch.maximum(curvature + penalty[:, None, None], floor)
         # One direction, the same shift of all classes, has no curvature.
         spread = torch.maximum(spread, _FLOOR * spread.amax(1, keepdim=True))
         return KroneckerInverse(
             self.vectors,
-            fold,
             classes.float(),
             (1 / curvature).float(),
             (1 / spread).float().unsqueeze(2),
@@ -72,7 +71,6 @@ class KroneckerInverse:
     r"""Inverse of :class:`Kronecker` for candidates."""
 
     vectors: Tensor
-    fold: Tensor
     classes: Tensor
     features: Tensor
     intercept: Tensor
@@ -81,7 +79,6 @@ class KroneckerInverse:
         r"""Return it for some of the candidates."""
         return KroneckerInverse(
             self.vectors,
-            self.fold[keep],
             self.classes[keep],
             self.features[keep],
             self.intercept[keep],
@@ -92,10 +89,8 @@ class KroneckerInverse:
         rotated = self.classes.mT @ residual
         n_features = self.features.shape[2]
         solved = torch.empty_like(rotated)
-        for fold, vectors in enumerate(self.vectors):
-            mine = slice(None) if len(self.vectors) == 1 else (self.fold == fold)
-            rows = rotated[mine, :, :n_features] @ vectors
-            solved[mine, :, :n_features] = (rows * self.features[mine]) @ vectors.T
+        rows = (rotated[:, :, :n_features] @ self.vectors) * self.features
+        solved[:, :, :n_features] = rows @ self.vectors.T
         solved[:, :, n_features:] = rotated[:, :, n_features:] * self.intercept
         return self.classes @ solved
 
@@ -142,18 +137,19 @@ def exact(
     accuracy : torch.dtype
         What the inverse will be multiplied in.
     """
-    n_classes = proba.shape[1]
+    n_candidates, n_classes, _ = proba.shape
     n_columns = Z.shape[1]
-    dtype = Z.dtype
-    share = share.to(dtype)
-    # (B, K, 1, n) * (p, n) -> (B, K, p, n)
-    spread = proba[:, :, None, :].to(dtype) * Z.T.contiguous()
-    weighted = spread * share[:, None, None, :]
-    own = (weighted @ Z).double()
-    # (B, K * p, n) @ (B, n, K * p)
-    hessian = -(weighted.flatten(1, 2) @ spread.flatten(1, 2).mT).double()
+    columns = Z.T.contiguous()
+    joint = torch.stack(
+        [
+            _joint(columns, proba[b].to(Z.dtype), share[b].to(Z.dtype))
+            for b in range(n_candidates)
+        ]
+    )
+    # Classes' probabilities sum to 1: so do the blocks of a row, to zero.
+    hessian = -joint
     blocks = hessian.view(-1, n_classes, n_columns, n_classes, n_columns)
-    blocks.diagonal(dim1=1, dim2=3).add_(own.permute(0, 2, 3, 1))
+    blocks.diagonal(dim1=1, dim2=3).copy_(-blocks.sum(3).permute(0, 2, 3, 1))
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     diagonal += ridge.repeat(1, n_classes)
     # The inverse of a curvature weaker than that would drown all others by rounding.
@@ -166,6 +162,24 @@ def exact(
         return None
     inverse: Tensor = torch.cholesky_inverse(factor)
     return inverse.to(accuracy)
+
+
+def _joint(columns: Tensor, proba: Tensor, share: Tensor) -> Tensor:
+    r"""Return the mean of two classes' probabilities times two columns, in float64.
+
+    Only for pairs of different classes; zero for the others.
+    """
+    (n_columns, n_rows), n_classes = columns.shape, len(proba)
+    size = n_classes * n_columns
+    total = columns.new_zeros(size, size, dtype=torch.float64)
+    for start in range(0, n_rows, _EXACT_BLOCK_ROWS):
+        rows = slice(start, start + _EXACT_BLOCK_ROWS)
+        # (K, 1, n) * (p, n) -> (K * p, n)
+        spread = (proba[:, None, rows] * columns[:, rows]).flatten(0, 1)
+        for end in range(n_columns, size, n_columns):
+            own = slice(end - n_columns, end)
+            total[own, end:] += (spread[own] * share[rows]) @ spread[end:].T
+    return total + total.T
 
 
 @dataclass(frozen=True)
@@ -183,19 +197,17 @@ class DiagonalInverse:
         return residual * self.inverse
 
 
-def jacobi(squares: Tensor, covariance: Tensor, ridge: Tensor) -> DiagonalInverse:
-    r"""Return the inverse of the diagonal, as if all rows were predicted alike.
+def jacobi(curvature: Tensor, ridge: Tensor) -> DiagonalInverse:
+    r"""Return the inverse of the Hessian's diagonal.
 
     Parameters
     ----------
-    squares : Tensor of shape (n_candidates, n_columns), float64
-        Weighted sums of squares of the columns.
-    covariance : Tensor of shape (n_candidates, n_classes, n_classes), float64
-        Mean covariance of the classes' indicators.
+    curvature : Tensor of shape (n_candidates, n_classes, n_columns)
+        Diagonal of the Hessian without the penalty.
     ridge : Tensor of shape (n_candidates, n_columns), float64
         Penalty of each column.
     """
-    spread = covariance.diagonal(dim1=1, dim2=2)
-    curvature = spread[:, :, None] * squares[:, None, :] + ridge[:, None, :]
+    # Not relative to the penalty, which may be large where the data say little.
     floor = _FLOOR * curvature.amax((1, 2), keepdim=True)
-    return DiagonalInverse((1 / torch.maximum(curvature, floor)).float())
+    diagonal = torch.maximum(curvature, floor).double() + ridge[:, None, :]
+    return DiagonalInverse((1 / diagonal).float())

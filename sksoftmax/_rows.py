@@ -3,12 +3,14 @@ r"""Features as full-batch solvers read them: standardised, through matrix produ
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 # Numbers in the larger matrix of a product of one block: what a cache can hold.
@@ -97,11 +99,11 @@ class DenseRows:
             total += block.Z.T @ weighted
         return total
 
-    def diagonal(self, share: Tensor) -> Tensor:
-        r"""Return the weighted sum of squares of each column, in float64."""
-        total = self.Z.new_zeros(self.n_columns, dtype=torch.float64)
-        for block in self.blocks(1, precise=False):
-            total += share[block.rows].float() @ block.Z.square()
+    def diagonal(self, weight: Tensor) -> Tensor:
+        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
+        total = self.Z.new_zeros(len(weight), self.n_columns)
+        for block in self.blocks(len(weight), precise=False):
+            total += weight[:, block.rows] @ block.Z.square()
         return total
 
     def sample(self, n_rows: int) -> tuple[Tensor, slice]:
@@ -125,7 +127,7 @@ class DenseRows:
 
 @dataclass(frozen=True)
 class SparseBlock:
-    r"""All rows of a sparse table, scaled in passing."""
+    r"""All rows of a sparse table in float64, scaled in passing."""
 
     rows: slice
     X: Any
@@ -134,15 +136,14 @@ class SparseBlock:
 
     def forward(self, theta: Tensor) -> Tensor:
         r"""Return the logits: ``(m, n_columns) -> (m, n_rows)``."""
-        weight = theta[:, : len(self.scale)].double() / self.scale
+        weight = theta[:, : len(self.scale)] / self.scale
         logits = torch.from_numpy(self.X @ weight.T.contiguous().numpy()).T
         if self.fit_intercept:
             logits = logits + theta[:, -1:]
-        return logits.to(theta.dtype).contiguous()
+        return logits.contiguous()
 
     def backward(self, residual: Tensor) -> Tensor:
         r"""Return the residuals' sums over rows: ``(m, n_rows) -> (m, n_columns)``."""
-        residual = residual.double()
         sums = self.X.T @ residual.T.contiguous().numpy()
         columns = torch.from_numpy(sums).T / self.scale
         if not self.fit_intercept:
@@ -150,8 +151,35 @@ class SparseBlock:
         return torch.cat([columns, residual.sum(1, keepdim=True)], dim=1)
 
 
+@dataclass(frozen=True)
+class ScaledSparseBlock:
+    r"""All rows of a sparse table, scaled and in float32, for PyTorch's products."""
+
+    rows: slice
+    Z: Tensor
+    transposed: Tensor
+    fit_intercept: bool
+
+    def forward(self, theta: Tensor) -> Tensor:
+        r"""Return the logits: ``(m, n_columns) -> (m, n_rows)``."""
+        logits = (self.Z @ theta[:, : self.Z.shape[1]].T.contiguous()).T
+        if self.fit_intercept:
+            logits = logits + theta[:, -1:]
+        return logits.contiguous()
+
+    def backward(self, residual: Tensor) -> Tensor:
+        r"""Return the residuals' sums over rows: ``(m, n_rows) -> (m, n_columns)``."""
+        columns = (self.transposed @ residual.T.contiguous()).T
+        if not self.fit_intercept:
+            return columns
+        return torch.cat([columns, residual.sum(1, keepdim=True)], dim=1)
+
+
 class SparseRows:
-    r"""A sparse table in CSR form, scaled but not centred; it is never copied.
+    r"""A sparse table in CSR form, scaled but not centred.
+
+    The original serves gradients in float64; for products that only direct a step
+    there are copies in float32, of half its size each.
 
     Parameters
     ----------
@@ -171,26 +199,51 @@ class SparseRows:
         self.n_samples, n_features = X.shape
         self.n_columns = n_features + fit_intercept
         self.mean = torch.zeros(n_features, dtype=torch.float64)
-        self._squares = self._sum_of_squares(share)
-        self.scale = self._squares.sqrt()
+        squares = X.astype(np.float64)
+        squares.data *= squares.data
+        self.scale = torch.from_numpy(squares.T @ share.numpy()).sqrt()
+        del squares
         self.scale[self.scale == 0] = 1.0
-
-    def blocks(self, n_products: int, precise: bool) -> Iterator[SparseBlock]:
-        r"""Yield all rows."""
-        yield SparseBlock(
-            slice(0, self.n_samples), self.X, self.scale, self.fit_intercept
+        # PyTorch's products take 32-bit indices without a conversion.
+        index = np.int32 if X.nnz <= np.iinfo(np.int32).max else np.int64
+        indices = X.indices.astype(index, copy=False)
+        values = (X.data / self.scale.numpy()[indices]).astype(np.float32)
+        Z = csr_array(
+            (values, indices, X.indptr.astype(index, copy=False)), shape=X.shape
         )
+        self._Z, self._transposed = _as_tensor(Z), _as_tensor(Z.T.tocsr())
 
-    def diagonal(self, share: Tensor) -> Tensor:
-        r"""Return the weighted sum of squares of each column."""
-        squares = self._sum_of_squares(share) / self.scale.square()
-        if not self.fit_intercept:
-            return squares
-        return torch.cat([squares, share.sum().reshape(1)])
+    def blocks(
+        self, n_products: int, precise: bool
+    ) -> Iterator[SparseBlock | ScaledSparseBlock]:
+        r"""Yield all rows, in float64 if ``precise``."""
+        rows = slice(0, self.n_samples)
+        if precise:
+            yield SparseBlock(rows, self.X, self.scale, self.fit_intercept)
+        else:
+            yield ScaledSparseBlock(rows, self._Z, self._transposed, self.fit_intercept)
 
-    def _sum_of_squares(self, share: Tensor) -> Tensor:
-        weights = np.repeat(share.numpy(), np.diff(self.X.indptr))
-        weights *= self.X.data
-        weights *= self.X.data
-        sums = np.bincount(self.X.indices, weights, minlength=self.X.shape[1])
-        return torch.from_numpy(sums)
+    def diagonal(self, weight: Tensor) -> Tensor:
+        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
+        transposed = self._transposed
+        squared = torch.sparse_csr_tensor(
+            transposed.crow_indices(),
+            transposed.col_indices(),
+            transposed.values().square(),
+            transposed.shape,
+            check_invariants=False,
+        )
+        block = ScaledSparseBlock(slice(0), squared, squared, self.fit_intercept)
+        return block.backward(weight)
+
+
+def _as_tensor(matrix: Any) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr),
+            torch.from_numpy(matrix.indices),
+            torch.from_numpy(matrix.data),
+            matrix.shape,
+            check_invariants=False,
+        )

@@ -34,7 +34,7 @@ _NOISE = {True: 1e-14, False: 5e-7}
 _COARSE_TOL, _FINEST_TOL = 1e-6, 1e-14
 # The way is begun on every so manieth row, if these are so many times the unknowns, and
 # until the gradient is of the size of what they miss.
-_THINNING, _THIN_ROWS_PER_UNKNOWN, _THIN_TOL = 8, 4, 2e-3
+_THINNING, _THIN_ROWS_PER_UNKNOWN, _NEAR_TOL = 8, 4, 2e-3
 # Most conjugate gradient steps for a Newton step, how many call for a better
 # preconditioner, and rows per unknown to estimate an exact one.
 _MOST_PRODUCTS, _MANY_PRODUCTS, _ROWS_PER_UNKNOWN = 500, 8, 16
@@ -129,18 +129,25 @@ class SoftmaxProblem:
         self.rows = rows
         self.y = y
         self.n_classes = n_classes
-        self.share = share
         self.fold = fold
-        self.l2 = l2
         self.has_l1 = bool((l1 > 0).any())
         # What a unit of the original weights is in standardised ones; the intercept's
         # is 0, since it is not penalised.
         self.unit = torch.zeros(rows.n_columns, dtype=torch.float64, device=y.device)
         self.unit[: len(rows.scale)] = 1 / rows.scale
+        self._kronecker: Kronecker | None = None
+        self._set_share(share)
+        self._set_penalties(l2, l1)
+
+    def _set_share(self, share: Tensor) -> None:
+        self.share = share
+        self._float_share = share.float()
+        self._largest: Tensor | None = None
+
+    def _set_penalties(self, l2: Tensor, l1: Tensor) -> None:
+        self.l2, self.l1 = l2, l1
         self.ridge = l2[:, None] * self.unit.square()
         self.lasso = l1[:, None, None] * self.unit
-        self._kronecker: Kronecker | None = None
-        self._largest: Tensor | None = None
 
     def thinned(self, step: int) -> SoftmaxProblem | None:
         r"""Return the problem of every so manieth row, if that has enough of them."""
@@ -154,10 +161,26 @@ class SoftmaxProblem:
             return None
         if not _are_typical(share, self.rows.n_samples):
             return None
-        share = share / share.sum(1, keepdim=True)
         thin = copy.copy(self)
-        thin.rows, thin.y, thin.share = self.rows.thinned(step), self.y[::step], share
+        thin.rows, thin.y = self.rows.thinned(step), self.y[::step]
+        thin._set_share(share / share.sum(1, keepdim=True))
         return thin
+
+    def pooled(self) -> tuple[SoftmaxProblem, Tensor] | None:
+        r"""Return the problem of all folds' rows together, and who is whose candidate.
+
+        It has one candidate for each penalty; None if that makes them no fewer.
+        """
+        kinds = torch.stack([_kinds(self.l2), _kinds(self.l1)], dim=1)
+        keys, member = torch.unique(kinds, dim=0, return_inverse=True)
+        if len(keys) == len(member):
+            return None
+        first = _first_members(member, len(keys))
+        pool = copy.copy(self)
+        pool._set_share(self.share.mean(0, keepdim=True))
+        pool.fold = torch.zeros_like(first)
+        pool._set_penalties(self.l2[first], self.l1[first])
+        return pool, member
 
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         r"""Return ``(n_classes, n_columns)`` for standardised features."""
@@ -190,11 +213,13 @@ class SoftmaxProblem:
         for block in self.rows.blocks(n_products, precise):
             weight = share[:, block.rows].to(dtype)
             logits = block.forward(stacked).view(n_candidates, n_classes, -1)
-            log_proba = logits.log_softmax(1)
             index = self.y[block.rows].expand(n_candidates, 1, -1)
-            losses = log_proba.gather(1, index).squeeze(1)
-            value -= (losses * weight).sum(1).double()
-            residual = log_proba.exp_()
+            logits -= logits.amax(1, keepdim=True)
+            target = logits.gather(1, index).squeeze(1)
+            residual = logits.exp_()
+            total = residual.sum(1, keepdim=True)
+            value += ((total.squeeze(1).log() - target) * weight).sum(1).double()
+            residual /= total
             proba[:, :, block.rows] = residual
             residual.scatter_add_(1, index, -torch.ones_like(index, dtype=dtype))
             residual *= weight[:, None, :]
@@ -206,7 +231,7 @@ class SoftmaxProblem:
         n_candidates, n_classes, n_columns = directions.shape
         stacked = directions.view(n_candidates * n_classes, n_columns)
         product = torch.zeros_like(stacked)
-        share = self.share[self.fold[which]].float()
+        share = self._float_share[self.fold[which]]
         for block in self.rows.blocks(len(stacked), precise=False):
             p = proba[:, :, block.rows]
             change = block.forward(stacked).view(n_candidates, n_classes, -1)
@@ -219,7 +244,7 @@ class SoftmaxProblem:
 
     def covariance(self, proba: Tensor, which: Tensor) -> Tensor:
         r"""Return the mean covariance of the classes' indicators, in float64."""
-        weighted = proba * self.share[self.fold[which], None, :].float()
+        weighted = proba * self._float_share[self.fold[which], None, :]
         joint = weighted @ proba.mT
         return (torch.diag_embed(weighted.sum(2)) - joint).double()
 
@@ -229,7 +254,8 @@ class SoftmaxProblem:
             lasso = self.lasso[which]
             at_zero = (gradient.abs() - lasso).clamp(min=0)
             gradient = torch.where(theta == 0, at_zero, gradient + lasso * theta.sign())
-        return gradient.abs().amax((1, 2))
+        norm: Tensor = torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2))
+        return norm
 
     def lasso_value(self, theta: Tensor, which: Tensor) -> Tensor:
         r"""Return the lasso's part of each candidate's objective."""
@@ -239,39 +265,40 @@ class SoftmaxProblem:
 
     def precondition(self, proba: Tensor, which: Tensor) -> Inverse:
         r"""Return a cheap approximate inverse of the Hessians."""
-        covariance = self.covariance(proba, which)
-        fold = self.fold[which]
         if isinstance(self.rows, SparseRows) or self.rows.n_columns > _MOST_KRONECKER:
-            squares = torch.stack([self.rows.diagonal(share) for share in self.share])
-            return jacobi(squares[fold], covariance, self.ridge[which])
+            share = self._float_share[self.fold[which], None, :]
+            spread = (proba * (1 - proba)).mul_(share)
+            squares = self.rows.diagonal(spread.flatten(0, 1))
+            return jacobi(squares.view(*proba.shape[:2], -1), self.ridge[which])
         if self._kronecker is None:
-            grams = torch.stack([self.rows.gram(share) for share in self.share])
-            self._kronecker = Kronecker(grams, self.unit)
-        return self._kronecker.at(fold, self.l2[which], covariance)
+            # Folds share most rows: one matrix of all rows does for every fold.
+            self._kronecker = Kronecker(self.rows.gram(self.share.mean(0)), self.unit)
+        covariance = self.covariance(proba, which)
+        return self._kronecker.at(self.l2[which], covariance)
 
     def refine(
-        self, inverse: Inverse, proba: Tensor, which: Tensor, n_products: int
+        self, inverse: Inverse | None, proba: Tensor, which: Tensor, n_products: int
     ) -> Inverse:
-        r"""Return a better inverse where the last one took so many products."""
+        r"""Return an inverse that pays where the last step took so many products."""
+        if inverse is not None and n_products <= _MANY_PRODUCTS:
+            return inverse
         n_samples, n_columns = self.rows.n_samples, self.rows.n_columns
         size = self.n_classes * n_columns
         n_rows = min(n_samples, _ROWS_PER_UNKNOWN * size)
         # Folds share most rows: one Hessian does for (nearly) the same penalty.
-        l2 = self.l2[which].clamp(min=_NEGLIGIBLE_PENALTY)
-        kinds = (20 * l2.log()).round()
+        kinds = _kinds(self.l2[which])
         key, group = torch.unique(kinds, return_inverse=True)
-        is_dense = isinstance(inverse, DenseInverse)
         # A product is bound by memory, so its operations take about ten times as long
         # as those of the exact Hessian, which saves the next steps' products as well.
-        worth = (10.0 if is_dense else 30.0) * n_products * n_samples * size
+        horizon = 10.0 if isinstance(inverse, DenseInverse) else 30.0
+        worth = horizon * n_products * n_samples * size
         # Products of many candidates at once are wide, and less bound by memory.
         worth *= 1 if len(which) == 1 else len(which) / 3
         if isinstance(self.rows, DenseRows) and len(key) * n_rows * size**2 < worth:
             Z, rows = self.rows.sample(n_rows)
             if Z.numel() <= _SMALL:
                 Z = Z.double()
-            kinds = torch.arange(len(key), device=group.device)
-            first = (group == kinds[:, None]).int().argmax(1)
+            first = _first_members(group, len(key))
             share = self.share[self.fold[which[first]]][:, rows]
             better = None
             if _are_typical(share, n_samples):
@@ -280,7 +307,9 @@ class SoftmaxProblem:
                 better = exact(Z, proba[first][:, :, rows], share, ridge, torch.float32)
             if better is not None:
                 return DenseInverse(better, group)
-        return inverse if is_dense else self.precondition(proba, which)
+        if isinstance(inverse, DenseInverse):
+            return inverse
+        return self.precondition(proba, which)
 
     def curvature_bound(self, which: Tensor) -> Tensor:
         r"""Return more than the Hessians' curvature, by column."""
@@ -305,6 +334,17 @@ class SoftmaxProblem:
             size = product.norm().item()
             vector = product / size
         return vector.new_tensor(1.1 * size)
+
+
+def _kinds(penalty: Tensor) -> Tensor:
+    r"""Return the same number for (nearly) the same penalty."""
+    return (20 * penalty.clamp(min=_NEGLIGIBLE_PENALTY).log()).round()
+
+
+def _first_members(group: Tensor, n_groups: int) -> Tensor:
+    r"""Return the index of each group's first member."""
+    groups = torch.arange(n_groups, device=group.device)
+    return (group == groups[:, None]).int().argmax(1)
 
 
 def _are_typical(share: Tensor, n_samples: int) -> bool:
@@ -365,11 +405,9 @@ def minimize(
         small = _solve_small(problem, problem.rows, theta[0], tol, max_iter)
         if small is not None:
             return [small]
-    thin = problem.thinned(_THINNING)
-    if thin is not None:
-        _Descent(thin, theta, max_iter).run(_THIN_TOL, precise=False)
-        problem._kronecker = thin._kronecker
     descent = _Descent(problem, theta, max_iter)
+    if not start.any():
+        descent.n_products = _approach(problem, theta, max_iter)
     if not problem.rows.is_small:
         size = descent.run(max(tol, _COARSE_TOL), precise=False)
     if problem.rows.is_small or tol < _COARSE_TOL:
@@ -380,6 +418,30 @@ def minimize(
         norm = size[b].item()
         solutions.append(Solution(weight, bias, norm <= tol, norm, objectives))
     return solutions
+
+
+def _approach(problem: SoftmaxProblem, theta: Tensor, max_iter: int) -> int:
+    r"""Come near the minima on all folds' rows together, and on a part of the rows.
+
+    Returns how many products the last step took.
+    """
+    pooled = problem.pooled()
+    if pooled is not None:
+        simpler, member = pooled
+        common = theta[_first_members(member, len(simpler.fold))]
+        n_products = _approach(simpler, common, max_iter)
+    else:
+        thin = problem.thinned(_THINNING)
+        if thin is None:
+            return 0
+        simpler, member = thin, torch.arange(len(theta), device=theta.device)
+        common, n_products = theta, 0
+    descent = _Descent(simpler, common, max_iter)
+    descent.n_products = n_products
+    descent.run(_NEAR_TOL, precise=simpler.rows.is_small)
+    theta.copy_(common[member])
+    problem._kronecker = simpler._kronecker
+    return descent.n_products
 
 
 def _solve_small(
@@ -434,6 +496,8 @@ class _Descent:
         self.theta = theta
         self.n_steps_left = max_iter
         self.inverse: Inverse | None = None
+        # How many the last step took.
+        self.n_products = 0
         self.objectives: list[list[float]] = [[] for _ in theta]
 
     def run(self, tol: float, precise: bool) -> Tensor:
@@ -443,7 +507,7 @@ class _Descent:
         sizes = torch.zeros(len(theta), dtype=torch.float64, device=theta.device)
         point = problem.evaluate(theta, which, precise)
         self._record(which, point)
-        inverse, n_products = self.inverse, 0
+        inverse = self.inverse
         while True:
             sizes[which] = problem.stationarity(theta[which], point.gradient, which)
             keep = sizes[which] > tol
@@ -456,14 +520,13 @@ class _Descent:
             if problem.has_l1:
                 target = _proximal_newton(problem, theta, point, which, accuracy)
             else:
-                if inverse is None:
-                    inverse = problem.precondition(point.proba, which)
-                elif n_products > _MANY_PRODUCTS:
-                    inverse = problem.refine(inverse, point.proba, which, n_products)
+                inverse = problem.refine(inverse, point.proba, which, self.n_products)
                 if len(which) == len(theta):
                     # Good enough to begin the next run with, for everybody.
                     self.inverse = inverse
-                step, n_products = _newton(problem, point, which, inverse, accuracy)
+                step, self.n_products = _newton(
+                    problem, point, which, inverse, accuracy
+                )
                 target = theta[which] + step
             moved = self._search(target, which, point, precise)
             self.n_steps_left -= 1
@@ -517,8 +580,8 @@ def _newton(
 
     Returns the steps and how many products with the Hessian they took.
     """
-    unit = point.gradient.abs().amax((1, 2), keepdim=True)
-    residual = -(point.gradient / unit).float()
+    unit = torch.linalg.vector_norm(point.gradient, torch.inf, dim=(1, 2), keepdim=True)
+    residual = (point.gradient / -unit).float()
     solved = _without_shift(inverse.solve(residual))
     steps = torch.zeros_like(residual)
     fallback = solved
@@ -534,7 +597,7 @@ def _newton(
         # Who is done goes on until enough are, and may have nothing left to do.
         length = torch.where(curvature > 0, squared / curvature, 0.0)[:, None, None]
         steps[active] += length * direction
-        residual = residual - length * product
+        residual.addcmul_(length, product, value=-1)
         solved = _without_shift(inverse.solve(residual))
         previous, squared = squared, (residual * solved).sum((1, 2))
         going = (squared > goal) & (curvature > 0)
@@ -542,7 +605,7 @@ def _newton(
         if not n_going:
             break
         kept = torch.where(previous > 0, squared / previous, 0.0)[:, None, None]
-        direction = solved + kept * direction
+        direction = torch.addcmul(solved, kept, direction)
         if n_going < 0.7 * len(active):
             # Only now, since leaving copies the probabilities of those who stay.
             active, which, inverse = active[going], which[going], inverse.select(going)
@@ -576,25 +639,33 @@ def _proximal_newton(
     Returns where the minima are, with exact zeros.
     """
     origin = theta[which]
+    targets = origin.clone()
     bound = problem.curvature_bound(which)
     threshold = problem.lasso[which] / bound
     goal = accuracy * problem.stationarity(origin, point.gradient, which)
+    active, proba = torch.arange(len(which), device=which.device), point.proba
     ahead = step = torch.zeros_like(origin)
-    momentum = 1.0
-    target = origin
+    momentum = torch.ones_like(goal)
     for _ in range(_MOST_PROXIMAL_STEPS):
-        product = problem.hessian(point.proba, which, ahead.float()).double()
-        target = origin + ahead - (point.gradient + product) / bound
-        target = target.sign() * (target.abs() - threshold).clamp(min=0)
-        previous, step = step, target - origin
+        product = problem.hessian(proba, which[active], ahead.float()).double()
+        downhill = (point.gradient[active] + product) / bound[active]
+        target = origin[active] + ahead - downhill
+        target = target.sign() * (target.abs() - threshold[active]).clamp(min=0)
+        targets[active] = target
+        previous, step = step, target - origin[active]
         change = step - ahead
-        if ((bound * change).abs().amax((1, 2)) <= goal).all():
+        going = (bound[active] * change).abs().amax((1, 2)) > goal[active]
+        n_going = int(going.sum())
+        if not n_going:
             break
-        if (change * (step - previous)).sum() < 0:
-            # O'Donoghue and Candes: start anew where momentum leads uphill.
-            momentum, ahead = 1.0, step
-            continue
-        following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = step + (momentum - 1) / following * (step - previous)
-        momentum = following
-    return target
+        # O'Donoghue and Candes: start anew where momentum leads uphill.
+        uphill = (change * (step - previous)).sum((1, 2)) < 0
+        following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
+        kept = torch.where(uphill, 0.0, (momentum - 1) / following)
+        ahead = step + kept[:, None, None] * (step - previous)
+        momentum = torch.where(uphill, 1.0, following)
+        if n_going < 0.7 * len(active):
+            # As in _newton, leaving copies the probabilities of those who stay.
+            active, proba = active[going], proba[going]
+            ahead, step, momentum = ahead[going], step[going], momentum[going]
+    return targets

@@ -14,6 +14,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ._ensemble import (
+    MemberBatchNorm,
+    MemberLinear,
+    SharedLinear,
+    average_members,
+)
 from ._layers import Dropout, InputScaling
 
 __all__ = ["Dropout", "InputScaling", "SoftmaxCNN", "SoftmaxLinear", "SoftmaxMLP"]
@@ -95,6 +101,8 @@ class SoftmaxMLP(nn.Module):
 
     A hidden layer is linear -> normalisation -> activation -> dropout. Weights start
     with He's normal initialisation, so that the signal keeps its size at any depth.
+    With ``n_estimators`` above 1 it is that many nets, trained together; in evaluation
+    mode their probabilities are averaged.
 
     Parameters
     ----------
@@ -114,6 +122,11 @@ class SoftmaxMLP(nn.Module):
         Dropout rate of the (scaled) inputs.
     input_scaling : {"smooth", "standard"} or None, default=None
         Method of the :class:`InputScaling` in front.
+    n_estimators : int, default=1
+        Number of members.
+    share_weights : bool, default=False
+        Whether the members have the weight matrices in common, and differ in scales of
+        each layer's inputs and outputs and in biases, as in TabM.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -122,11 +135,14 @@ class SoftmaxMLP(nn.Module):
     **Shape**
 
     - input: ``(batch_size, n_features)``, any dtype
-    - output: ``(batch_size, n_classes)``, logits
+    - output: ``(batch_size, n_classes)``, logits; in training mode with several members
+      ``(batch_size, n_estimators, n_classes)``, the logits of each
 
     References
     ----------
     He et al. (2015). Delving Deep into Rectifiers. https://arxiv.org/abs/1502.01852
+
+    Gorishniy, Kotelnikov and Babenko (2025). TabM. https://arxiv.org/abs/2410.24210
 
     Examples
     --------
@@ -148,30 +164,46 @@ class SoftmaxMLP(nn.Module):
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         input_scaling: str | None = None,
+        n_estimators: int = 1,
+        share_weights: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.n_estimators = n_estimators
         self.input_scaling = _input_scaling((n_features,), input_scaling)
+        sizes = [n_features, *hidden_layer_sizes]
         layers: list[nn.Module] = [Dropout(input_dropout)] if input_dropout else []
-        layers += _hidden_layers(
-            [n_features, *hidden_layer_sizes], activation, normalization, dropout
-        )
+        if n_estimators == 1:
+            layers += _hidden_layers(sizes, activation, normalization, dropout)
+        else:
+            layers += _member_layers(
+                n_estimators, sizes, activation, normalization, dropout, share_weights
+            )
         self.hidden = nn.Sequential(*layers)
-        last_size = hidden_layer_sizes[-1] if len(hidden_layer_sizes) else n_features
-        self.output = _empty(nn.Linear, last_size, n_classes)
+        self.output: nn.Linear | MemberLinear
+        if n_estimators == 1:
+            self.output = _empty(nn.Linear, sizes[-1], n_classes)
+        else:
+            self.output = MemberLinear(n_estimators, sizes[-1], n_classes)
         # Multiplications that the largest layer spends on one row.
         self.largest_product = max(
-            layer.weight.numel()
+            layer.weight.numel() * (n_estimators if is_shared else 1)
             for layer in self.modules()
-            if isinstance(layer, nn.Linear)
+            if (is_shared := isinstance(layer, SharedLinear))
+            or isinstance(layer, nn.Linear | MemberLinear)
         )
         _initialize(self, activation, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
-        x = self.input_scaling(x)
-        logits: Tensor = self.output(self.hidden(x.to(self.output.weight.dtype)))
-        return logits
+        x = self.input_scaling(x).to(self.output.weight.dtype)
+        if self.n_estimators > 1:
+            # (B, D) -> (K, B, D)
+            x = x.expand(self.n_estimators, *x.shape)
+        logits: Tensor = self.output(self.hidden(x))
+        if self.n_estimators == 1:
+            return logits
+        return logits.transpose(0, 1) if self.training else average_members(logits)
 
 
 class SoftmaxCNN(nn.Module):
@@ -346,6 +378,32 @@ def _hidden_layers(
     return layers
 
 
+def _member_layers(
+    n_members: int,
+    sizes: Sequence[int],
+    activation: str,
+    normalization: str | None,
+    dropout: float,
+    share_weights: bool,
+) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for size_in, size_out in pairwise(sizes):
+        bias = normalization is None
+        if share_weights:
+            is_first = not layers
+            layers.append(SharedLinear(n_members, size_in, size_out, bias, is_first))
+        else:
+            layers.append(MemberLinear(n_members, size_in, size_out, bias))
+        if normalization == "batch":
+            layers.append(MemberBatchNorm(n_members, size_out))
+        elif normalization == "layer":
+            layers.append(nn.LayerNorm(size_out))
+        layers.append(ACTIVATIONS[activation]())
+        if dropout:
+            layers.append(Dropout(dropout))
+    return layers
+
+
 def _convolution(
     channels_in: int,
     channels_out: int,
@@ -368,13 +426,14 @@ def _initialize(
     module: nn.Module, activation: str, generator: torch.Generator | None
 ) -> None:
     r"""He's initialisation for hidden weights, a gain of 1 for the logits' weights."""
-    gain = math.sqrt(2.0) if activation in ("relu", "gelu", "silu") else 1.0
+    hidden_gain = math.sqrt(2.0) if activation in ("relu", "gelu", "silu") else 1.0
     with torch.no_grad():
         for layer in module.modules():
-            if isinstance(layer, nn.Linear | nn.Conv2d):
-                fan_in = math.prod(layer.weight.shape[1:])
-                is_output = layer is getattr(module, "output", None)
-                std = (1.0 if is_output else gain) / math.sqrt(fan_in)
+            gain = 1.0 if layer is getattr(module, "output", None) else hidden_gain
+            if isinstance(layer, MemberLinear | SharedLinear):
+                layer.initialize(gain, generator)
+            elif isinstance(layer, nn.Linear | nn.Conv2d):
+                std = gain / math.sqrt(math.prod(layer.weight.shape[1:]))
                 layer.weight.normal_(0, std, generator=generator)
                 if layer.bias is not None:
                     layer.bias.zero_()

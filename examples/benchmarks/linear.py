@@ -49,7 +49,7 @@ def scaled(load):
     return StandardScaler().fit_transform(X), y
 
 
-def zipf(n_rows=100_000, n_columns=100_000, n_words=100, n_classes=20):
+def zipf(n_rows=100_000, n_columns=100_000, n_words=220, n_classes=20):
     r"""Return rows of word frequencies, weighed down where a word is common."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, n_classes, n_rows)

@@ -1,0 +1,162 @@
+r"""Layers of many nets at once: one batched product for all members of an ensemble.
+
+Between them, features have the shape ``(n_members, batch_size, n_features)``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class MemberLinear(nn.Module):
+    r"""A linear map for each member.
+
+    Parameters
+    ----------
+    n_members : int
+        Number of members.
+    in_features : int
+        Number of input features.
+    out_features : int
+        Number of output features.
+    bias : bool, default=True
+        Whether something is added.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(n_members, batch_size, in_features)``
+    - output: ``(n_members, batch_size, out_features)``
+    """
+
+    def __init__(
+        self, n_members: int, in_features: int, out_features: int, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_members, in_features, out_features))
+        shape = (n_members, 1, out_features)
+        self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
+
+    def initialize(self, gain: float, generator: torch.Generator | None) -> None:
+        r"""Draw the weights, of a size that keeps the signal's."""
+        with torch.no_grad():
+            std = gain / math.sqrt(self.weight.shape[1])
+            self.weight.normal_(0, std, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Map each member's features."""
+        if self.bias is None:
+            return torch.bmm(x, self.weight)
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class SharedLinear(nn.Module):
+    r"""One linear map for all members, each of which scales what goes in and comes out.
+
+    Parameters
+    ----------
+    n_members : int
+        Number of members.
+    in_features : int
+        Number of input features.
+    out_features : int
+        Number of output features.
+    bias : bool, default=True
+        Whether something is added, different for each member.
+    is_first : bool, default=False
+        Whether this layer tells the members apart: their scales of the input begin
+        as random signs, elsewhere as ones.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(n_members, batch_size, in_features)``
+    - output: ``(n_members, batch_size, out_features)``
+
+    References
+    ----------
+    Wen, Tran and Ba (2020). BatchEnsemble. https://arxiv.org/abs/2002.06715
+
+    Gorishniy, Kotelnikov and Babenko (2025). TabM. https://arxiv.org/abs/2410.24210
+    """
+
+    def __init__(
+        self,
+        n_members: int,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        is_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.is_first = is_first
+        self.weight = nn.Parameter(torch.empty(in_features, out_features))
+        self.input_scale = nn.Parameter(torch.ones(n_members, 1, in_features))
+        self.output_scale = nn.Parameter(torch.ones(n_members, 1, out_features))
+        shape = (n_members, 1, out_features)
+        self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
+
+    def initialize(self, gain: float, generator: torch.Generator | None) -> None:
+        r"""Draw the weights, of a size that keeps the signal's, and the signs."""
+        with torch.no_grad():
+            std = gain / math.sqrt(len(self.weight))
+            self.weight.normal_(0, std, generator=generator)
+            if self.is_first:
+                self.input_scale.bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Map each member's features."""
+        # (K, B, D) @ (D, H): one product of K * B rows
+        x = ((x * self.input_scale) @ self.weight) * self.output_scale
+        return x if self.bias is None else x + self.bias
+
+
+class MemberBatchNorm(nn.BatchNorm1d):
+    r"""Batch normalisation of each member by itself.
+
+    Parameters
+    ----------
+    n_members : int
+        Number of members.
+    n_features : int
+        Number of features of a member.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(n_members, batch_size, n_features)``
+    - output: the same
+    """
+
+    def __init__(self, n_members: int, n_features: int) -> None:
+        super().__init__(n_members * n_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Normalise each member's features over the batch."""
+        n_members, n_rows, n_features = x.shape
+        # (K, B, H) -> (B, K * H), as if they were features of one net
+        flat = x.transpose(0, 1).reshape(n_rows, n_members * n_features)
+        normalized: Tensor = super().forward(flat)
+        return normalized.view(n_rows, n_members, n_features).transpose(0, 1)
+
+
+def average_members(logits: Tensor) -> Tensor:
+    r"""Return the logarithm of the members' mean probabilities.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_members, batch_size, n_classes)
+        The logits of each member.
+
+    Returns
+    -------
+    log_probabilities : Tensor of shape (batch_size, n_classes)
+        They are logits, too: those of the mean.
+    """
+    return logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
