@@ -46,7 +46,6 @@ SPARSE = {
 # As scikit-learn's SGDClassifier does, which is why it is not checked this way.
 NOT_IN_PARTS = "partial_fit refuses class_weight='balanced': it does not see all rows"
 BALANCED = {
-    **SPARSE,
     "check_fit_score_takes_y": NOT_IN_PARTS,
     "check_n_features_in_after_fitting": NOT_IN_PARTS,
     "check_estimators_partial_fit_n_features": NOT_IN_PARTS,
