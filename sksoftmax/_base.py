@@ -554,11 +554,11 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         self.module_.eval()
         history = self.net_.history
         self.n_iter_ = len(history)
-        self.loss_curve_ = history[:, "train_loss"]
+        self.loss_curve_ = [epoch["train_loss"] for epoch in history]
         self.validation_scores_ = None
         if validation is not None:
             monitor, sign = MONITORS[self.scoring]
-            self.validation_scores_ = [sign * value for value in history[:, monitor]]
+            self.validation_scores_ = [sign * epoch[monitor] for epoch in history]
 
     def _random_scope(self, seed: int) -> AbstractContextManager[None]:
         r"""Return the context for building and training.

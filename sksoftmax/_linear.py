@@ -109,7 +109,8 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         The sorted labels.
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
         Weights on the scale of the input. With two classes one row, the weights of
-        the second class's log odds, as in scikit-learn.
+        the second class's log odds, as in scikit-learn. Read-only, but another array
+        can be assigned, and is predicted with.
     intercept_ : ndarray of shape (n_classes,) or (1,)
         Intercepts; zeros if ``fit_intercept=False``.
     n_features_in_ : int
@@ -172,7 +173,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         "fit_intercept": ["boolean"],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "solver": [StrOptions({"auto", "newton-cg", *MINIBATCH_SOLVERS})],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "init_scale": [Interval(Real, 0, None, closed="left")],
     }
@@ -272,7 +273,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     def _train(self, *args: Any, **kwargs: Any) -> None:
         super()._train(*args, **kwargs)
         self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
-        self._set_coefficients()
+        self._center_intercepts()
 
 
 def fit_together(

@@ -46,6 +46,58 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
     # Standard deviation of the initial weights; an exact solver starts at zero.
     init_scale: float = 0.0
 
+    @property
+    def coef_(self) -> NDArray[np.floating[Any]]:
+        r"""Weights on the scale of the input; assign others to predict with those."""
+        check_is_fitted(self)
+        return self._by_class(self.module_.weight)
+
+    @coef_.setter
+    def coef_(self, values: ArrayLike) -> None:
+        check_is_fitted(self)
+        self._set_by_class(self.module_.weight, values)
+
+    @property
+    def intercept_(self) -> NDArray[np.floating[Any]]:
+        r"""Intercepts; zeros if there are none. They can be assigned, too."""
+        check_is_fitted(self)
+        if self.module_.bias is None:
+            return np.zeros(len(self.coef_), dtype=self.coef_.dtype)
+        return self._by_class(self.module_.bias)
+
+    @intercept_.setter
+    def intercept_(self, values: ArrayLike) -> None:
+        check_is_fitted(self)
+        if self.module_.bias is not None:
+            self._set_by_class(self.module_.bias, values)
+        elif np.any(values):
+            raise ValueError(
+                f"Got intercepts {values}, but fit_intercept=False left no place for "
+                "them. Expected zeros."
+            )
+
+    def _by_class(self, parameter: Tensor) -> NDArray[np.floating[Any]]:
+        r"""Return a parameter as scikit-learn has it: one row for two classes."""
+        values: NDArray[np.floating[Any]] = parameter.detach().cpu().numpy().copy()
+        if len(values) == 2:
+            values = values[1:] - values[:1]
+        # Written into, a copy would change no prediction, without a word.
+        values.flags.writeable = False
+        return values
+
+    @staticmethod
+    def _set_by_class(parameter: Tensor, values: ArrayLike) -> None:
+        rows = torch.from_numpy(np.array(values, dtype=np.float64))
+        if len(parameter) == 2:
+            rows = torch.cat([-rows / 2, rows / 2])
+        if rows.shape != parameter.shape:
+            raise ValueError(
+                f"Got coefficients of shape {np.shape(values)}, but expected the shape "
+                "of those that they replace."
+            )
+        with torch.no_grad():
+            parameter.copy_(rows)
+
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
     ) -> SoftmaxLinear:
@@ -88,9 +140,10 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         for (classifier, _, _), solution in zip(penalized, solutions, strict=True):
             self._set_weights(classifier.module_, solution)
             classifier.module_.eval()
-            classifier.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
+            n_iter = min(solution.n_iter, self.max_iter)
+            classifier.n_iter_ = np.array([n_iter], dtype=np.int32)
             classifier.loss_curve_ = solution.objectives
-            classifier._set_coefficients()
+            classifier._center_intercepts()
 
     def _make_problem(
         self,
@@ -129,10 +182,10 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         worst = max(failed, key=lambda solution: solution.gradient_norm)
         which = f" in {len(failed)} of {len(solutions)} fits" * (len(solutions) > 1)
         warnings.warn(
-            f"newton-cg stopped{which} after {worst.n_iter} steps with a gradient of "
-            f"{worst.gradient_norm:.2g} > tol={self.tol:.2g}. Increase max_iter "
-            f"(now {self.max_iter}), or lower C (now {C}) if the classes can be "
-            "separated.",
+            f"newton-cg failed to converge{which}: after {worst.n_iter} steps the "
+            f"gradient is {worst.gradient_norm:.2g} > tol={self.tol:.2g}. Increase the "
+            f"number of iterations (max_iter={self.max_iter}), or lower C (now {C}) if "
+            "the classes can be separated.",
             ConvergenceWarning,
             stacklevel=6,
         )
@@ -144,19 +197,12 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             if solution.bias is not None:
                 module.bias.copy_(solution.bias)
 
-    def _set_coefficients(self) -> None:
-        module = self.module_
-        if self.fit_intercept:
+    def _center_intercepts(self) -> None:
+        bias = self.module_.bias
+        if bias is not None:
             with torch.no_grad():
                 # A common shift changes no probability; this one is determined.
-                module.bias.sub_(module.bias.mean())
-        weight = module.weight.detach().cpu().numpy().copy()
-        bias = np.zeros(len(weight), dtype=weight.dtype)
-        if self.fit_intercept:
-            bias = module.bias.detach().cpu().numpy().copy()
-        if len(self.classes_) == 2:
-            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
-        self.coef_, self.intercept_ = weight, bias
+                bias.sub_(bias.mean())
 
     def _logits(self, X: ArrayLike) -> Tensor:
         if not issparse(X):

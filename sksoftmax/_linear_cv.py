@@ -3,7 +3,8 @@ r"""Softmax regression with its penalty chosen by cross-validation."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -11,17 +12,27 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import BaseCrossValidator, check_cv
+from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import (
+    UNUSED,
+    MetadataRouter,
+    MethodMapping,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.validation import _check_method_params
 
 from ._base import BaseSoftmaxClassifier
+from ._linear import SoftmaxRegression
 from ._linear_base import LinearSoftmaxClassifier, penalties
 from ._net import Recipe
-from ._solvers import Solution, minimize
+from ._solvers import minimize
 from ._torch import resolve_device
 from ._validation import TrainingRows, check_training_rows, fitted_state_kept
-from .modules import SoftmaxLinear
 
 # The score of many rows cannot tell coefficients apart that are this close.
 _FOLD_TOL = 1e-5
@@ -46,8 +57,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     cv : int, cross-validation generator or iterable, default=None
         The folds, stratified by class if it is a number; five if None.
     scoring : str, callable or None, default=None
-        What the held-out rows are scored by: a name, or ``scorer(estimator, X, y)``;
-        the accuracy if None.
+        What the held-out rows are scored by, and what :meth:`score` returns: a name,
+        or ``scorer(estimator, X, y)``; the accuracy if None.
     refit : bool, default=True
         Whether to fit all rows with the best penalty. Otherwise coefficients and
         penalties are averages over the folds of each fold's best.
@@ -120,7 +131,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     >>> classifier = SoftmaxRegressionCV(Cs=5, scoring="neg_log_loss").fit(X, y)
     >>> classifier.scores_.shape
     (5, 1, 5)
-    >>> classifier.score(X, y) > 0.95
+    >>> classifier.score(X, y) > -0.1
     True
     """
 
@@ -133,9 +144,12 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         "refit": ["boolean"],
         "class_weight": BaseSoftmaxClassifier._parameter_constraints["class_weight"],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
         "device": [str],
     }
+
+    # Weights given to `score` go to the scorer, so there is nothing to ask for.
+    __metadata_request__score: ClassVar[dict[str, str]] = {"sample_weight": UNUSED}
 
     # What the base asks of every estimator; an exact solver has no use for it.
     early_stopping: ClassVar[bool] = False
@@ -175,7 +189,11 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        **params: Any,
     ) -> Self:
         r"""Fit every fold with every penalty, then all rows with the best.
 
@@ -187,6 +205,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             Labels: strings, integers, booleans or pandas categoricals.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row, in the loss and in the score; all equal if None.
+        **params : dict
+            What the splitter or the scorer requests, ``groups`` for example, with
+            ``sklearn.set_config(enable_metadata_routing=True)``.
 
         Returns
         -------
@@ -200,19 +221,107 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             if ``Cs`` or ``l1_ratios`` are not such numbers. What was fitted before
             stays as it was.
         """
+        _raise_for_params(params, self, "fit")
+        routed = self._route("fit", sample_weight, params)
         with fitted_state_kept(self):
             self.device_ = resolve_device(self.device)
             self.Cs_, self.l1_ratios_ = self._check_grid()
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)
             self._check_number_of_classes(data)
             labels = self.classes_[data.y]
-            folds = list(check_cv(self.cv, labels, classifier=True).split(X, labels))
+            splitter = check_cv(self.cv, labels, classifier=True)
+            folds = list(splitter.split(X, labels, **routed.splitter.split))
             solutions = self._fit_folds(data, folds)
             rows = data.indices()
             self._build(data, rows, None, with_optimizer=False)
-            self._score_folds(data, folds, solutions)
+            self._score_folds(data, folds, solutions, routed.scorer.score)
             self._choose(data, rows)
         return self
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        **params: Any,
+    ) -> float:
+        r"""Score the predictions by ``scoring``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; all equal if None.
+        **params : dict
+            What the scorer requests, with
+            ``sklearn.set_config(enable_metadata_routing=True)``.
+
+        Returns
+        -------
+        score : float
+            The score; greater is better.
+        """
+        _raise_for_params(params, self, "score")
+        routed = self._route("score", sample_weight, params)
+        score: float = self._get_scorer()(self, X, y, **routed.scorer.score)
+        return score
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        r"""Return what of the metadata goes to the splitter and to the scorer.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            As scikit-learn's user guide on metadata routing explains.
+        """
+        to_scorer = MethodMapping().add(caller="fit", callee="score")
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(
+                splitter=self.cv,
+                method_mapping=MethodMapping().add(caller="fit", callee="split"),
+            )
+            .add(
+                scorer=self._get_scorer(),
+                method_mapping=to_scorer.add(caller="score", callee="score"),
+            )
+        )
+
+    def _route(
+        self, caller: str, sample_weight: ArrayLike | None, params: Mapping[str, Any]
+    ) -> Bunch:
+        r"""Return who gets which metadata; the scorer the weights, if nobody is asked.
+
+        ``params`` are empty then.
+        """
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        if _routing_enabled():
+            return process_routing(self, caller, **weights, **params)
+        return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=weights))
+
+    def _get_scorer(self) -> Callable[..., float]:
+        scorer: Callable[..., float] = get_scorer(self.scoring or "accuracy")
+        return scorer
+
+    def _get_fold_scorer(self) -> Callable[..., float]:
+        r"""Return the scorer that knows the classes that a fold's labels may lack."""
+        scorer = self._get_scorer()
+        if not hasattr(scorer, "_score_func"):
+            return scorer
+        taken = inspect.signature(scorer._score_func).parameters
+        if "labels" not in taken:
+            return scorer
+        known = {"labels": self.classes_}
+        if len(self.classes_) == 2 and "pos_label" in taken:
+            known["pos_label"] = self.classes_[1]
+        knowing: Any = copy.copy(scorer)
+        knowing._kwargs = known | knowing._kwargs
+        fold_scorer: Callable[..., float] = knowing
+        return fold_scorer
 
     def _accepts_sparse(self) -> bool:
         return True
@@ -273,13 +382,14 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         data: TrainingRows,
         folds: list[tuple[Any, Any]],
         solutions: NDArray[np.object_],
+        score_params: Mapping[str, Any],
     ) -> None:
         r"""Set what is known of each fit: scores, coefficients, number of steps."""
-        scorer = check_scoring(self, self.scoring)
-        candidate = copy.copy(self)
-        # It is given validated arrays, which have no names to compare.
-        if hasattr(candidate, "feature_names_in_"):
-            del candidate.feature_names_in_
+        scorer = self._get_fold_scorer()
+        # As in scikit-learn, its own `score` is the accuracy, so a scorer may call it.
+        candidate = SoftmaxRegression(fit_intercept=self.fit_intercept)
+        candidate.classes_, candidate.device_ = self.classes_, self.device_
+        candidate.n_features_in_ = self.n_features_in_
         candidate.module_ = copy.deepcopy(self.module_).to(torch.float64)
         candidate.module_.eval()
         self.scores_ = np.zeros(solutions.shape)
@@ -287,14 +397,13 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         paths = []
         for fold, (_, test) in enumerate(folds):
             held_out, labels = data.X[test], self.classes_[data.y[test]]
-            weight = data.sample_weight
-            options = {} if weight is None else {"sample_weight": weight[test]}
+            options = _check_method_params(data.X, score_params, indices=test)
             for index, solution in np.ndenumerate(solutions[fold]):
                 self._set_weights(candidate.module_, solution)
-                candidate._set_coefficients()
+                candidate._center_intercepts()
                 score = scorer(candidate, held_out, labels, **options)
                 self.scores_[fold, *index] = score
-                self.n_iter_[fold, *index] = solution.n_iter
+                self.n_iter_[fold, *index] = min(solution.n_iter, self.max_iter)
                 columns = [candidate.coef_]
                 if self.fit_intercept:
                     columns.append(candidate.intercept_[:, None])
@@ -313,19 +422,11 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self.l1_ratio_ = float(self.l1_ratios_[best[0]].mean())
         self.C_ = float(self.Cs_[best[1]].mean())
         mean = self.coefs_paths_[folds, *best].mean(0)
-        self._set_module(self.module_.to(torch.float64), mean)
+        self.module_.to(torch.float64).eval()
+        self.coef_ = mean[:, : self.n_features_in_]
+        if self.fit_intercept:
+            self.intercept_ = mean[:, -1]
         if self.refit:
             n_iter = self.n_iter_
             self._solve(data, rows, [(self, self.C_, self.l1_ratio_)])
             self.n_iter_ = n_iter
-        else:
-            self._set_coefficients()
-
-    def _set_module(self, module: SoftmaxLinear, columns: NDArray[np.float64]) -> None:
-        if len(self.classes_) == 2:
-            columns = np.vstack([-columns / 2, columns / 2])
-        values = torch.from_numpy(columns)
-        bias = values[:, -1] if self.fit_intercept else None
-        weight = values[:, : self.n_features_in_]
-        self._set_weights(module, Solution(weight, bias, True, 0.0))
-        module.eval()

@@ -119,7 +119,9 @@ class DenseInverse:
         return solved.view(residual.shape)
 
 
-def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | None:
+def exact(
+    Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor, accuracy: torch.dtype
+) -> Tensor | None:
     r"""Return the inverse of the Hessian itself; None where it cannot be inverted.
 
     Parameters
@@ -132,6 +134,8 @@ def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | No
         Their weights.
     ridge : Tensor of shape (n_candidates, n_columns), float64
         Penalty of each column.
+    accuracy : torch.dtype
+        What the inverse will be multiplied in.
     """
     n_candidates, n_classes, _ = proba.shape
     n_columns = Z.shape[1]
@@ -148,7 +152,8 @@ def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | No
     blocks.diagonal(dim1=1, dim2=3).copy_(-blocks.sum(3).permute(0, 2, 3, 1))
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     diagonal += ridge.repeat(1, n_classes)
-    diagonal += torch.finfo(Z.dtype).eps * diagonal.amax(1, keepdim=True)
+    # The inverse of a curvature weaker than that would drown all others by rounding.
+    diagonal += torch.finfo(accuracy).eps * diagonal.amax(1, keepdim=True)
     # A shift common to all classes has no curvature, which would forbid the inverse.
     level = diagonal.mean(1)[:, None, None, None]
     blocks.diagonal(dim1=2, dim2=4).add_(level)
@@ -156,7 +161,7 @@ def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | No
     if failed.any():
         return None
     inverse: Tensor = torch.cholesky_inverse(factor)
-    return inverse
+    return inverse.to(accuracy)
 
 
 def _joint(columns: Tensor, proba: Tensor, share: Tensor) -> Tensor:

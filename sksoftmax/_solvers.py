@@ -30,8 +30,8 @@ Inverse = KroneckerInverse | DenseInverse | DiagonalInverse
 _DECREASE, _SMALLEST_STEP = 1e-4, 1e-10
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
 _NOISE = {True: 1e-14, False: 5e-7}
-# From this gradient on, float32 can no longer tell better from worse.
-_COARSE_TOL = 1e-6
+# From these gradients on, float32 and float64 can no longer tell better from worse.
+_COARSE_TOL, _FINEST_TOL = 1e-6, 1e-14
 # The way is begun on every so manieth row, if these are so many times the unknowns, and
 # until the gradient is of the size of what they miss.
 _THINNING, _THIN_ROWS_PER_UNKNOWN, _NEAR_TOL = 8, 4, 2e-3
@@ -304,9 +304,9 @@ class SoftmaxProblem:
             if _are_typical(share, n_samples):
                 share = share / share.sum(1, keepdim=True)
                 ridge = self.ridge[which[first]]
-                better = exact(Z, proba[first][:, :, rows], share, ridge)
+                better = exact(Z, proba[first][:, :, rows], share, ridge, torch.float32)
             if better is not None:
-                return DenseInverse(better.float(), group)
+                return DenseInverse(better, group)
         if isinstance(inverse, DenseInverse):
             return inverse
         return self.precondition(proba, which)
@@ -323,7 +323,9 @@ class SoftmaxProblem:
 
     def _largest_eigenvalue(self, share: Tensor) -> Tensor:
         r"""Return a little more than the Gram matrix's largest eigenvalue."""
-        vector = self.unit.new_ones(1, len(self.unit))
+        # Equal entries would be orthogonal to how two opposed features vary.
+        generator = torch.Generator().manual_seed(0)
+        vector = torch.randn(1, len(self.unit), generator=generator).to(self.unit)
         size = 0.0
         for _ in range(_POWER_STEPS):
             product = torch.zeros_like(vector)
@@ -371,7 +373,7 @@ def minimize(
         Where to start, for standardised features.
     tol : float
         Largest absolute entry of the gradient, with respect to the weights of
-        standardised features, at which to stop.
+        standardised features, at which to stop; what rounding leaves is let be.
     max_iter : int
         Most Newton steps.
 
@@ -388,7 +390,7 @@ def minimize(
     Lee, Sun and Saunders (2014). Proximal Newton-type Methods for Minimizing Composite
     Functions. https://arxiv.org/abs/1206.1623
     """
-    theta = start.clone()
+    theta, tol = start.clone(), max(tol, _FINEST_TOL)
     if not problem.has_l1:
         # A shift common to all classes changes nothing but the penalty.
         theta -= theta.mean(1, keepdim=True)
@@ -400,7 +402,9 @@ def minimize(
         and problem.rows.is_small
         and problem.rows.n_samples * n_unknowns**2 <= _FEW_OPERATIONS
     ):
-        return [_solve_small(problem, problem.rows, theta[0], tol, max_iter)]
+        small = _solve_small(problem, problem.rows, theta[0], tol, max_iter)
+        if small is not None:
+            return [small]
     descent = _Descent(problem, theta, max_iter)
     if not start.any():
         descent.n_products = _approach(problem, theta, max_iter)
@@ -442,8 +446,11 @@ def _approach(problem: SoftmaxProblem, theta: Tensor, max_iter: int) -> int:
 
 def _solve_small(
     problem: SoftmaxProblem, rows: DenseRows, theta: Tensor, tol: float, max_iter: int
-) -> Solution:
-    r"""Minimise by Newton's method with the exact Hessian, for one small candidate."""
+) -> Solution | None:
+    r"""Minimise by Newton's method with the exact Hessian, for one small candidate.
+
+    Returns None where a Hessian is singular, as with hardly a penalty on few rows.
+    """
     [block] = rows.blocks(1, precise=True)
     Z, share, ridge = block.Z, problem.share[problem.fold[0]], problem.ridge[0]
     target = F.one_hot(problem.y, problem.n_classes).double()
@@ -458,11 +465,11 @@ def _solve_small(
     for n_steps in range(max_iter + 1):
         gradient = ((proba - target) * share[:, None]).T @ Z + ridge * theta
         norm = gradient.abs().max().item()
-        inverse = None
-        if norm > tol and n_steps < max_iter:
-            inverse = exact(Z, proba.T[None], share[None], problem.ridge)
-        if inverse is None:
+        if norm <= tol or n_steps == max_iter:
             break
+        inverse = exact(Z, proba.T[None], share[None], problem.ridge, torch.float64)
+        if inverse is None:
+            return None
         step = -(inverse[0] @ gradient.flatten()).view(gradient.shape)
         step -= step.mean(0)
         slope, length = (gradient * step).sum().item(), 1.0

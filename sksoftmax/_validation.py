@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
     column_or_1d,
     validate_data,
 )
+from torch import Tensor
 
 # Features keep these dtypes: batches are converted, not the whole table. Anything
 # else, an object array say, becomes the first of them.
@@ -148,6 +149,7 @@ def check_features(
     if not reset and _is_ready(estimator, X):
         features = X
         return features
+    X = from_any_device(X)
     try:
         features = validate_data(
             estimator,
@@ -179,6 +181,11 @@ def check_features(
                 "Scale the features, for instance with a StandardScaler in a Pipeline."
             )
     return features
+
+
+def from_any_device(values: Any) -> Any:
+    r"""Return a tensor as an array, whatever its device; anything else as it is."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
 def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
@@ -217,7 +224,7 @@ def check_target(
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None."
         )
-    labels: NDArray[Any] = column_or_1d(y, warn=True)
+    labels: NDArray[Any] = column_or_1d(from_any_device(y), warn=True)
     n_missing = int(pd.isna(labels).sum())
     if n_missing:
         raise ValueError(
@@ -258,7 +265,7 @@ def check_weights(
     if sample_weight is None:
         return None
     weight: NDArray[np.float64] = _check_sample_weight(
-        sample_weight, X, dtype=np.float64
+        from_any_device(sample_weight), X, dtype=np.float64
     )
     if (weight < 0).any():
         raise ValueError(
@@ -288,8 +295,20 @@ def class_weights(
                     f"class_weight gives class {label!r} the weight {value!r}. "
                     "Expected a finite number of at least 0."
                 )
-    weights: NDArray[np.float64] = compute_class_weight(
-        class_weight, classes=classes, y=y, sample_weight=sample_weight
+    if sample_weight is None or class_weight != "balanced":
+        weights: NDArray[np.float64] = compute_class_weight(
+            class_weight, classes=classes, y=y, sample_weight=sample_weight
+        )
+        return weights
+    # A class without any weight cannot be balanced, and is the same as no class.
+    counts = sample_weight > 0
+    present = np.isin(classes, y[counts])
+    weights = np.zeros(len(classes))
+    weights[present] = compute_class_weight(
+        class_weight,
+        classes=classes[present],
+        y=y[counts],
+        sample_weight=sample_weight[counts],
     )
     return weights
 

@@ -91,6 +91,7 @@ def test_fitted_attributes_are_documented(cls):
     attributes = doc[doc.index("Attributes\n---") : doc.index("See Also\n---")]
     documented = set(re.findall(r"^(\w+_) : ", attributes, re.MULTILINE))
     fitted = {name for name in vars(classifier) if name.endswith("_")}
+    fitted |= {name for name in ("coef_", "intercept_") if hasattr(classifier, name)}
     assert fitted <= documented
     missing = {name for name in documented if not hasattr(classifier, name)}
     assert missing <= {"feature_names_in_"}

@@ -1,6 +1,7 @@
 r"""Softmax regression against scikit-learn and the analytic gradient."""
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array, random_array
 from scipy.special import logsumexp
+from sklearn.base import clone
 from sklearn.datasets import (
     load_breast_cancer,
     load_digits,
@@ -75,6 +77,71 @@ def test_objective_is_no_higher_than_the_default_of_scikit_learn(load):
     ours, theirs = SoftmaxRegression().fit(X, y), LogisticRegression().fit(X, y)
     ours, theirs = (objective(X, y, m.coef_, m.intercept_, 1) for m in (ours, theirs))
     assert ours <= theirs * (1 + 1e-12)
+
+
+# Most iterations of the rivals: what they have not done by then, they never will.
+RIVALS = {"newton-cholesky": 1000, "newton-cg": 30, "lbfgs": 1000}
+
+SYNTHETIC = [
+    *((n_classes, "collinear") for n_classes in (2, 3, 5, 8, 12, 20, 35, 50)),
+    *((n_classes, "badly scaled") for n_classes in (2, 2, 3, 4, 6, 10, 15, 30)),
+    *((n_classes, "both") for n_classes in (2, 4, 10, 25)),
+]
+
+
+def synthetic(n_classes, kind, seed):
+    collinear = kind != "badly scaled"
+    X, y = make_classification(
+        max(200, 12 * n_classes),
+        12,
+        n_informative=7,
+        n_redundant=3 * collinear,
+        n_repeated=2 * collinear,
+        n_classes=n_classes,
+        n_clusters_per_class=1,
+        flip_y=0.1,
+        random_state=seed,
+    )
+    if kind != "collinear":
+        X *= np.random.default_rng(seed).permutation(np.logspace(-6, 6, 12))
+    return X, y
+
+
+def rivals(X, y, C):
+    r"""Return scikit-learn's solvers, and whether newton-cholesky gave up."""
+    fitted = {}
+    gave_up = False
+    for solver, max_iter in RIVALS.items():
+        rival = LogisticRegression(C=C, solver=solver, tol=1e-8, max_iter=max_iter)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fitted[solver] = rival.fit(X, y)
+        gave_up |= solver == "newton-cholesky" and bool(caught)
+    return fitted, gave_up
+
+
+@pytest.mark.parametrize(
+    ("seed", "n_classes", "kind"),
+    [(seed, *synthetic) for seed, synthetic in enumerate(SYNTHETIC)],
+)
+def test_objective_is_at_most_the_best_of_scikit_learns_solvers(seed, n_classes, kind):
+    X, y = synthetic(n_classes, kind, seed)
+    C = (0.01, 1.0, 100.0)[seed % 3]
+    ours = SoftmaxRegression(C).fit(X, y)
+    fitted, gave_up = rivals(X, y, C)
+    best = min(objective(X, y, m.coef_, m.intercept_, C) for m in fitted.values())
+    assert objective(X, y, ours.coef_, ours.intercept_, C) <= best * (1 + 1e-6)
+    assert not (gave_up and kind == "collinear")
+    # With both, a ridge of 1e-12 alone decides between collinear columns, and
+    # newton-cholesky with another `tol` differs from itself by more than this.
+    if kind != "both" and not gave_up:
+        theirs, scale = fitted["newton-cholesky"], X.std(0)
+        if n_classes > 2:
+            # The optimum's sum to zero; newton-cholesky leaves a common shift, for
+            # which a ridge of 1e-12 is all there is.
+            theirs.coef_ -= theirs.coef_.mean(0)
+        assert_allclose(ours.coef_ * scale, theirs.coef_ * scale, atol=1e-4, rtol=0)
+        assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4, rtol=0)
 
 
 @pytest.mark.data
@@ -151,7 +218,9 @@ def test_collinear_and_constant_features():
 
 def test_separable_without_penalty_warns_and_stays_finite():
     X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
-    with pytest.warns(ConvergenceWarning, match=r"newton-cg stopped .* lower C"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"newton-cg failed to converge: after 5 .* lower C"
+    ):
         classifier = SoftmaxRegression(C=np.inf, max_iter=5).fit(X, [0, 0, 1, 1])
     assert np.isfinite(classifier.predict_log_proba(X)).all()
     assert classifier.n_iter_ == 5
@@ -175,6 +244,70 @@ def test_float32_stays_float32_and_agrees(fit_intercept):
     assert single.coef_.dtype == single.intercept_.dtype == np.float32
     assert double.coef_.dtype == double.intercept_.dtype == np.float64
     assert_allclose(single.coef_, double.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
+def test_assigned_coefficients_predict(load, fit_intercept):
+    X, y = load(return_X_y=True)
+    fitted = SoftmaxRegression(fit_intercept=fit_intercept).fit(X, y)
+    other = SoftmaxRegression(0.01, fit_intercept=fit_intercept).fit(X, y)
+    other.coef_, other.intercept_ = fitted.coef_, fitted.intercept_
+    assert_allclose(other.predict_proba(X), fitted.predict_proba(X), rtol=1e-10)
+    assert_allclose(other.coef_, fitted.coef_, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"Got coefficients of shape \(1, 2\)"):
+        other.coef_ = [[1.0, 2.0]]
+    with pytest.raises(ValueError, match="read-only"):
+        other.coef_[0] = 0
+    if not fit_intercept:
+        with pytest.raises(ValueError, match="fit_intercept=False left no place"):
+            other.intercept_ = fitted.intercept_ + 1
+
+
+def test_no_coefficients_before_fit():
+    assert not hasattr(SoftmaxRegression(), "coef_")
+    with pytest.raises(AttributeError, match="not fitted yet"):
+        _ = SoftmaxRegression().intercept_
+
+
+@pytest.mark.parametrize("solver", ["auto", "adam"])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_no_steps_leave_the_start(solver):
+    X, y = load_iris(return_X_y=True)
+    classifier = SoftmaxRegression(solver=solver, max_iter=0).fit(X, y)
+    assert classifier.n_iter_.tolist() == [0]
+    assert not classifier.coef_.any()
+
+
+@pytest.mark.parametrize("C", [1e30, np.inf])
+def test_more_features_than_rows_hardly_penalized(C):
+    X, y = make_classification(10, 20, random_state=42)
+    classifier = SoftmaxRegression(C).fit(X, y)
+    assert classifier.score(X, y) == 1
+    assert classifier.predict_proba(X).max(1).min() > 1 - 1e-6
+
+
+def test_tolerance_below_rounding_is_no_reason_to_go_on():
+    X, y = load_iris(return_X_y=True)
+    assert SoftmaxRegression(tol=0.0, max_iter=1000).fit(X, y).n_iter_[0] < 20
+
+
+def test_balanced_class_without_weight_is_no_class():
+    X, y = load_iris(return_X_y=True)
+    weight = np.where(y == 1, 0.0, 1.0 + (y == 2))
+    classifier = SoftmaxRegression(class_weight="balanced", fit_intercept=False)
+    alone = clone(classifier).fit(X[y != 1], y[y != 1], weight[y != 1])
+    proba = classifier.fit(X, y, weight).predict_proba(X)
+    assert_allclose(proba[:, [0, 2]].argmax(1), alone.predict_proba(X).argmax(1))
+
+
+def test_tensors_are_taken():
+    X, y = load_iris(return_X_y=True)
+    expected = SoftmaxRegression().fit(X, y, np.ones(150))
+    tensors = torch.tensor(X, requires_grad=True), torch.tensor(y), torch.ones(150)
+    classifier = SoftmaxRegression().fit(*tensors)
+    assert_array_equal(classifier.coef_, expected.coef_)
+    assert_array_equal(classifier.predict(tensors[0]), expected.predict(X))
 
 
 def test_coefficients_and_module_say_the_same():
@@ -358,6 +491,14 @@ class TestLasso:
         assert value(ours) <= value(saga) * (1 + 1e-6)
         assert_allclose(ours.coef_, saga.coef_, atol=2e-3)
         assert_array_equal(ours.coef_ == 0, np.abs(saga.coef_) < 1e-6)
+
+    def test_opposed_features(self):
+        # Their leading direction is orthogonal to that of equal weights.
+        X = np.array([[1.0, 3.0], [2.0, 1.0], [3.0, 3.0], [4.0, 1.0]])
+        y, weight = np.array([0, 1, 0, 1]), np.array([13.0, 4.0, 4.0, 4.0])
+        ours = SoftmaxRegression(l1_ratio=0.5).fit(X, y, weight)
+        saga = LogisticRegression(l1_ratio=0.5, solver="saga", tol=1e-10, max_iter=9999)
+        assert_allclose(ours.coef_, saga.fit(X, y, weight).coef_, atol=1e-5)
 
     def test_strong_lasso_leaves_the_class_frequencies(self):
         X, y = load_iris(return_X_y=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn import config_context
 from sklearn.datasets import (
     load_breast_cancer,
     load_iris,
@@ -12,7 +13,13 @@ from sklearn.datasets import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, PredefinedSplit, StratifiedKFold
+from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.model_selection import (
+    GridSearchCV,
+    LeaveOneGroupOut,
+    PredefinedSplit,
+    StratifiedKFold,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -126,6 +133,42 @@ def test_scorer_sees_the_folds_weights():
     assert scores.max() == pytest.approx(1.0)
 
 
+def test_score_is_by_the_scorer():
+    X, y = standardized(load_iris)
+    classifier = SoftmaxRegressionCV(2, cv=3, scoring="neg_log_loss").fit(X, y)
+    weight = np.arange(150.0)
+    expected = -log_loss(y, classifier.predict_proba(X), sample_weight=weight)
+    assert classifier.score(X, y, weight) == pytest.approx(expected)
+    accurate = SoftmaxRegressionCV(2, cv=3).fit(X, y)
+    assert accurate.score(X, y) == pytest.approx((accurate.predict(X) == y).mean())
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score"])
+def test_folds_that_lack_a_class(scoring):
+    X, y = standardized(load_wine)
+    # The last fold holds out no row of the third class.
+    fold = np.where(y == 2, np.arange(len(y)) % 2, np.arange(len(y)) % 3)
+    cv = PredefinedSplit(fold)
+    scores = SoftmaxRegressionCV([1.0], cv=cv, scoring=scoring).fit(X, y).scores_
+    alone = SoftmaxRegression().fit(X[fold != 2], y[fold != 2])
+    proba, labels = alone.predict_proba(X[fold == 2]), np.arange(3)
+    metric = {"neg_log_loss": log_loss, "neg_brier_score": brier_score_loss}[scoring]
+    expected = -metric(y[fold == 2], proba, labels=labels)
+    assert scores[2, 0, 0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_groups_go_to_the_splitter():
+    X, y = standardized(load_iris)
+    groups = np.arange(150) % 5
+    with config_context(enable_metadata_routing=True):
+        cv = LeaveOneGroupOut().set_split_request(groups=True)
+        ours = SoftmaxRegressionCV([1.0], cv=cv).fit(X, y, groups=groups)
+    expected = SoftmaxRegressionCV([1.0], cv=PredefinedSplit(groups)).fit(X, y)
+    assert_array_equal(ours.scores_, expected.scores_)
+    with pytest.raises(ValueError, match="enable_metadata_routing=True"):
+        SoftmaxRegressionCV([1.0]).fit(X, y, groups=groups)
+
+
 def test_folds_that_hold_out_every_eighth_row():
     # The rows that a large fit would begin with are all in one fold's test rows.
     X, y = make_classification(4000, 300, n_informative=20, n_classes=2, random_state=0)
@@ -160,5 +203,5 @@ def test_bad_grid(params, message):
 
 def test_too_few_steps_are_reported():
     X, y = standardized(load_iris)
-    with pytest.warns(ConvergenceWarning, match="of 10 fits after 1 steps"):
+    with pytest.warns(ConvergenceWarning, match="in 10 of 10 fits: after 1 steps"):
         SoftmaxRegressionCV(2, cv=5, max_iter=1, refit=False).fit(X, y)
