@@ -8,10 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+from torch import nn
 
 from ._base import BaseSoftmaxClassifier
-from ._validation import check_sizes
+from ._tables import learn_encoder, missing_columns, n_columns
+from ._validation import TrainingRows, check_sizes
 from .modules import ACTIVATIONS, SoftmaxMLP
 
 # From this depth on, gradient descent needs normalised layers to make progress.
@@ -44,6 +48,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         in ``fit``. "standard" gives zero mean and unit variance; "smooth" follows
         that with the inverse hyperbolic sine, which tames counts, heavy tails and
         outliers; None leaves them as they are.
+    categorical_features : array-like of {bool, int, str} or "from_dtype" or None, \
+            default="from_dtype"
+        Which features are categories: a boolean mask, indices, names of columns, or
+        none. "from_dtype" finds the columns of a pandas or polars DataFrame that hold
+        categories, text or booleans; none in an array. See the notes.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.002
@@ -102,6 +111,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if ``X`` had names that are all strings.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,) or None
+        Which features are categorical; None if none is.
+    categories_ : list of (ndarray or None) of length n_features_in_, or None
+        The categories of each feature, None for features that are numbers; None if no
+        feature is categorical.
     module_ : SoftmaxMLP
         The fitted module.
     net_ : skorch.NeuralNet
@@ -121,6 +135,18 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     SoftmaxCNNClassifier : Convolutional net for images.
     SoftmaxNetClassifier : The same estimator around a module of your own.
     sklearn.neural_network.MLPClassifier : scikit-learn's own.
+
+    Notes
+    -----
+    Missing values (NaN, None, NA, null) need no preparation. In a feature of numbers
+    they count as its mean (as 0 with ``input_scaling=None``); in a category they are
+    a category of their own. Features in which a value was missing in ``fit`` have one
+    more input, which says so, so that missingness itself can be learned from.
+
+    A feature of up to 16 categories is one-hot encoded; one of more has a learned
+    vector for each category. Categories that were not seen in ``fit`` count as missing
+    ones. ``partial_fit`` learns in its first call what the categories are and where
+    values are missing: pass a categorical dtype there that has all the categories.
 
     References
     ----------
@@ -153,7 +179,16 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "input_scaling": [StrOptions({"smooth", "standard"}), None],
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     }
+
+    _constant_in_warm_start = (
+        *BaseSoftmaxClassifier._constant_in_warm_start,
+        "is_categorical_",
+    )
+
+    is_categorical_: NDArray[np.bool_] | None
+    categories_: list[NDArray[Any] | None] | None
 
     def __init__(
         self,
@@ -164,6 +199,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         dropout: float = 0.3,
         input_dropout: float = 0.0,
         input_scaling: str | None = "smooth",
+        categorical_features: ArrayLike | None = "from_dtype",
         optimizer: str = "adamw",
         learning_rate: float = 0.002,
         momentum: float = 0.9,
@@ -191,6 +227,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.input_scaling = input_scaling
+        self.categorical_features = categorical_features
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -212,6 +249,44 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
+    def _accepts_missing(self) -> bool:
+        return True
+
+    def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
+        if reset:
+            self._encoder = learn_encoder(
+                X,
+                self.categorical_features,
+                declared=declared,
+                before=self._encoder if self.warm_start else None,
+            )
+            self.is_categorical_ = self.categories_ = None
+            if self._encoder is not None:
+                self.is_categorical_ = self._encoder.is_categorical
+                self.categories_ = [
+                    None if categories is None else categories.to_numpy()
+                    for categories in self._encoder.categories
+                ]
+        if self._encoder is None:
+            return X
+        if not reset and n_columns(X) != self.n_features_in_:
+            # Columns of another table cannot be told apart; this says what is wrong.
+            validate_data(self, X, reset=False, skip_check_array=True)
+            return X
+        return self._encoder.encode(X)
+
+    def _build(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        module: nn.Module | None,
+        *,
+        with_optimizer: bool = True,
+    ) -> None:
+        if module is None:
+            self._has_missing = missing_columns(data.X, rows)
+        super()._build(data, rows, module, with_optimizer=with_optimizer)
+
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
     ) -> SoftmaxMLP:
@@ -219,6 +294,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         normalization = self.normalization
         if normalization == "auto":
             normalization = "batch" if len(sizes) >= _DEEP else None
+        cardinalities = None
+        if self.categories_ is not None:
+            cardinalities = [
+                None if categories is None else len(categories)
+                for categories in self.categories_
+            ]
         return SoftmaxMLP(
             n_features,
             n_classes,
@@ -228,5 +309,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             dropout=self.dropout,
             input_dropout=self.input_dropout,
             input_scaling=self.input_scaling,
+            cardinalities=cardinalities,
+            missing=self._has_missing.tolist() if self._has_missing.any() else None,
             generator=generator,
         )

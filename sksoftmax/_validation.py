@@ -93,7 +93,8 @@ def check_training_rows(
     reset: bool = True,
 ) -> tuple[TrainingRows, NDArray[Any]]:
     r"""Validate what is trained on; return it with the sorted classes."""
-    features = check_features(estimator, X, reset=reset)
+    # Where all classes are named in advance, rows of other categories may follow, too.
+    features = check_features(estimator, X, reset=reset, declared=classes is not None)
     labels = check_target(estimator, features, y)
     weight = check_weights(estimator, sample_weight, features)
     if classes is None:
@@ -141,7 +142,7 @@ def check_validation_rows(
 
 
 def check_features(
-    estimator: BaseEstimator, X: Any, *, reset: bool
+    estimator: BaseEstimator, X: Any, *, reset: bool, declared: bool = False
 ) -> NDArray[np.generic]:
     r"""Validate features; they must fit into float32, which nets compute in."""
     features: NDArray[Any]
@@ -151,9 +152,10 @@ def check_features(
     try:
         features = validate_data(
             estimator,
-            X,
+            estimator._encode_table(X, reset=reset, declared=declared),
             accept_sparse="csr" if estimator._accepts_sparse() else False,
             dtype=FEATURE_DTYPES,
+            ensure_all_finite="allow-nan" if estimator._accepts_missing() else True,
             order="C",
             reset=reset,
         )
@@ -165,13 +167,19 @@ def check_features(
             ) from error
         if "could not convert string to float" not in str(error):
             raise
+        remedy = "Encode such columns first, for instance with "
+        remedy += "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
+        if estimator._accepts_missing():
+            remedy = (
+                "Name such columns in categorical_features; 'from_dtype' finds them in "
+                "a pandas or polars DataFrame, if they held text in the first fit."
+            )
         raise ValueError(
             f"{type(estimator).__name__} got text in X ({error}), but expected "
-            "numbers. Encode such columns first, for instance with "
-            "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
+            f"numbers. {remedy}"
         ) from error
     if not _fits_into_float32(features):
-        largest = max(abs(features.max()), abs(features.min()))
+        largest = _largest(features)
         if largest > np.finfo(np.float32).max:
             raise ValueError(
                 f"Input X contains a value of size {largest:.3g}, too large for "
@@ -194,7 +202,14 @@ def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
         and X.dtype in FEATURE_DTYPES
         and X.flags.c_contiguous
         and not hasattr(estimator, "feature_names_in_")
-        and _fits_into_float32(X)
+        and estimator._encoder is None
+        and (
+            _fits_into_float32(X)
+            or (
+                estimator._accepts_missing()
+                and not _largest(X) > np.finfo(np.float32).max
+            )
+        )
     )
 
 
@@ -206,6 +221,14 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     values: NDArray[Any] = np.asarray(X.data) if issparse(X) else X.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(values @ values < float(np.finfo(np.float32).max) ** 2)
+
+
+def _largest(X: NDArray[Any]) -> float:
+    r"""Return the largest absolute value, leaving out NaN; NaN if there is no other."""
+    values = np.asarray(X.data) if issparse(X) else X
+    return float(
+        max(np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
+    )
 
 
 def check_target(

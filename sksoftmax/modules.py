@@ -14,9 +14,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ._inputs import TableInput, fill_missing
 from ._layers import Dropout, InputScaling
 
-__all__ = ["Dropout", "InputScaling", "SoftmaxCNN", "SoftmaxLinear", "SoftmaxMLP"]
+__all__ = [
+    "Dropout",
+    "InputScaling",
+    "SoftmaxCNN",
+    "SoftmaxLinear",
+    "SoftmaxMLP",
+    "TableInput",
+]
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
@@ -114,6 +122,12 @@ class SoftmaxMLP(nn.Module):
         Dropout rate of the (scaled) inputs.
     input_scaling : {"smooth", "standard"} or None, default=None
         Method of the :class:`InputScaling` in front.
+    cardinalities : sequence of (int or None), default=None
+        Number of categories of each feature; None for numbers. If given, a
+        :class:`TableInput` is in front.
+    missing : sequence of bool, default=None
+        Whether each feature has missing values to learn from. If given, a
+        :class:`TableInput` is in front.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -121,7 +135,7 @@ class SoftmaxMLP(nn.Module):
     -----
     **Shape**
 
-    - input: ``(batch_size, n_features)``, any dtype
+    - input: ``(batch_size, n_features)``, any dtype; NaN counts as the mean
     - output: ``(batch_size, n_classes)``, logits
 
     References
@@ -148,10 +162,20 @@ class SoftmaxMLP(nn.Module):
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         input_scaling: str | None = None,
+        cardinalities: Sequence[int | None] | None = None,
+        missing: Sequence[bool] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.input_scaling = _input_scaling((n_features,), input_scaling)
+        if cardinalities is not None or missing is not None:
+            self.input_scaling = TableInput(
+                [None] * n_features if cardinalities is None else cardinalities,
+                [False] * n_features if missing is None else missing,
+                method=input_scaling,
+                generator=generator,
+            )
+            n_features = self.input_scaling.n_outputs
         layers: list[nn.Module] = [Dropout(input_dropout)] if input_dropout else []
         layers += _hidden_layers(
             [n_features, *hidden_layer_sizes], activation, normalization, dropout
@@ -169,8 +193,8 @@ class SoftmaxMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
-        x = self.input_scaling(x)
-        logits: Tensor = self.output(self.hidden(x.to(self.output.weight.dtype)))
+        x = self.input_scaling(x).to(self.output.weight.dtype)
+        logits: Tensor = self.output(self.hidden(fill_missing(x)))
         return logits
 
 
