@@ -267,12 +267,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
                     None if categories is None else categories.to_numpy()
                     for categories in self._encoder.categories
                 ]
-        if self._encoder is None:
+        width = n_columns(X)
+        if self._encoder is None or width is None:
             return X
-        if not reset and n_columns(X) != self.n_features_in_:
-            # Columns of another table cannot be told apart; this says what is wrong.
+        if not reset and width != self.n_features_in_:
+            # Says which columns differ; they could not be told apart below.
             validate_data(self, X, reset=False, skip_check_array=True)
-            return X
         return self._encoder.encode(X)
 
     def _build(

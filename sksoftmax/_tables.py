@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 # What an object column may hold, in pandas' words, and still be numbers.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
@@ -89,7 +90,9 @@ def learn_encoder(
 
 
 def n_columns(X: Any) -> int | None:
-    r"""Return the number of columns, None if this is no table."""
+    r"""Return the number of columns, None if this is no table of columns."""
+    if issparse(X):
+        return None
     shape = X.shape if hasattr(X, "shape") else np.shape(_as_array(X))
     return int(shape[1]) if len(shape) == 2 else None
 

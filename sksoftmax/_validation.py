@@ -37,6 +37,8 @@ FEATURE_DTYPES = [
     np.int64,
 ]
 
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -160,33 +162,41 @@ def check_features(
             reset=reset,
         )
     except ValueError as error:
-        if "Found array with dim" in str(error):
-            raise ValueError(
-                f"{error} {type(estimator).__name__} takes one flat row per sample: "
-                "pass X.reshape(len(X), -1)."
-            ) from error
-        if "could not convert string to float" not in str(error):
+        explained = _explained(estimator, error)
+        if explained is error:
             raise
-        remedy = "Encode such columns first, for instance with "
-        remedy += "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
-        if estimator._accepts_missing():
-            remedy = (
-                "Name such columns in categorical_features; 'from_dtype' finds them in "
-                "a pandas or polars DataFrame, if they held text in the first fit."
-            )
-        raise ValueError(
-            f"{type(estimator).__name__} got text in X ({error}), but expected "
-            f"numbers. {remedy}"
-        ) from error
+        raise explained from error
     if not _fits_into_float32(features):
         largest = _largest(features)
-        if largest > np.finfo(np.float32).max:
+        if largest > _LARGEST_FLOAT32:
             raise ValueError(
                 f"Input X contains a value of size {largest:.3g}, too large for "
                 f"dtype('float32'), which {type(estimator).__name__} computes in. "
                 "Scale the features, for instance with a StandardScaler in a Pipeline."
             )
     return features
+
+
+def _explained(estimator: BaseEstimator, error: ValueError) -> ValueError:
+    r"""Return scikit-learn's error about features, with what to do about it."""
+    name = type(estimator).__name__
+    if "Found array with dim" in str(error):
+        return ValueError(
+            f"{error} {name} takes one flat row per sample: pass X.reshape(len(X), -1)."
+        )
+    if "could not convert string to float" not in str(error):
+        return error
+    if estimator._accepts_missing():
+        remedy = (
+            "Name such columns in categorical_features; 'from_dtype' finds them in a "
+            "pandas or polars DataFrame, if they held text in the first fit."
+        )
+    else:
+        remedy = (
+            "Encode such columns first, for instance with "
+            "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
+        )
+    return ValueError(f"{name} got text in X ({error}), but expected numbers. {remedy}")
 
 
 def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
@@ -205,10 +215,7 @@ def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
         and estimator._encoder is None
         and (
             _fits_into_float32(X)
-            or (
-                estimator._accepts_missing()
-                and not _largest(X) > np.finfo(np.float32).max
-            )
+            or (estimator._accepts_missing() and not _largest(X) > _LARGEST_FLOAT32)
         )
     )
 
@@ -220,7 +227,7 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     # One product by BLAS; a value that is too large makes it too large or NaN.
     values: NDArray[Any] = np.asarray(X.data) if issparse(X) else X.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(values @ values < float(np.finfo(np.float32).max) ** 2)
+        return bool(values @ values < _LARGEST_FLOAT32**2)
 
 
 def _largest(X: NDArray[Any]) -> float:
