@@ -537,7 +537,7 @@ class TestAfterFit:
         with pytest.raises(ValueError, match=r"X has 2 features, but .* 3"):
             model.predict(array[:, :2])
         with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
-            model.predict(array[0])
+            model.predict(np.ones(3))
         with pytest.raises(TypeError, match=r"[Ss]parse data was passed"):
             model.predict(sparse.csr_array(INTEGERS))
 
