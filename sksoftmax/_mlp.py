@@ -166,6 +166,18 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     >>> classifier = SoftmaxMLPClassifier(max_epochs=20, random_state=0)
     >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
     True
+
+    A table as it comes:
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame(
+    ...     {"colour": ["red", "blue", None] * 30, "size": [1.0, None] * 45}
+    ... )
+    >>> is_red = table["colour"] == "red"
+    >>> classifier.fit(table, is_red).score(table, is_red)
+    1.0
+    >>> [str(colour) for colour in classifier.categories_[0]]
+    ['blue', 'red']
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {

@@ -17,14 +17,8 @@ from torch import Tensor, nn
 from ._inputs import TableInput, fill_missing
 from ._layers import Dropout, InputScaling
 
-__all__ = [
-    "Dropout",
-    "InputScaling",
-    "SoftmaxCNN",
-    "SoftmaxLinear",
-    "SoftmaxMLP",
-    "TableInput",
-]
+__all__ = ["Dropout", "InputScaling", "TableInput"]
+__all__ += ["SoftmaxCNN", "SoftmaxLinear", "SoftmaxMLP"]
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
@@ -123,11 +117,9 @@ class SoftmaxMLP(nn.Module):
     input_scaling : {"smooth", "standard"} or None, default=None
         Method of the :class:`InputScaling` in front.
     cardinalities : sequence of (int or None), default=None
-        Number of categories of each feature; None for numbers. If given, a
-        :class:`TableInput` is in front.
+        Number of categories of each feature, for a :class:`TableInput` in front.
     missing : sequence of bool, default=None
-        Whether each feature has missing values to learn from. If given, a
-        :class:`TableInput` is in front.
+        Where to learn from missing values, for a :class:`TableInput` in front.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -194,6 +186,7 @@ class SoftmaxMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
         x = self.input_scaling(x).to(self.output.weight.dtype)
+        # A value may be missing also where none was while the scaling was learned.
         logits: Tensor = self.output(self.hidden(fill_missing(x)))
         return logits
 
