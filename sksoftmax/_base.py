@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from ._calibration import best_temperature
 from ._data import BatchIterator, TensorTable, convert
+from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, set_generator
 from ._net import OPTIMIZERS, SCHEDULES, EarlyStopping, Recipe, make_net, train
+from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
     TrainingRows,
@@ -108,9 +110,23 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     # Rows per forward pass in prediction: about what a processor's cache can hold.
     _prediction_rows = 2048
 
+    # What a refit with warm_start=True must find unchanged.
+    _constant_in_warm_start: ClassVar[tuple[str, ...]] = ("classes_", "n_features_in_")
+
+    # How categories become numbers; None if there are none.
+    _encoder: TableEncoder | None = None
+
     def _accepts_sparse(self) -> bool:
         r"""Return whether ``X`` may be sparse, with these parameters."""
         return False
+
+    def _accepts_missing(self) -> bool:
+        r"""Return whether ``X`` may hold NaN, and columns of categories."""
+        return False
+
+    def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
+        r"""Return ``X`` with numbers for categories; learn these first on a reset."""
+        return X
 
     @abstractmethod
     def _build_module(
@@ -162,7 +178,8 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows: float32, float64, integer or uint8, without missing values.
+            Training rows: float32, float64, integer or uint8. Missing values and
+            categories are only for :class:`SoftmaxMLPClassifier`.
         y : array-like of shape (n_samples,)
             Labels: strings, integers, booleans or pandas categoricals.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -184,9 +201,10 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If the data cannot be learned from: missing or infinite values, text, one
-            class only, lengths that differ, negative or all-zero weights, labels in
-            ``y_val`` that ``y`` lacks, too few rows for ``validation_fraction``.
+            If the data cannot be learned from: infinite values, missing values or text
+            where the classifier does not take them, one class only, lengths that
+            differ, negative or all-zero weights, labels in ``y_val`` that ``y`` lacks,
+            too few rows for ``validation_fraction``.
             What was fitted before stays as it was.
         """
         with fitted_state_kept(self):
@@ -355,6 +373,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = self._accepts_sparse()
+        tags.input_tags.allow_nan = self._accepts_missing()
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -400,11 +419,10 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             )
 
     def _check_same_problem(self, fitted: Mapping[str, Any]) -> None:
-        for name, value in (
-            ("classes_", self.classes_.tolist()),
-            ("n_features_in_", self.n_features_in_),
-        ):
-            before = np.asarray(fitted[name]).tolist()
+        for name in self._constant_in_warm_start:
+            before, value = (
+                np.asarray(state[name]).tolist() for state in (fitted, vars(self))
+            )
             if before != value:
                 raise ValueError(
                     f"warm_start=True continues from a fit with {name}={before}, but "
@@ -504,7 +522,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _learn_input_scaling(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
         scaling = getattr(self.module_, "input_scaling", None)
-        if not isinstance(scaling, InputScaling):
+        if not isinstance(scaling, InputScaling | TableInput):
             return
         # In parts, so that only one of them is copied at a time.
         weight = data.sample_weight

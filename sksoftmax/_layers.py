@@ -62,14 +62,14 @@ class InputScaling(nn.Module):
         self.register_buffer("mean_remainder", torch.zeros(*shape))
         self.register_buffer("scale", torch.ones(*shape))
         self.register_buffer("variance", torch.zeros(*shape))
-        self.register_buffer("weight_seen", torch.zeros(()))
+        self.register_buffer("weight_seen", torch.zeros(*shape))
 
     @torch.no_grad()
     def update(self, X: Tensor, sample_weight: Tensor | None = None) -> None:
         r"""Merge the statistics of more rows into those of the rows seen before.
 
-        Computed in float64, of which a copy of the rows is made: pass a large table
-        in parts.
+        Missing values, NaN, are left out of them. Computed in float64, of which a copy
+        of the rows is made: pass a large table in parts.
 
         Parameters
         ----------
@@ -86,6 +86,9 @@ class InputScaling(nn.Module):
             weight = torch.ones(len(rows), dtype=torch.float64)
         else:
             weight = sample_weight.cpu().double()
+        if rows.isnan().any():
+            self._merge(*_moments_without_missing(rows, weight))
+            return
         total = weight.sum()
         if not total:
             return
@@ -108,7 +111,9 @@ class InputScaling(nn.Module):
             )
         )
         mean = mean + remainder
-        share = total / (seen + total)
+        seen = seen + total
+        # A column of which nothing was seen yet has no share to divide up.
+        share = torch.where(seen > 0, total / seen, 0.0)
         delta = mean_here - mean
         mean = mean + share * delta
         variance = (
@@ -116,7 +121,6 @@ class InputScaling(nn.Module):
             + share * variance_here
             + share * (1 - share) * delta**2
         )
-        seen = seen + total
         # What rounding alone makes of a constant is no variance.
         constant = variance.sqrt() <= _ROUNDING * mean.abs()
         scale = torch.where(constant, 1.0, variance.sqrt())
@@ -146,6 +150,20 @@ class InputScaling(nn.Module):
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""
         return f"{tuple(self.mean.shape)}, method={self.method!r}"
+
+
+def _moments_without_missing(
+    rows: Tensor, weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return mean, variance and total weight of each statistic's own values."""
+    # (N) * (N, S, P) -> (N, S, P)
+    share = weight[:, None, None] * ~rows.isnan()
+    total = share.sum((0, 2))
+    share = share / torch.where(total > 0, total, 1.0)[:, None]
+    rows = rows.nan_to_num(0.0)
+    mean = (share * rows).sum((0, 2))
+    variance = (share * (rows - mean[:, None]).square_()).sum((0, 2))
+    return mean, variance, total / rows.shape[2]
 
 
 class Dropout(nn.Module):

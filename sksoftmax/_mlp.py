@@ -8,10 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import validate_data
+from torch import nn
 
 from ._base import BaseSoftmaxClassifier
-from ._validation import check_sizes
+from ._tables import learn_encoder, missing_columns, n_columns
+from ._validation import TrainingRows, check_sizes
 from .modules import ACTIVATIONS, SoftmaxMLP
 
 # From this depth on, gradient descent needs normalised layers to make progress.
@@ -50,6 +54,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     share_weights : bool, default=False
         Whether these nets have their weight matrices in common, and differ in scales
         and biases, as in TabM: less memory, but not less time on a CPU.
+    categorical_features : array-like of {bool, int, str} or "from_dtype" or None, \
+            default="from_dtype"
+        Which features are categories: a boolean mask, indices, names of columns, or
+        none. "from_dtype" finds the columns of a pandas or polars DataFrame that hold
+        categories, text or booleans; none in an array. See the notes.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.002
@@ -114,6 +123,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if ``X`` had names that are all strings.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,) or None
+        Which features are categorical; None if none is.
+    categories_ : list of (ndarray or None) of length n_features_in_, or None
+        The categories of each feature, None for features that are numbers; None if no
+        feature is categorical.
     module_ : SoftmaxMLP
         The fitted module.
     net_ : skorch.NeuralNet
@@ -134,6 +148,18 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     SoftmaxNetClassifier : The same estimator around a module of your own.
     sklearn.neural_network.MLPClassifier : scikit-learn's own.
 
+    Notes
+    -----
+    Missing values (NaN, None, NA, null) need no preparation. In a feature of numbers
+    they count as its mean (as 0 with ``input_scaling=None``); in a category they are
+    a category of their own. Features in which a value was missing in ``fit`` have one
+    more input, which says so, so that missingness itself can be learned from.
+
+    A feature of up to 16 categories is one-hot encoded; one of more has a learned
+    vector for each category. Categories that were not seen in ``fit`` count as missing
+    ones. ``partial_fit`` learns in its first call what the categories are and where
+    values are missing: pass a categorical dtype there that has all the categories.
+
     References
     ----------
     Loshchilov and Hutter (2019). Decoupled Weight Decay Regularization.
@@ -152,6 +178,18 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     >>> classifier = SoftmaxMLPClassifier(max_epochs=20, random_state=0)
     >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
     True
+
+    A table as it comes:
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame(
+    ...     {"colour": ["red", "blue", None] * 30, "size": [1.0, None] * 45}
+    ... )
+    >>> is_red = table["colour"] == "red"
+    >>> classifier.fit(table, is_red).score(table, is_red)
+    1.0
+    >>> [str(colour) for colour in classifier.categories_[0]]
+    ['blue', 'red']
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -168,7 +206,16 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "share_weights": ["boolean"],
         "temperature_scaling": ["boolean", StrOptions({"auto"})],
+        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     }
+
+    _constant_in_warm_start = (
+        *BaseSoftmaxClassifier._constant_in_warm_start,
+        "is_categorical_",
+    )
+
+    is_categorical_: NDArray[np.bool_] | None
+    categories_: list[NDArray[Any] | None] | None
 
     def __init__(
         self,
@@ -181,6 +228,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         input_scaling: str | None = "smooth",
         n_estimators: int = 1,
         share_weights: bool = False,
+        categorical_features: ArrayLike | None = "from_dtype",
         optimizer: str = "adamw",
         learning_rate: float = 0.002,
         momentum: float = 0.9,
@@ -211,6 +259,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.input_scaling = input_scaling
         self.n_estimators = n_estimators
         self.share_weights = share_weights
+        self.categorical_features = categorical_features
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -233,6 +282,44 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
+    def _accepts_missing(self) -> bool:
+        return True
+
+    def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
+        if reset:
+            self._encoder = learn_encoder(
+                X,
+                self.categorical_features,
+                declared=declared,
+                before=self._encoder if self.warm_start else None,
+            )
+            self.is_categorical_ = self.categories_ = None
+            if self._encoder is not None:
+                self.is_categorical_ = self._encoder.is_categorical
+                self.categories_ = [
+                    None if categories is None else categories.to_numpy()
+                    for categories in self._encoder.categories
+                ]
+        width = n_columns(X)
+        if self._encoder is None or width is None:
+            return X
+        if not reset and width != self.n_features_in_:
+            # Says which columns differ; they could not be told apart below.
+            validate_data(self, X, reset=False, skip_check_array=True)
+        return self._encoder.encode(X)
+
+    def _build(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        module: nn.Module | None,
+        *,
+        with_optimizer: bool = True,
+    ) -> None:
+        if module is None:
+            self._has_missing = missing_columns(data.X, rows)
+        super()._build(data, rows, module, with_optimizer=with_optimizer)
+
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
     ) -> SoftmaxMLP:
@@ -240,6 +327,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         normalization = self.normalization
         if normalization == "auto":
             normalization = "batch" if len(sizes) >= _DEEP else None
+        cardinalities = None
+        if self.categories_ is not None:
+            cardinalities = [
+                None if categories is None else len(categories)
+                for categories in self.categories_
+            ]
         return SoftmaxMLP(
             n_features,
             n_classes,
@@ -251,5 +344,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             input_scaling=self.input_scaling,
             n_estimators=self.n_estimators,
             share_weights=self.share_weights,
+            cardinalities=cardinalities,
+            missing=self._has_missing.tolist() if self._has_missing.any() else None,
             generator=generator,
         )

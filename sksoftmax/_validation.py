@@ -38,6 +38,8 @@ FEATURE_DTYPES = [
     np.int64,
 ]
 
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -94,7 +96,8 @@ def check_training_rows(
     reset: bool = True,
 ) -> tuple[TrainingRows, NDArray[Any]]:
     r"""Validate what is trained on; return it with the sorted classes."""
-    features = check_features(estimator, X, reset=reset)
+    # Where all classes are named in advance, rows of other categories may follow, too.
+    features = check_features(estimator, X, reset=reset, declared=classes is not None)
     labels = check_target(estimator, features, y)
     weight = check_weights(estimator, sample_weight, features)
     if classes is None:
@@ -142,7 +145,7 @@ def check_validation_rows(
 
 
 def check_features(
-    estimator: BaseEstimator, X: Any, *, reset: bool
+    estimator: BaseEstimator, X: Any, *, reset: bool, declared: bool = False
 ) -> NDArray[np.generic]:
     r"""Validate features; they must fit into float32, which nets compute in."""
     features: NDArray[Any]
@@ -153,28 +156,21 @@ def check_features(
     try:
         features = validate_data(
             estimator,
-            X,
+            estimator._encode_table(X, reset=reset, declared=declared),
             accept_sparse="csr" if estimator._accepts_sparse() else False,
             dtype=FEATURE_DTYPES,
+            ensure_all_finite="allow-nan" if estimator._accepts_missing() else True,
             order="C",
             reset=reset,
         )
     except ValueError as error:
-        if "Found array with dim" in str(error):
-            raise ValueError(
-                f"{error} {type(estimator).__name__} takes one flat row per sample: "
-                "pass X.reshape(len(X), -1)."
-            ) from error
-        if "could not convert string to float" not in str(error):
+        explained = _explained(estimator, error)
+        if explained is error:
             raise
-        raise ValueError(
-            f"{type(estimator).__name__} got text in X ({error}), but expected "
-            "numbers. Encode such columns first, for instance with "
-            "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
-        ) from error
+        raise explained from error
     if not _fits_into_float32(features):
-        largest = max(abs(features.max()), abs(features.min()))
-        if largest > np.finfo(np.float32).max:
+        largest = _largest(features)
+        if largest > _LARGEST_FLOAT32:
             raise ValueError(
                 f"Input X contains a value of size {largest:.3g}, too large for "
                 f"dtype('float32'), which {type(estimator).__name__} computes in. "
@@ -186,6 +182,28 @@ def check_features(
 def from_any_device(values: Any) -> Any:
     r"""Return a tensor as an array, whatever its device; anything else as it is."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+
+
+def _explained(estimator: BaseEstimator, error: ValueError) -> ValueError:
+    r"""Return scikit-learn's error about features, with what to do about it."""
+    name = type(estimator).__name__
+    if "Found array with dim" in str(error):
+        return ValueError(
+            f"{error} {name} takes one flat row per sample: pass X.reshape(len(X), -1)."
+        )
+    if "could not convert string to float" not in str(error):
+        return error
+    if estimator._accepts_missing():
+        remedy = (
+            "Name such columns in categorical_features; 'from_dtype' finds them in a "
+            "pandas or polars DataFrame, if they held text in the first fit."
+        )
+    else:
+        remedy = (
+            "Encode such columns first, for instance with "
+            "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
+        )
+    return ValueError(f"{name} got text in X ({error}), but expected numbers. {remedy}")
 
 
 def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
@@ -201,7 +219,11 @@ def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
         and X.dtype in FEATURE_DTYPES
         and X.flags.c_contiguous
         and not hasattr(estimator, "feature_names_in_")
-        and _fits_into_float32(X)
+        and estimator._encoder is None
+        and (
+            _fits_into_float32(X)
+            or (estimator._accepts_missing() and not _largest(X) > _LARGEST_FLOAT32)
+        )
     )
 
 
@@ -212,7 +234,15 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     # One product by BLAS; a value that is too large makes it too large or NaN.
     values: NDArray[Any] = np.asarray(X.data) if issparse(X) else X.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(values @ values < float(np.finfo(np.float32).max) ** 2)
+        return bool(values @ values < _LARGEST_FLOAT32**2)
+
+
+def _largest(X: NDArray[Any]) -> float:
+    r"""Return the largest absolute value, leaving out NaN; NaN if there is no other."""
+    values = np.asarray(X.data) if issparse(X) else X
+    return float(
+        max(np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
+    )
 
 
 def check_target(

@@ -20,6 +20,7 @@ from ._ensemble import (
     SharedLinear,
     average_members,
 )
+from ._inputs import TableInput, fill_missing
 from ._layers import Dropout, InputScaling, Temperature
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "SoftmaxCNN",
     "SoftmaxLinear",
     "SoftmaxMLP",
+    "TableInput",
     "Temperature",
 ]
 
@@ -134,6 +136,10 @@ class SoftmaxMLP(nn.Module):
     share_weights : bool, default=False
         Whether the members have the weight matrices in common, and differ in scales of
         each layer's inputs and outputs and in biases, as in TabM.
+    cardinalities : sequence of (int or None), default=None
+        Number of categories of each feature, for a :class:`TableInput` in front.
+    missing : sequence of bool, default=None
+        Where to learn from missing values, for a :class:`TableInput` in front.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -141,7 +147,7 @@ class SoftmaxMLP(nn.Module):
     -----
     **Shape**
 
-    - input: ``(batch_size, n_features)``, any dtype
+    - input: ``(batch_size, n_features)``, any dtype; NaN counts as the mean
     - output: ``(batch_size, n_classes)``, logits; in training mode with several members
       ``(batch_size, n_estimators, n_classes)``, the logits of each
 
@@ -173,11 +179,21 @@ class SoftmaxMLP(nn.Module):
         input_scaling: str | None = None,
         n_estimators: int = 1,
         share_weights: bool = False,
+        cardinalities: Sequence[int | None] | None = None,
+        missing: Sequence[bool] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.n_estimators = n_estimators
         self.input_scaling = _input_scaling((n_features,), input_scaling)
+        if cardinalities is not None or missing is not None:
+            self.input_scaling = TableInput(
+                [None] * n_features if cardinalities is None else cardinalities,
+                [False] * n_features if missing is None else missing,
+                method=input_scaling,
+                generator=generator,
+            )
+            n_features = self.input_scaling.n_outputs
         sizes = [n_features, *hidden_layer_sizes]
         layers: list[nn.Module] = [Dropout(input_dropout)] if input_dropout else []
         if n_estimators == 1:
@@ -205,6 +221,8 @@ class SoftmaxMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
         x = self.input_scaling(x).to(self.output.weight.dtype)
+        # A value may be missing also where none was while the scaling was learned.
+        x = fill_missing(x)
         if self.n_estimators > 1:
             # (B, D) -> (K, B, D)
             x = x.expand(self.n_estimators, *x.shape)

@@ -966,8 +966,8 @@ class TestEarlyStopping:
         model = make(early_stopping=True).fit(X, y)
         everything = make().fit(X, y)
         scaling, of_all = model.module_.input_scaling, everything.module_.input_scaling
-        assert scaling.weight_seen == 135
-        assert of_all.weight_seen == 150
+        assert (scaling.weight_seen == 135).all()
+        assert (of_all.weight_seen == 150).all()
         assert not torch.equal(scaling.mean, of_all.mean)
 
     @for_every_random

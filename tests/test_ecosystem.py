@@ -427,7 +427,8 @@ class TestDataFrames:
                 "nullable": pd.array(np.round(X[:, 3]), dtype="Int64"),
             }
         )
-        model = MLP().fit(frame, y)
+        # By its dtype, "bool" would be a category.
+        model = MLP(categorical_features=None).fit(frame, y)
         plain = frame.astype(np.float64).to_numpy()
         expected = MLP().fit(plain, y).predict_proba(plain)
         np.testing.assert_allclose(model.predict_proba(frame), expected, atol=1e-5)

@@ -1,0 +1,157 @@
+r"""The layer that takes in tables with missing values and categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ._layers import InputScaling
+
+# Up to this many categories, a column of the first matrix for each costs little.
+_MOST_SLOTS = 16
+
+
+class TableInput(nn.Module):
+    r"""Turn the columns of a table, numbers and categories, into inputs of a net.
+
+    Columns of numbers are scaled as by :class:`InputScaling`, and a missing value
+    counts as the mean. A category becomes one of as many 0/1 inputs as the column has
+    categories; from 17 categories on, a learned vector. A missing or unknown category
+    is a vector of zeros. Columns in which values may be missing have one more 0/1
+    input, which says whether the value is; a learned vector has its own instead.
+
+    Parameters
+    ----------
+    cardinalities : sequence of (int or None)
+        Number of categories of each column; None for columns of numbers.
+    missing : sequence of bool
+        Whether each column has missing values to learn from.
+    method : {"smooth", "standard"} or None, default="smooth"
+        Method of the :class:`InputScaling`; None leaves the numbers as they are, with
+        0 for a missing value.
+    generator : torch.Generator, default=None
+        Draws the initial vectors; PyTorch's global generator if None.
+
+    Attributes
+    ----------
+    n_outputs : int
+        Number of outputs.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(batch_size, n_columns)``, any dtype; categories as their index, NaN
+      if missing or unknown
+    - output: ``(batch_size, n_outputs)``, float32: the scaled numbers, then the
+      inputs for missing values, for categories, and the learned vectors
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksoftmax.modules import TableInput
+    >>> table = TableInput([None, 2], missing=[True, False], method=None)
+    >>> table(torch.tensor([[5.0, 1.0], [torch.nan, 0.0]])).tolist()
+    [[5.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]]
+    """
+
+    numeric: Tensor
+    indicated: Tensor
+    slot_column: Tensor
+    slot_code: Tensor
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int | None],
+        missing: Sequence[bool],
+        *,
+        method: str | None = "smooth",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        numeric, indicated, slots = [], [], []
+        self.embedded: list[int] = []
+        embeddings: list[nn.Embedding] = []
+        for column, (cardinality, has_missing) in enumerate(
+            zip(cardinalities, missing, strict=True)
+        ):
+            if cardinality is not None and cardinality > _MOST_SLOTS:
+                self.embedded.append(column)
+                embeddings.append(_embedding(cardinality, generator))
+                continue
+            if has_missing:
+                indicated.append(column)
+            if cardinality is None:
+                numeric.append(column)
+            else:
+                slots += [(column, code) for code in range(cardinality)]
+        self.scaling: nn.Module = nn.Identity()
+        if method is not None and numeric:
+            self.scaling = InputScaling((len(numeric),), method=method)
+        self.embeddings = nn.ModuleList(embeddings)
+        for name, columns in (
+            ("numeric", numeric),
+            ("indicated", indicated),
+            ("slot_column", [column for column, _ in slots]),
+        ):
+            self.register_buffer(name, torch.tensor(columns, dtype=torch.int64))
+        codes = torch.tensor([code for _, code in slots], dtype=torch.float32)
+        self.register_buffer("slot_code", codes)
+        self.n_outputs = (
+            len(numeric)
+            + len(indicated)
+            + len(slots)
+            + sum(layer.embedding_dim for layer in embeddings)
+        )
+
+    def update(self, X: Tensor, sample_weight: Tensor | None = None) -> None:
+        r"""Learn the statistics of the columns of numbers from more rows.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_columns)
+            The rows. Missing values are left out.
+        sample_weight : Tensor of shape (n_samples,), default=None
+            How often each row counts; once each if None.
+        """
+        if isinstance(self.scaling, InputScaling):
+            self.scaling.update(X[:, self.numeric.to(X.device)], sample_weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Return the inputs of the first layer."""
+        dtype = self.slot_code.dtype
+        scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
+        is_missing = x.index_select(1, self.indicated).isnan()
+        # (N, D) -> (N, S): each slot is 1 for its own code only, and 0 for NaN
+        is_code = x.index_select(1, self.slot_column) == self.slot_code
+        parts = [fill_missing(scaled), is_missing.to(dtype), is_code.to(dtype)]
+        for column, layer in zip(self.embedded, self.embeddings, strict=True):
+            code = x[:, column]
+            parts.append(layer(torch.where(code.isnan(), 0, code + 1).long()))
+        return torch.cat(parts, 1)
+
+    def extra_repr(self) -> str:
+        r"""Describe the layer in the module's representation."""
+        return (
+            f"{len(self.numeric)} columns of numbers, {len(self.indicated)} inputs for "
+            f"missing values, {len(self.slot_code)} for categories"
+        )
+
+
+def fill_missing(scaled: Tensor) -> Tensor:
+    r"""Return scaled values with the mean, 0, for missing ones."""
+    return scaled.nan_to_num(0.0, torch.inf, -torch.inf)
+
+
+def _embedding(cardinality: int, generator: torch.Generator | None) -> nn.Embedding:
+    r"""Return vectors for "missing or unknown" and for each category."""
+    size = min(32, round(1.6 * cardinality**0.56))
+    vectors = torch.zeros(1 + cardinality, size)
+    # Together a vector's elements then have a variance of 1, as a column of numbers
+    # has. The first stays at zero unless there are missing values to learn from.
+    vectors[1:].normal_(0, size**-0.5, generator=generator)
+    layer: nn.Embedding
+    layer = nn.Embedding.from_pretrained(vectors, freeze=False)  # type: ignore[no-untyped-call]
+    return layer

@@ -1,0 +1,242 @@
+r"""Tables with categorical columns, turned into numbers before a net sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+# What an object column may hold, in pandas' words, and still be numbers.
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
+
+# polars is optional, so its types are known by their names alone.
+_POLARS_CATEGORIES = {"String", "Categorical", "Enum", "Boolean"}
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    r"""The categories of each column, None for columns of numbers.
+
+    Categories are looked up by pandas' own hash index. It takes strings, numbers and
+    booleans, also mixed, and every kind of missing value, where an ``OrdinalEncoder``
+    refuses a column of mixed types.
+    """
+
+    categories: tuple[Any, ...]
+
+    @property
+    def is_categorical(self) -> NDArray[np.bool_]:
+        r"""Return the mask of the categorical columns."""
+        return np.array([categories is not None for categories in self.categories])
+
+    def encode(self, X: Any) -> Any:
+        r"""Return a table of the same kind with codes for the categories.
+
+        A code is the category's index, or NaN if the value is missing or unknown.
+        """
+        table = X if _is_frame(X) else _as_array(X)
+        dtype = _code_dtype(table, self.is_categorical)
+        codes: dict[int, NDArray[Any]] = {}
+        for column, categories in enumerate(self.categories):
+            if categories is not None:
+                index = categories.get_indexer(pd.Index(_values(table, column)))
+                codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
+        return _with_columns(table, codes, dtype)
+
+
+def learn_encoder(
+    X: Any,
+    categorical_features: Any,
+    *,
+    declared: bool,
+    before: TableEncoder | None = None,
+) -> TableEncoder | None:
+    r"""Return the encoder of a table, None if nothing in it is categorical.
+
+    Parameters
+    ----------
+    X : array-like
+        What the user passed.
+    categorical_features : "from_dtype", array-like or None
+        The parameter.
+    declared : bool
+        Whether a categorical dtype's own categories count, also those of which there
+        is no row: they may come later.
+    before : TableEncoder, default=None
+        An earlier encoder, which is kept if the same columns are categorical.
+    """
+    by_dtype = isinstance(categorical_features, str)
+    if categorical_features is None or (by_dtype and not _is_frame(X)):
+        return None
+    table = X if _is_frame(X) else _as_array(X)
+    if len(table.shape) != 2:
+        # Refused elsewhere, in better words.
+        return None
+    is_categorical = _find_categorical(table, categorical_features)
+    if not is_categorical.any():
+        return None
+    if before is not None and np.array_equal(before.is_categorical, is_categorical):
+        return before
+    return TableEncoder(
+        tuple(
+            _learn_categories(table, column, declared) if is_one else None
+            for column, is_one in enumerate(is_categorical)
+        )
+    )
+
+
+def n_columns(X: Any) -> int | None:
+    r"""Return the number of columns, None if this is no table of columns."""
+    if issparse(X):
+        return None
+    shape = X.shape if hasattr(X, "shape") else np.shape(_as_array(X))
+    return int(shape[1]) if len(shape) == 2 else None
+
+
+def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    r"""Return the mask of the columns with a NaN in some rows."""
+    if X.dtype.kind != "f":
+        return np.zeros(X.shape[1], dtype=bool)
+    # A maximum is NaN if any value is, and needs no table of booleans.
+    has_missing: NDArray[np.bool_] = np.isnan(X.max(axis=0))
+    if has_missing.any() and len(rows) < len(X):
+        candidates = np.flatnonzero(has_missing)
+        has_missing[candidates] = np.isnan(X[np.ix_(rows, candidates)]).any(axis=0)
+    return has_missing
+
+
+def _find_categorical(table: Any, categorical_features: Any) -> NDArray[np.bool_]:
+    n_features = table.shape[1]
+    if isinstance(categorical_features, str):
+        return np.array([_holds_categories(table, i) for i in range(n_features)])
+    chosen = np.asarray(categorical_features)
+    if not chosen.size:
+        return np.zeros(n_features, dtype=bool)
+    if chosen.dtype.kind in "OU" and all(isinstance(name, str) for name in chosen.flat):
+        chosen = _positions_of_names(table, chosen.ravel().tolist())
+    if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
+        raise ValueError(
+            f"Got categorical_features={categorical_features!r}, but expected a list "
+            "of column names, of column indices, or one boolean for each column."
+        )
+    if chosen.dtype.kind == "b":
+        if len(chosen) != n_features:
+            raise ValueError(
+                f"categorical_features is a boolean mask of length {len(chosen)}, but "
+                f"X has {n_features} columns. Expected one boolean for each column."
+            )
+        return chosen
+    outside = chosen[(chosen < 0) | (chosen >= n_features)]
+    if outside.size:
+        raise ValueError(
+            f"categorical_features holds the indices {outside.tolist()}, but X has "
+            f"{n_features} columns. Expected indices from 0 to {n_features - 1}."
+        )
+    mask = np.zeros(n_features, dtype=bool)
+    mask[chosen] = True
+    return mask
+
+
+def _positions_of_names(table: Any, names: list[str]) -> NDArray[np.int64]:
+    if not _is_frame(table):
+        raise ValueError(
+            f"categorical_features holds the names {names}, but X has no column "
+            "names. Expected a pandas or polars DataFrame, or else column indices or "
+            "a boolean mask."
+        )
+    columns = list(table.columns)
+    unknown = [name for name in names if name not in columns]
+    if unknown:
+        raise ValueError(
+            f"categorical_features holds the names {unknown}, but the columns of X are "
+            f"{columns}. Expected names of columns."
+        )
+    return np.array([columns.index(name) for name in names])
+
+
+def _holds_categories(table: Any, column: int) -> bool:
+    r"""Return whether the dtype of a column says that it holds categories."""
+    if _is_polars(table):
+        return str(table.dtypes[column]).split("(")[0] in _POLARS_CATEGORIES
+    if not _is_frame(table):
+        return False
+    dtype = table.dtypes.iloc[column]
+    if pd.api.types.is_object_dtype(dtype):
+        # Numbers with None among them come as objects, too.
+        kind = pd.api.types.infer_dtype(table.iloc[:, column], skipna=True)
+        return kind not in _NUMBERS
+    return (
+        isinstance(dtype, pd.CategoricalDtype)
+        or pd.api.types.is_string_dtype(dtype)
+        or pd.api.types.is_bool_dtype(dtype)
+    )
+
+
+def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
+    values = _values(table, column)
+    if declared and _is_polars(table) and hasattr(table.dtypes[column], "categories"):
+        own = table.dtypes[column].categories
+        if hasattr(own, "to_list"):
+            return pd.Index(own.to_list())
+    try:
+        values = pd.Categorical(values)
+    except TypeError as error:
+        raise ValueError(
+            f"Column {column} of X is categorical but holds values of a kind that "
+            f"cannot be a category ({error}). Expected text, numbers or booleans: "
+            "convert the column, or leave it out."
+        ) from error
+    return (values if declared else values.remove_unused_categories()).categories
+
+
+def _values(table: Any, column: int) -> Any:
+    r"""Return one column in a form that pandas takes."""
+    if _is_polars(table):
+        return table.to_series(column).to_numpy()
+    return table.iloc[:, column] if _is_frame(table) else table[:, column]
+
+
+def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:
+    r"""Return the dtype of the codes: float32 only if the numbers have it, too."""
+    dtypes = list(table.dtypes) if _is_frame(table) else [table.dtype] * table.shape[1]
+    numeric = {
+        str(dtype).lower()
+        for dtype, is_one in zip(dtypes, is_categorical, strict=True)
+        if not is_one
+    }
+    return np.float32 if numeric == {"float32"} else np.float64
+
+
+def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> Any:
+    if _is_polars(table):
+        names = table.columns
+        make = type(table.to_series(0))
+        return table.with_columns(
+            [make(names[column], values) for column, values in codes.items()]
+        )
+    if _is_frame(table):
+        table = table.copy(deep=False)
+        for column, values in codes.items():
+            table.isetitem(column, values)
+        return table
+    encoded = table.astype(object if table.dtype.kind not in "fiu" else dtype)
+    for column, values in codes.items():
+        encoded[:, column] = values
+    return encoded
+
+
+def _as_array(X: Any) -> NDArray[Any]:
+    # As objects, since NumPy would turn the numbers beside a text into text.
+    return X if isinstance(X, np.ndarray) else np.array(X, dtype=object)
+
+
+def _is_frame(X: Any) -> bool:
+    return isinstance(X, pd.DataFrame) or _is_polars(X)
+
+
+def _is_polars(X: Any) -> bool:
+    return type(X).__module__.startswith("polars.") and hasattr(X, "with_columns")
