@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +26,15 @@ from ._calibration import best_temperature
 from ._data import BatchIterator, TensorTable, convert
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, set_generator
-from ._net import OPTIMIZERS, SCHEDULES, EarlyStopping, Recipe, make_net, train
+from ._net import (
+    OPTIMIZERS,
+    SCHEDULES,
+    EarlyStopping,
+    Recipe,
+    make_net,
+    predict_held_out,
+    train,
+)
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -33,6 +42,7 @@ from ._validation import (
     check_features,
     check_training_rows,
     check_validation_rows,
+    deal_folds,
     draw_seed,
     fitted_state_kept,
     split_for_validation,
@@ -50,6 +60,9 @@ _SCALING_ROWS = 1024
 # So many held-out rows determine a temperature well; "auto" learns one only where
 # that is at most a tenth of the rows.
 _TEMPERATURE_ROWS = 2000
+
+# Parts of a table that members of an ensemble leave out in turn.
+_MOST_FOLDS = 8
 
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
@@ -101,7 +114,8 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
     _auto_steps = 3000
     _auto_epochs = (15, 100)
 
-    # Whether a temperature is learned; "auto" for large tables.
+    # What only some estimators have a parameter for.
+    n_estimators: int = 1
     temperature_scaling: bool | str = False
 
     # What batches are converted to; None if the module takes any dtype.
@@ -250,7 +264,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             If the first call has no ``classes``, if ``y`` holds a label that is not
             among them, or for what :meth:`fit` refuses.
         """
-        if getattr(self, "early_stopping", False):
+        if getattr(self, "early_stopping", False) not in (False, "auto"):
             raise ValueError(
                 "partial_fit does not support early_stopping=True: a single epoch has "
                 "nothing to stop. Set early_stopping=False."
@@ -437,41 +451,92 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         module: nn.Module | None,
     ) -> None:
         rows = data.indices()
-        scales = self._scales_temperature(data.y[rows])
-        held_out = None
-        if validation is not None:
-            held_out = self._table(
-                validation, validation.indices(), validation.sample_weight
-            )
-        elif self.early_stopping or scales:
-            fraction = self.validation_fraction
-            if not self.early_stopping:
-                fraction = min(fraction, _TEMPERATURE_ROWS / len(rows))
-            rows, validation_rows = split_for_validation(
-                data.y, rows, fraction, draw_seed(self.random_state)
-            )
-            held_out = self._table(data, validation_rows, data.sample_weight)
-        self._build(data, rows, module)
+        training, held_out = self._hold_out(data, rows, validation)
+        rows = training[0]
+        stopping = self._early_stopping(held_out is not None)
+        self._build(data, rows, module, early_stopping=stopping)
         temperature = getattr(self.module_, "temperature", None)
-        if isinstance(temperature, Temperature):
-            temperature.value.fill_(1.0)
-        self._train(self._table(data, rows, data.loss_weight), held_out)
-        if scales and held_out is not None and isinstance(temperature, Temperature):
+        if not isinstance(temperature, Temperature):
+            self._train(self._table(data, *training), held_out)
+            return
+        temperature.value.fill_(1.0)
+        self._train(self._table(data, *training), held_out)
+        if held_out is not None and self.temperature_scaling:
             temperature.value.fill_(self._best_temperature(held_out))
 
-    def _scales_temperature(self, y: NDArray[np.int64]) -> bool:
-        r"""Return whether to hold out rows for a temperature."""
-        if self.temperature_scaling != "auto":
-            return bool(self.temperature_scaling)
-        is_large = len(y) * self.validation_fraction >= _TEMPERATURE_ROWS
-        return is_large and int(np.unique(y, return_counts=True)[1].min()) > 1
+    def _hold_out(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        validation: TrainingRows | None,
+    ) -> tuple[
+        tuple[NDArray[np.int64], NDArray[np.float64] | None], TensorTable | None
+    ]:
+        r"""Return the rows to train on, with weights, and what training is watched by.
+
+        The weights have a column for each member if every member leaves out rows.
+        """
+        weight, seed = data.loss_weight, draw_seed(self.random_state)
+        if validation is not None:
+            table = self._table(
+                validation, validation.indices(), validation.sample_weight
+            )
+            return (rows, weight), table
+        n_rows = len(rows)
+        is_auto = self.early_stopping == "auto"
+        is_large = n_rows * self.validation_fraction >= _TEMPERATURE_ROWS
+        if is_auto and self.n_estimators > 1 and not is_large:
+            return self._cross(data, rows, seed)
+        fraction = self.validation_fraction
+        if self.early_stopping in (False, "auto"):
+            is_scaled = self.temperature_scaling is True
+            if self.temperature_scaling == "auto" and is_large:
+                counts = np.unique(data.y[rows], return_counts=True)[1]
+                is_scaled = counts.min() > 1
+            if not is_scaled:
+                return (rows, weight), None
+            fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
+        rows, validation_rows = split_for_validation(data.y, rows, fraction, seed)
+        table = self._table(data, validation_rows, data.sample_weight)
+        return (rows, weight), table
+
+    def _cross(
+        self, data: TrainingRows, rows: NDArray[np.int64], seed: int
+    ) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], TensorTable]:
+        r"""Let every member leave out a fold, which it is watched by."""
+        n_folds = min(self.n_estimators, _MOST_FOLDS)
+        folds = np.zeros(len(data.y), dtype=np.int64)
+        folds[rows] = deal_folds(data.y[rows], n_folds, seed)
+        # (N, 1) == (K) -> (N, K)
+        leaves_out = folds[:, None] == np.arange(self.n_estimators) % n_folds
+        weights = [
+            np.ones(len(data.y)) if weight is None else weight
+            for weight in (data.loss_weight, data.sample_weight)
+        ]
+        held_out = self._table(data, rows, weights[1][:, None] * leaves_out)
+        return (rows, weights[0][:, None] * ~leaves_out), held_out
+
+    def _early_stopping(self, is_watched: bool) -> EarlyStopping | None:
+        r"""Return when training stops early; "auto" only keeps the best epoch."""
+        if not self.early_stopping:
+            return None
+        is_auto = self.early_stopping == "auto"
+        if is_auto and not (is_watched and self.n_estimators > 1):
+            return None
+        monitor, sign = MONITORS[self.scoring]
+        patience = sys.maxsize if is_auto else self.n_iter_no_change
+        return EarlyStopping(monitor, patience, self.tol, sign)
 
     def _best_temperature(self, held_out: TensorTable) -> float:
         r"""Return the temperature that held-out rows ask for."""
         batches = list(BatchIterator(held_out, self._prediction_rows))
         with torch.inference_mode():
-            logits = torch.cat([self.module_(X) for X, _ in batches])
-        weights = [weight for _, (_, weight) in batches if weight is not None]
+            logits = torch.cat(
+                [predict_held_out(self.module_, X, w) for X, (_, w) in batches]
+            )
+        weights = [
+            w if w.ndim == 1 else w.amax(1) for _, (_, w) in batches if w is not None
+        ]
         return best_temperature(
             logits,
             torch.cat([y for _, (y, _) in batches]),
@@ -484,6 +549,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         rows: NDArray[np.int64],
         module: nn.Module | None,
         *,
+        early_stopping: EarlyStopping | None = None,
         with_optimizer: bool = True,
     ) -> None:
         r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
@@ -503,12 +569,6 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         recipe = None
         if with_optimizer:
             recipe = self._recipe(len(rows), data.total_weight(rows))
-        early_stopping = None
-        if self.early_stopping:
-            monitor, sign = MONITORS[self.scoring]
-            early_stopping = EarlyStopping(
-                monitor, self.n_iter_no_change, self.tol, sign
-            )
         self.net_ = make_net(
             self.module_,
             recipe,

@@ -9,9 +9,12 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-# Nothing that training does calls for more; it bounds what a handful of rows, all of
-# them right, would make of certainty.
+# Nothing that training does calls for more.
 _LARGEST_TEMPERATURE = 20.0
+
+# A handful of rows, all of them right, would ask for certainty. A temperature costs the
+# square of its logarithm, in units of this many rows' loss.
+_CAUTION = 5.0
 
 
 def best_temperature(
@@ -40,12 +43,13 @@ def best_temperature(
     """
     logits = logits.cpu().double()
     weight = torch.ones(len(y)) if sample_weight is None else sample_weight.cpu()
+    weight = weight.double() / weight.double().mean()
 
     def loss(log_temperature: float) -> float:
         losses = F.cross_entropy(
             logits / math.exp(log_temperature), y.cpu(), reduction="none"
         )
-        return float(losses @ weight.double())
+        return float(losses @ weight) + _CAUTION * log_temperature**2
 
     most = math.log(_LARGEST_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-most, most), method="bounded")

@@ -26,8 +26,10 @@ class TensorTable(Dataset[Batch]):
         The features in whatever dtype they came; batches are converted, not tables.
     y : Tensor of shape (n_samples,), int64
         The classes' indices.
-    sample_weight : Tensor of shape (n_samples,), float32, default=None
-        Weight of each row; all the same if None.
+    sample_weight : Tensor of shape (n_samples,) or (n_samples, n_members), float32, \
+            default=None
+        Weight of each row, for each member of an ensemble if they differ; all the same
+        if None.
     rows : Tensor of shape (n_rows,), int64, default=None
         The rows that belong to this table; all if None. A subset shares ``X``.
     dtype : torch.dtype, default=None

@@ -146,17 +146,23 @@ class MemberBatchNorm(nn.BatchNorm1d):
         return normalized.view(n_rows, n_members, n_features).transpose(0, 1)
 
 
-def average_members(logits: Tensor) -> Tensor:
+def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
     r"""Return the logarithm of the members' mean probabilities.
 
     Parameters
     ----------
     logits : Tensor of shape (n_members, batch_size, n_classes)
         The logits of each member.
+    members : Tensor of shape (batch_size, n_members), bool, default=None
+        Whose probabilities count for a row; everybody's if None.
 
     Returns
     -------
     log_probabilities : Tensor of shape (batch_size, n_classes)
         They are logits, too: those of the mean.
     """
-    return logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
+    log_proba = logits.log_softmax(2)
+    if members is None:
+        return log_proba.logsumexp(0) - math.log(len(logits))
+    log_proba = log_proba.masked_fill(~members.T[:, :, None], -math.inf)
+    return log_proba.logsumexp(0) - members.sum(1, keepdim=True).log()

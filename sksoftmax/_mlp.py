@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from ._base import BaseSoftmaxClassifier
+from ._net import EarlyStopping
 from ._tables import learn_encoder, missing_columns, n_columns
 from ._validation import TrainingRows, check_sizes
 from .modules import ACTIVATIONS, SoftmaxMLP
@@ -32,7 +33,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(384, 384, 384)
+    hidden_layer_sizes : int or sequence of int, default=(256, 256, 256)
         Width of each hidden layer.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function of the hidden layers.
@@ -48,7 +49,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         in ``fit``. "standard" gives zero mean and unit variance; "smooth" follows
         that with the inverse hyperbolic sine, which tames counts, heavy tails and
         outliers; None leaves them as they are.
-    n_estimators : int, default=1
+    n_estimators : int, default=8
         Number of nets, trained together on the same batches and averaged in
         prediction.
     share_weights : bool, default=False
@@ -77,9 +78,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
-    early_stopping : bool, default=False
+    early_stopping : bool or "auto", default="auto"
         Whether to hold out rows, stop when their score stalls and restore the
-        weights of the best epoch.
+        weights of the best epoch. "auto" trains to the end; but with several nets and
+        fewer than 20,000 rows, each net leaves out rows of its own, an eighth of them
+        if there are eight nets, and the epoch is kept in which the rows were
+        predicted best by those nets that did not see them. So it does with ``X_val``.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, stratified by class. Used only if
         ``early_stopping=True`` or a temperature is learned, and no ``X_val`` is passed
@@ -89,8 +93,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     temperature_scaling : bool or "auto", default="auto"
         Whether to divide the logits by a number, learned after the training from
         held-out rows, so that the probabilities are neither too sure nor too cautious.
-        They are those of early stopping, or else at most 2,000. "auto" does it from
-        20,000 rows on, which hardly miss 2,000.
+        They are those of early stopping, or else at most 2,000. "auto" does it where
+        rows are held out anyway, and from 20,000 rows on, which hardly miss 2,000.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"
@@ -205,6 +209,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "input_scaling": [StrOptions({"smooth", "standard"}), None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "share_weights": ["boolean"],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
         "temperature_scaling": ["boolean", StrOptions({"auto"})],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     }
@@ -219,14 +224,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (384, 384, 384),
+        hidden_layer_sizes: int | Sequence[int] = (256, 256, 256),
         *,
         activation: str = "relu",
         normalization: str | None = "auto",
         dropout: float = 0.3,
         input_dropout: float = 0.0,
         input_scaling: str | None = "smooth",
-        n_estimators: int = 1,
+        n_estimators: int = 8,
         share_weights: bool = False,
         categorical_features: ArrayLike | None = "from_dtype",
         optimizer: str = "adamw",
@@ -237,7 +242,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
         label_smoothing: float = 0.0,
-        early_stopping: bool = False,
+        early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         temperature_scaling: bool | str = "auto",
@@ -314,11 +319,18 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         rows: NDArray[np.int64],
         module: nn.Module | None,
         *,
+        early_stopping: EarlyStopping | None = None,
         with_optimizer: bool = True,
     ) -> None:
         if module is None:
             self._has_missing = missing_columns(data.X, rows)
-        super()._build(data, rows, module, with_optimizer=with_optimizer)
+        super()._build(
+            data,
+            rows,
+            module,
+            early_stopping=early_stopping,
+            with_optimizer=with_optimizer,
+        )
 
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator

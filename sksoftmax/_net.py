@@ -80,7 +80,8 @@ class EarlyStopping:
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
     r"""Cross-entropy on logits, averaged with the weights of the rows.
 
-    Logits of shape ``(batch_size, n_members, n_classes)`` are averaged over members.
+    Logits of shape ``(batch_size, n_members, n_classes)`` are averaged over members,
+    for which a row may have different weights.
     """
 
     def forward(
@@ -93,7 +94,9 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
             # (B, K, C) -> (B * K, C)
             logits, target = logits.flatten(0, 1), target.repeat_interleave(n_members)
             if sample_weight is not None:
-                sample_weight = sample_weight.repeat_interleave(n_members)
+                # (B) or (B, K) -> (B * K)
+                sample_weight = sample_weight.reshape(len(sample_weight), -1)
+                sample_weight = sample_weight.expand(-1, n_members).flatten()
         if sample_weight is None:
             return F.cross_entropy(logits, target, label_smoothing=smoothing)
         losses = F.cross_entropy(
@@ -335,8 +338,10 @@ class SoftmaxNet(NeuralNet):
 
     @torch.no_grad()
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
-        logits = self.infer(batch[0])
-        return {"loss": self.get_loss(logits, batch[1]), "y_pred": logits}
+        X, (y, weight) = batch
+        logits = predict_held_out(self.module_, X, weight)
+        loss = self.get_loss(logits, (y, row_weight(weight)))
+        return {"loss": loss, "y_pred": logits}
 
     def _listened(self, *methods: str) -> bool:
         r"""Return whether a callback defines one of the methods itself."""
@@ -345,6 +350,23 @@ class SoftmaxNet(NeuralNet):
             for _, callback in self.callbacks_
             for method in methods
         )
+
+
+def predict_held_out(module: nn.Module, X: Tensor, weight: Tensor | None) -> Tensor:
+    r"""Return logits of held-out rows, by the members that did not learn from them.
+
+    ``weight`` tells: of shape (batch_size, n_members), or without members apart.
+    """
+    if weight is None or weight.ndim == 1:
+        logits: Tensor = module(X)
+        return logits
+    averaged: Tensor = module(X, weight > 0)
+    return averaged
+
+
+def row_weight(weight: Tensor | None) -> Tensor | None:
+    r"""Return the weight of each row, whoever it counts for."""
+    return weight if weight is None or weight.ndim == 1 else weight.amax(1)
 
 
 class EpochTotals:
@@ -357,7 +379,8 @@ class EpochTotals:
 
     def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
         r"""Add a batch and what a step made of it."""
-        y, sample_weight = batch[1]
+        y, weight = batch[1]
+        sample_weight = row_weight(weight)
         self._losses.append(step["loss"])
         self._weights.append(len(y) if sample_weight is None else sample_weight.sum())
         if with_hits:

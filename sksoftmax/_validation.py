@@ -372,6 +372,16 @@ def split_for_validation(
     return np.sort(training), np.sort(validation)
 
 
+def deal_folds(
+    y: NDArray[np.int64], n_folds: int, random_state: int
+) -> NDArray[np.int64]:
+    r"""Return each row's fold; the classes are dealt out evenly, however rare."""
+    shuffled = check_random_state(random_state).permutation(len(y))
+    folds = np.empty(len(y), dtype=np.int64)
+    folds[np.lexsort((shuffled, y))] = np.arange(len(y)) % n_folds
+    return folds
+
+
 def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     r"""Return layer sizes as a tuple of positive integers."""
     checked = list(np.atleast_1d(np.asarray(sizes, dtype=object)))

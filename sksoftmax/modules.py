@@ -218,8 +218,8 @@ class SoftmaxMLP(nn.Module):
         )
         _initialize(self, activation, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        r"""Return the logits."""
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
+        r"""Return the logits; ``members`` says whose are averaged for each row."""
         x = self.input_scaling(x).to(self.output.weight.dtype)
         # A value may be missing also where none was while the scaling was learned.
         x = fill_missing(x)
@@ -230,7 +230,7 @@ class SoftmaxMLP(nn.Module):
         if self.n_estimators > 1:
             if self.training:
                 return logits.transpose(0, 1)
-            logits = average_members(logits)
+            logits = average_members(logits, members)
         scaled: Tensor = self.temperature(logits)
         return scaled
 
