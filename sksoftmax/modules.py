@@ -14,9 +14,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ._augmentation import RandomShift
 from ._layers import Dropout, InputScaling
 
-__all__ = ["Dropout", "InputScaling", "SoftmaxCNN", "SoftmaxLinear", "SoftmaxMLP"]
+__all__ = [
+    "Dropout",
+    "InputScaling",
+    "RandomShift",
+    "SoftmaxCNN",
+    "SoftmaxLinear",
+    "SoftmaxMLP",
+]
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
@@ -206,6 +214,9 @@ class SoftmaxCNN(nn.Module):
         Dropout rate before each linear layer.
     input_scaling : {"standard"} or None, default=None
         Whether an :class:`InputScaling` in front scales each channel.
+    augmentation : torch.nn.Module, default=None
+        Layer in front of everything that varies the images in training, such as
+        :class:`RandomShift`; nothing does if None.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -241,10 +252,12 @@ class SoftmaxCNN(nn.Module):
         normalization: str | None = "batch",
         dropout: float = 0.0,
         input_scaling: str | None = None,
+        augmentation: nn.Module | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
+        self.augmentation = nn.Identity() if augmentation is None else augmentation
         kernel_sizes = _kernel_sizes(kernel_size, len(channels), padding)
         self.input_scaling = _input_scaling((image_shape[0], 1, 1), input_scaling)
         blocks: list[nn.Module] = []
@@ -291,7 +304,7 @@ class SoftmaxCNN(nn.Module):
         r"""Return the logits."""
         # (N, C * H * W) -> (N, C, H, W)
         x = x.reshape(-1, *self.image_shape)
-        x = self.input_scaling(x)
+        x = self.input_scaling(self.augmentation(x))
         # (N, C, H, W) -> (N, C' * H' * W')
         x = self.blocks(x.to(self.output.weight.dtype)).flatten(1)
         logits: Tensor = self.output(self.hidden(x))
