@@ -31,18 +31,20 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         ``(height, width)`` or ``(n_channels, height, width)``. None takes a square
         grey image if the number of features is a square, a square image of three
         channels if it is three squares, and one line of pixels otherwise.
-    channels : sequence of int, default=(32, 64, 128)
-        Number of output channels of each convolution.
+    channels : sequence of int, default=(24, 48, 96)
+        Number of output channels of each block of convolutions.
+    convolutions_per_block : int, default=2
+        Number of convolutions in each block. After the first one, the image is pooled.
     kernel_size : int, sequence of int or "auto", default="auto"
-        Side of each convolution's kernel; an integer counts for all of them. "auto" is
-        5 for the first and 3 for the rest.
+        Side of the kernels of each block; an integer counts for all of them. "auto" is
+        5 for the first convolution of all and 3 for the rest.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of the image or shrink it.
     pool_size : int, default=2
-        Side of the max pooling window after each convolution.
+        Side of each block's max pooling window.
     global_pooling : {"max", "average"} or None, default="max"
-        How the last block pools over the whole image. With None it pools like the
-        others, and all its values go on.
+        How the whole image is pooled after the last block. With None, all values of
+        that block go on.
     hidden_layer_sizes : int or sequence of int, default=()
         Width of hidden layers between the last block and the logits.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
@@ -82,7 +84,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 2,800 steps in 6 to 60 passes.
+        Passes over the rows. "auto" makes about 3,800 steps in 8 to 60 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False
@@ -171,6 +173,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         **BaseSoftmaxClassifier._parameter_constraints,
         "image_shape": ["array-like", None],
         "channels": ["array-like"],
+        "convolutions_per_block": [Interval(Integral, 1, None, closed="left")],
         "kernel_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -196,15 +199,16 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     }
 
     _auto_batch_size = 128
-    _auto_steps = 2800
-    _auto_epochs = (6, 60)
+    _auto_steps = 3800
+    _auto_epochs = (8, 60)
     _prediction_rows = 128
 
     def __init__(
         self,
         image_shape: Sequence[int] | None = None,
         *,
-        channels: Sequence[int] = (32, 64, 128),
+        channels: Sequence[int] = (24, 48, 96),
+        convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
         pool_size: int = 2,
@@ -239,6 +243,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     ) -> None:
         self.image_shape = image_shape
         self.channels = channels
+        self.convolutions_per_block = convolutions_per_block
         self.kernel_size = kernel_size
         self.padding = padding
         self.pool_size = pool_size
@@ -285,6 +290,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             self.image_shape_,
             n_classes,
             channels=channels,
+            convolutions_per_block=self.convolutions_per_block,
             kernel_size=(
                 self.kernel_size
                 if isinstance(self.kernel_size, str | Integral)

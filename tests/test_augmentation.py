@@ -267,6 +267,12 @@ class TestClassifier:
         assert_array_equal(model.predict_proba(X), restored.predict_proba(X))
 
 
+@pytest.mark.parametrize("augmentation", ["flip", 2, True])
+def test_unknown_augmentation(augmentation, large_digits):
+    with pytest.raises(ValueError, match=r"The 'augmentation' parameter .* must be"):
+        make(augmentation=augmentation).fit(*large_digits)
+
+
 def test_transform_gets_the_images_as_they_came():
     X = images(80, 2 * 4 * 6, seed=1).numpy()
     batches = []
