@@ -68,7 +68,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     test_time_augmentation : bool, default=False
         Whether predictions average the probabilities of the image and of its shifts
         by one pixel in four directions, and of all their mirror images if training
-        flipped. Takes five or ten times as long.
+        flipped; their logarithms take the place of the logits. Takes five or ten times
+        as long.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.005
@@ -316,10 +317,9 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         augmentation = self.module_.augmentation
         flip = isinstance(augmentation, RandomShift) and augmentation.flip
         images = rows.reshape(-1, *self.image_shape_)
+        forward = super()._forward
         log_probabilities = [
-            super(SoftmaxCNNClassifier, self)
-            ._forward(variant.flatten(1))
-            .log_softmax(1)
+            forward(variant.flatten(1)).log_softmax(1)
             for variant in variants(images, flip=flip)
         ]
         mean: Tensor = torch.stack(log_probabilities).logsumexp(0)
