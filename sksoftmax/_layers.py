@@ -166,7 +166,15 @@ def _moments_without_missing(
     return mean, variance, total / rows.shape[2]
 
 
-class Dropout(nn.Module):
+class RandomLayer(nn.Module):
+    r"""Base of the layers that draw from a generator of their own in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator: torch.Generator | None = None
+
+
+class Dropout(RandomLayer):
     r"""Dropout that can be seeded on its own and costs little on a CPU.
 
     Does what :class:`torch.nn.Dropout` does, but draws from :attr:`generator`, so
@@ -218,7 +226,6 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise ValueError(f"Got p={p!r}, but expected a number in [0, 1).")
         self.p = p
-        self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Zero elements at random in training, do nothing in evaluation."""
@@ -283,7 +290,7 @@ class Temperature(nn.Module):
 
 
 def set_generator(module: nn.Module, generator: torch.Generator) -> None:
-    r"""Let every :class:`Dropout` of a module draw from one generator."""
+    r"""Let every layer of a module that draws in training draw from one generator."""
     for layer in module.modules():
-        if isinstance(layer, Dropout):
+        if isinstance(layer, RandomLayer):
             layer.generator = generator

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ._augmentation import RandomShift
 from ._ensemble import (
     MemberBatchNorm,
     MemberLinear,
@@ -26,6 +27,7 @@ from ._layers import Dropout, InputScaling, Temperature
 __all__ = [
     "Dropout",
     "InputScaling",
+    "RandomShift",
     "SoftmaxCNN",
     "SoftmaxLinear",
     "SoftmaxMLP",
@@ -238,8 +240,9 @@ class SoftmaxMLP(nn.Module):
 class SoftmaxCNN(nn.Module):
     r"""Convolutional net: convolutions and pooling, hidden layers, logits.
 
-    A block is convolution -> normalisation -> activation -> max pooling. The last
-    block pools over the whole image, unless ``global_pooling`` is None.
+    A block is convolution -> max pooling -> normalisation -> activation, followed by
+    further convolutions -> normalisation -> activation of the smaller image. After the
+    last block comes pooling over the whole image, unless ``global_pooling`` is None.
 
     Parameters
     ----------
@@ -247,16 +250,19 @@ class SoftmaxCNN(nn.Module):
         Shape of one image.
     n_classes : int
         Number of classes.
-    channels : sequence of int, default=(32, 64, 128)
-        Number of output channels of each convolution.
+    channels : sequence of int, default=(24, 48, 96)
+        Number of output channels of each block.
+    convolutions_per_block : int, default=2
+        Number of convolutions in each block.
     kernel_size : int, sequence of int or "auto", default="auto"
-        Side of each convolution's kernel. "auto" is 5 for the first and 3 for the rest.
+        Side of the kernels of each block. "auto" is 5 for the first convolution of all
+        and 3 for the rest.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of the image or shrink it.
     pool_size : int, default=2
         Side of the pooling window; an image that has become smaller is not pooled.
     global_pooling : {"max", "average"} or None, default="max"
-        How the last block pools over the whole image.
+        How the whole image is pooled after the last block; it stays as it is if None.
     hidden_layer_sizes : sequence of int, default=()
         Widths of hidden layers between the last block and the logits.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
@@ -267,6 +273,9 @@ class SoftmaxCNN(nn.Module):
         Dropout rate before each linear layer.
     input_scaling : {"standard"} or None, default=None
         Whether an :class:`InputScaling` in front scales each channel.
+    augmentation : torch.nn.Module, default=None
+        Layer in front of everything that varies the images in training, such as
+        :class:`RandomShift`; nothing does if None.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -292,7 +301,8 @@ class SoftmaxCNN(nn.Module):
         image_shape: tuple[int, int, int],
         n_classes: int,
         *,
-        channels: Sequence[int] = (32, 64, 128),
+        channels: Sequence[int] = (24, 48, 96),
+        convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
         pool_size: int = 2,
@@ -302,46 +312,50 @@ class SoftmaxCNN(nn.Module):
         normalization: str | None = "batch",
         dropout: float = 0.0,
         input_scaling: str | None = None,
+        augmentation: nn.Module | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
-        kernel_sizes = _kernel_sizes(kernel_size, len(channels), padding)
+        self.augmentation = nn.Identity() if augmentation is None else augmentation
         self.input_scaling = _input_scaling((image_shape[0], 1, 1), input_scaling)
-        blocks: list[nn.Module] = []
-        products: list[int] = []
-        n_channels, *size = self.image_shape
-        for out_channels, side in zip(channels, kernel_sizes, strict=True):
-            if padding == "valid":
-                size = [length - side + 1 for length in size]
-            if min(size) < 1:
+        sides = _kernel_sizes(kernel_size, len(channels), padding)
+        n_more = convolutions_per_block - 1
+        pool_sizes = [pool_size] * len(channels)
+        if global_pooling is not None and not n_more:
+            # Where pooling over the whole image follows at once, it is enough.
+            pool_sizes[-1:] = [1]
+        blocks: list[_Block] = []
+        shape = self.image_shape
+        for out_channels, side, window in zip(channels, sides, pool_sizes, strict=True):
+            more = 3 if isinstance(kernel_size, str) else side
+            block = _Block(
+                shape,
+                out_channels,
+                kernel_sizes=[side, *[more] * n_more],
+                padding=padding,
+                pool_size=window,
+                activation=activation,
+                normalization=normalization,
+            )
+            blocks.append(block)
+            shape = block.output_shape
+            if min(shape) < 1:
                 raise ValueError(
                     f"Got image_shape={self.image_shape}, which is too small for "
-                    f"kernel_size={tuple(kernel_sizes)} with padding={padding!r}: "
-                    f"nothing is left in block {len(blocks) + 1}. Expected a larger "
+                    f"kernel_size={tuple(sides)} with padding={padding!r}: "
+                    f"nothing is left in block {len(blocks)}. Expected a larger "
                     "image, smaller kernels, fewer channels or padding='same'."
                 )
-            is_global = global_pooling is not None and len(blocks) + 1 == len(channels)
-            window = size if is_global else [min(pool_size, length) for length in size]
-            average = is_global and global_pooling == "average"
-            pooling = nn.AvgPool2d if average else nn.MaxPool2d
-            blocks.append(
-                nn.Sequential(
-                    *_convolution(
-                        n_channels, out_channels, side, padding, normalization
-                    ),
-                    ACTIVATIONS[activation](),
-                    pooling((window[0], window[1])),
-                )
-            )
-            products.append(n_channels * out_channels * side**2 * math.prod(size))
-            size = [length // step for length, step in zip(size, window, strict=True)]
-            n_channels = out_channels
         # Multiplications that the largest convolution spends on one row.
-        self.largest_product = max(products, default=0)
+        self.largest_product = max(
+            (block.largest_product for block in blocks), default=0
+        )
         # Pooling and normalisation run over neighbouring channels several times faster.
         self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
-        sizes = [n_channels * math.prod(size), *hidden_layer_sizes]
+        self.global_pooling = _global_pooling(global_pooling, shape[1:])
+        n_values = math.prod(shape) if global_pooling is None else shape[0]
+        sizes = [n_values, *hidden_layer_sizes]
         head: list[nn.Module] = [Dropout(dropout)] if dropout else []
         head += _hidden_layers(sizes, activation, normalization, dropout)
         self.hidden = nn.Sequential(*head)
@@ -352,11 +366,66 @@ class SoftmaxCNN(nn.Module):
         r"""Return the logits."""
         # (N, C * H * W) -> (N, C, H, W)
         x = x.reshape(-1, *self.image_shape)
-        x = self.input_scaling(x)
-        # (N, C, H, W) -> (N, C' * H' * W')
-        x = self.blocks(x.to(self.output.weight.dtype)).flatten(1)
+        x = self.input_scaling(self.augmentation(x))
+        x = self.blocks(x.to(self.output.weight.dtype))
+        # (N, C', H', W') -> (N, C' * H' * W')
+        x = self.global_pooling(x).flatten(1)
         logits: Tensor = self.output(self.hidden(x))
         return logits
+
+
+class _Block(nn.Sequential):
+    r"""Convolution -> pooling -> normalisation -> activation, more convolutions."""
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        out_channels: int,
+        *,
+        kernel_sizes: Sequence[int],
+        padding: str,
+        pool_size: int,
+        activation: str,
+        normalization: str | None,
+    ) -> None:
+        super().__init__()
+        n_channels, *size = image_shape
+        # Multiplications that the largest convolution spends on one row.
+        self.largest_product = 0
+        for index, side in enumerate(kernel_sizes):
+            if padding == "valid":
+                size = [length - side + 1 for length in size]
+            product = n_channels * out_channels * side**2 * math.prod(size)
+            self.largest_product = max(self.largest_product, product)
+            # A shift follows every normalisation, so the convolution needs none.
+            bias = normalization is None
+            self.append(
+                _empty(
+                    nn.Conv2d,
+                    n_channels,
+                    out_channels,
+                    side,
+                    padding=padding,
+                    bias=bias,
+                )
+            )
+            if index == 0 and pool_size > 1:
+                # Before normalisation and activation, which then have less to do.
+                window = [max(1, min(pool_size, length)) for length in size]
+                self.append(nn.MaxPool2d((window[0], window[1])))
+                size = [n // step for n, step in zip(size, window, strict=True)]
+            if normalization == "batch":
+                self.append(nn.BatchNorm2d(out_channels))
+            self.append(ACTIVATIONS[activation]())
+            n_channels = out_channels
+        self.output_shape = (out_channels, *size)
+
+
+def _global_pooling(method: str | None, size: Sequence[int]) -> nn.Module:
+    if method is None:
+        return nn.Identity()
+    pooling = nn.AvgPool2d if method == "average" else nn.MaxPool2d
+    return pooling((size[0], size[1]))
 
 
 def _kernel_sizes(
@@ -430,24 +499,6 @@ def _member_layers(
         layers.append(ACTIVATIONS[activation]())
         if dropout:
             layers.append(Dropout(dropout))
-    return layers
-
-
-def _convolution(
-    channels_in: int,
-    channels_out: int,
-    side: int,
-    padding: str,
-    normalization: str | None,
-) -> list[nn.Module]:
-    has_bias = normalization is None
-    layers: list[nn.Module] = [
-        _empty(
-            nn.Conv2d, channels_in, channels_out, side, padding=padding, bias=has_bias
-        )
-    ]
-    if normalization == "batch":
-        layers.append(nn.BatchNorm2d(channels_out))
     return layers
 
 

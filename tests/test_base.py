@@ -63,6 +63,7 @@ MLP = partial(
 CNN = partial(
     SoftmaxCNNClassifier,
     channels=(4, 8),
+    convolutions_per_block=1,
     kernel_size=3,
     dropout=0.2,
     learning_rate=0.02,

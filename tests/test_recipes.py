@@ -201,6 +201,7 @@ class TestMNIST:
         classifier = SoftmaxCNNClassifier(
             (28, 28),
             channels=(10, 20),
+            convolutions_per_block=1,
             kernel_size=5,
             padding="valid",
             global_pooling=None,

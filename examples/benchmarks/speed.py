@@ -83,6 +83,7 @@ def mlp(*sizes):
 def small_cnn(batch_size):
     return SoftmaxCNNClassifier(
         channels=(10, 20),
+        convolutions_per_block=1,
         kernel_size=5,
         padding="valid",
         global_pooling=None,
