@@ -40,7 +40,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     normalization : {"auto", "batch", "layer"} or None, default="auto"
         Normalisation of each hidden layer. "auto" normalises by batch from five
         hidden layers on, where a net does not train without.
-    dropout : float, default=0.3
+    dropout : float, default=0.2
         Dropout rate after each hidden layer.
     input_dropout : float, default=0.0
         Dropout rate of the scaled inputs.
@@ -62,7 +62,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         categories, text or booleans; none in an array. See the notes.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
-    learning_rate : float, default=0.002
+    learning_rate : float, default=0.005
         Learning rate; the highest one that ``lr_schedule`` reaches.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
@@ -75,7 +75,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 passes.
+        Passes over the rows. "auto" makes about 2,000 steps in 15 to 100 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -228,14 +228,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         *,
         activation: str = "relu",
         normalization: str | None = "auto",
-        dropout: float = 0.3,
+        dropout: float = 0.2,
         input_dropout: float = 0.0,
         input_scaling: str | None = "smooth",
         n_estimators: int = 8,
         share_weights: bool = False,
         categorical_features: ArrayLike | None = "from_dtype",
         optimizer: str = "adamw",
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.005,
         momentum: float = 0.9,
         lr_schedule: str = "one_cycle",
         weight_decay: float = 0.01,
