@@ -111,7 +111,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     # What "auto" aims at; see `_recipe`.
     _auto_batch_size = 256
-    _auto_steps = 2000
+    _auto_steps = 3000
     _auto_epochs = (15, 100)
 
     # What only some estimators have a parameter for.

@@ -287,6 +287,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
+    # Eight nets need fewer steps than one.
+    _auto_steps = 2000
+
     def _accepts_missing(self) -> bool:
         return True
 
