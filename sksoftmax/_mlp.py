@@ -26,7 +26,8 @@ _DEEP = 5
 class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     r"""Multi-layer perceptron with a softmax output.
 
-    Minimises the cross-entropy of the softmax of the logits. Scales its input itself,
+    Several nets, trained as one and averaged: each minimises the cross-entropy of the
+    softmax of its logits. Scales its input itself,
     so raw tables and pixels can go in. Prefer it to :class:`SoftmaxRegression` when
     classes are not separated by planes, and to :class:`SoftmaxCNNClassifier` unless
     the features are the pixels of an image.
@@ -166,6 +167,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     References
     ----------
+    Gorishniy, Kotelnikov and Babenko (2025). TabM. https://arxiv.org/abs/2410.24210
+
+    Guo, Pleiss, Sun and Weinberger (2017). On Calibration of Modern Neural Networks.
+    https://arxiv.org/abs/1706.04599
+
     Loshchilov and Hutter (2019). Decoupled Weight Decay Regularization.
     https://arxiv.org/abs/1711.05101
 

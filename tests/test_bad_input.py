@@ -35,7 +35,11 @@ MinibatchRegression = partial(
     SoftmaxRegression, solver="sgd", max_iter=3, random_state=0
 )
 MLP = partial(
-    SoftmaxMLPClassifier, hidden_layer_sizes=(8,), max_epochs=3, random_state=0
+    SoftmaxMLPClassifier,
+    hidden_layer_sizes=(8,),
+    n_estimators=1,
+    max_epochs=3,
+    random_state=0,
 )
 CNN = partial(
     SoftmaxCNNClassifier, channels=(4, 4), kernel_size=3, max_epochs=3, random_state=0

@@ -55,6 +55,7 @@ MinibatchRegression = partial(
 MLP = partial(
     SoftmaxMLPClassifier,
     hidden_layer_sizes=(16,),
+    n_estimators=1,
     dropout=0.2,
     learning_rate=0.02,
     max_epochs=12,

@@ -95,8 +95,10 @@ def expected_failures(estimator):
             cv=2,
             error_score="raise",
         ),
-        SoftmaxMLPClassifier(hidden_layer_sizes=(32,)),
-        SoftmaxMLPClassifier(hidden_layer_sizes=(16,) * 5, max_epochs=60),
+        SoftmaxMLPClassifier(hidden_layer_sizes=(32,), n_estimators=2),
+        SoftmaxMLPClassifier(
+            hidden_layer_sizes=(16,) * 5, n_estimators=1, max_epochs=60
+        ),
         SoftmaxCNNClassifier(channels=(8,), kernel_size=3),
         SoftmaxNetClassifier(Module, learning_rate=0.01, max_epochs=50),
     ],

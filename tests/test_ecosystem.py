@@ -74,6 +74,7 @@ MinibatchRegression = partial(
 MLP = partial(
     SoftmaxMLPClassifier,
     hidden_layer_sizes=(16,),
+    n_estimators=1,
     dropout=0.1,
     learning_rate=0.03,
     max_epochs=20,

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from sksoftmax import SoftmaxMLPClassifier
 from sksoftmax._ensemble import MemberBatchNorm, SharedLinear, average_members
 from sksoftmax._net import WeightedCrossEntropy
+from sksoftmax._validation import deal_folds
 from sksoftmax.modules import SoftmaxMLP
 
 
@@ -192,3 +193,58 @@ def test_shifts_and_scales_of_members_do_not_decay():
         for parameter in group["params"]
     }
     assert decaying == {(64, 8), (8, 8), (2, 8, 10)}
+
+
+def test_members_leave_out_rows_in_turn():
+    # Labels at random: who has learned a row by heart knows it, others do not.
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 20)), rng.integers(0, 2, 200)
+    classifier = SoftmaxMLPClassifier(
+        (64, 64), n_estimators=4, dropout=0.0, max_epochs=60, random_state=0
+    ).fit(X, y)
+    assert classifier.n_iter_ == 60
+    # By those who did not see them, rows are predicted no better than by chance.
+    scores = np.array(classifier.validation_scores_)
+    assert scores.max() < -0.6
+    assert classifier.loss_curve_[-1] < 0.3
+    # The epoch of the best prediction is kept, and it is not the last.
+    assert scores.argmax() < 50
+    assert log_loss(y, classifier.predict_proba(X)) > classifier.loss_curve_[-1]
+    assert classifier.module_.temperature.value > 1
+
+
+def test_held_out_rows_are_predicted_by_those_who_did_not_see_them():
+    ensemble = make_ensemble().eval()
+    x = torch.randn(11, 5, generator=generator(2))
+    members = torch.tensor([[True, False, False], [False, True, True]])
+    with torch.no_grad():
+        expected = [
+            member_of(ensemble, 0)(x[:1]).softmax(1),
+            (
+                member_of(ensemble, 1)(x[1:2]).softmax(1)
+                + member_of(ensemble, 2)(x[1:2]).softmax(1)
+            )
+            / 2,
+        ]
+        logits = ensemble(x[:2], members)
+    assert_allclose(logits.exp(), torch.cat(expected), rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_folds", [2, 8])
+def test_folds_are_dealt_evenly_within_each_class(n_folds):
+    y = np.random.default_rng(0).choice(5, size=203, p=[0.6, 0.2, 0.1, 0.08, 0.02])
+    folds = deal_folds(y, n_folds, 0)
+    assert_array_equal(folds, deal_folds(y, n_folds, 0))
+    assert (folds != deal_folds(y, n_folds, 1)).any()
+    for rows in (np.ones(203, dtype=bool), *(y == label for label in range(5))):
+        counts = np.bincount(folds[rows], minlength=n_folds)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_a_class_of_one_row_is_no_obstacle():
+    X, y = load_digits(return_X_y=True)
+    y = y[:100].copy()
+    y[0] = 11
+    classifier = SoftmaxMLPClassifier(16, max_epochs=5, random_state=0).fit(X[:100], y)
+    assert 11 in classifier.classes_
+    assert np.isfinite(classifier.predict_log_proba(X)).all()

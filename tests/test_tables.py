@@ -34,6 +34,7 @@ FRAME = pd.DataFrame({"size": SIZES, "colour": COLOURS, "noise": NOISE})
 def mlp(**params):
     params = {
         "hidden_layer_sizes": (32,),
+        "n_estimators": 1,
         "max_epochs": 30,
         "learning_rate": 0.01,
         "dropout": 0.0,

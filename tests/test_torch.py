@@ -86,7 +86,7 @@ def test_global_generator_is_seeded_and_restored_even_after_an_error():
     "classifier",
     [
         SoftmaxRegression(),
-        SoftmaxMLPClassifier((64,), max_epochs=20, random_state=0),
+        SoftmaxMLPClassifier((64,), n_estimators=1, max_epochs=20, random_state=0),
         SoftmaxCNNClassifier((8, 8), channels=(8,), kernel_size=3, random_state=0),
     ],
 )
