@@ -7,12 +7,10 @@ together, so that one wide matrix product serves all of them.
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ._preconditioners import (
     DenseInverse,
@@ -23,6 +21,7 @@ from ._preconditioners import (
     jacobi,
 )
 from ._rows import DenseRows, SparseRows
+from ._small_problems import solve_small
 
 Inverse = KroneckerInverse | DenseInverse | DiagonalInverse
 
@@ -447,44 +446,21 @@ def _approach(problem: SoftmaxProblem, theta: Tensor, max_iter: int) -> int:
 def _solve_small(
     problem: SoftmaxProblem, rows: DenseRows, theta: Tensor, tol: float, max_iter: int
 ) -> Solution | None:
-    r"""Minimise by Newton's method with the exact Hessian, for one small candidate.
-
-    Returns None where a Hessian is singular, as with hardly a penalty on few rows.
-    """
+    r"""Minimise for one small candidate; None if a Hessian is singular."""
     [block] = rows.blocks(1, precise=True)
-    Z, share, ridge = block.Z, problem.share[problem.fold[0]], problem.ridge[0]
-    target = F.one_hot(problem.y, problem.n_classes).double()
-
-    def evaluate(theta: Tensor) -> tuple[float, Tensor]:
-        log_proba = (Z @ theta.T).log_softmax(1)
-        loss = -(share @ (log_proba * target).sum(1))
-        return (loss + 0.5 * (ridge * theta * theta).sum()).item(), log_proba.exp()
-
-    value, proba = evaluate(theta)
-    objectives, norm = [value], math.inf
-    for n_steps in range(max_iter + 1):
-        gradient = ((proba - target) * share[:, None]).T @ Z + ridge * theta
-        norm = gradient.abs().max().item()
-        if norm <= tol or n_steps == max_iter:
-            break
-        inverse = exact(Z, proba.T[None], share[None], problem.ridge, torch.float64)
-        if inverse is None:
-            return None
-        step = -(inverse[0] @ gradient.flatten()).view(gradient.shape)
-        step -= step.mean(0)
-        slope, length = (gradient * step).sum().item(), 1.0
-        new_value, proba = evaluate(theta + step)
-        bound = value + _NOISE[True] * max(abs(value), 1.0)
-        while not new_value <= bound + _DECREASE * length * slope:
-            length /= 2
-            if length < _SMALLEST_STEP:
-                break
-            new_value, proba = evaluate(theta + length * step)
-        if length < _SMALLEST_STEP:
-            break
-        theta, value = theta + length * step, new_value
-        objectives.append(value)
-    weight, bias = problem.restore(theta)
+    solved = solve_small(
+        block.Z.cpu().numpy(),
+        problem.y.cpu().numpy(),
+        problem.share[problem.fold[0]].cpu().numpy(),
+        problem.ridge[0].cpu().numpy(),
+        theta.cpu().numpy(),
+        tol,
+        max_iter,
+    )
+    if solved is None:
+        return None
+    found, norm, objectives = solved
+    weight, bias = problem.restore(torch.from_numpy(found).to(theta.device))
     return Solution(weight, bias, norm <= tol, norm, objectives)
 
 
