@@ -509,12 +509,12 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         folds[rows] = deal_folds(data.y[rows], n_folds, seed)
         # (N, 1) == (K) -> (N, K)
         leaves_out = folds[:, None] == np.arange(self.n_estimators) % n_folds
-        weights = [
-            np.ones(len(data.y)) if weight is None else weight
-            for weight in (data.loss_weight, data.sample_weight)
-        ]
-        held_out = self._table(data, rows, weights[1][:, None] * leaves_out)
-        return (rows, weights[0][:, None] * ~leaves_out), held_out
+        weight = data.loss_weight
+        if weight is None:
+            weight = np.ones(len(data.y))
+        # The epoch is chosen by what training minimises, class weights included.
+        held_out = self._table(data, rows, weight[:, None] * leaves_out)
+        return (rows, weight[:, None] * ~leaves_out), held_out
 
     def _early_stopping(self, is_watched: bool) -> EarlyStopping | None:
         r"""Return when training stops early; "auto" only keeps the best epoch."""

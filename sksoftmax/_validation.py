@@ -359,8 +359,7 @@ def split_for_validation(
             f"leaves {n_training} rows for training and {n_validation} for "
             f"validation, and the rarest class has {counts.min()} of {len(rows)} "
             f"rows. Expected at least one row of each of the {len(present)} classes "
-            "in both parts: change validation_fraction, pass X_val and y_val, or set "
-            "early_stopping=False and temperature_scaling=False."
+            "in both parts: change validation_fraction, or pass X_val and y_val."
         )
     training, validation = train_test_split(
         rows,

@@ -56,6 +56,7 @@ MLP = partial(
     SoftmaxMLPClassifier,
     hidden_layer_sizes=(16,),
     n_estimators=1,
+    temperature_scaling=False,
     dropout=0.2,
     learning_rate=0.02,
     max_epochs=12,

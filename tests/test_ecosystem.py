@@ -75,6 +75,7 @@ MLP = partial(
     SoftmaxMLPClassifier,
     hidden_layer_sizes=(16,),
     n_estimators=1,
+    temperature_scaling=False,
     dropout=0.1,
     learning_rate=0.03,
     max_epochs=20,

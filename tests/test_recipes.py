@@ -178,6 +178,7 @@ class TestMNIST:
         X_train, y_train, X_test, y_test = mnist
         classifier = SoftmaxMLPClassifier(
             hidden_layer_sizes,
+            n_estimators=1,
             dropout=0.0,
             input_scaling=None,
             max_epochs=max_epochs,
@@ -189,6 +190,7 @@ class TestMNIST:
         X_train, y_train, X_test, y_test = mnist
         classifier = SoftmaxMLPClassifier(
             (650, 570, 490, 400, 320, 240, 160, 80),
+            n_estimators=1,
             dropout=0.0,
             input_scaling=None,
             max_epochs=9,

@@ -76,7 +76,7 @@ def linear(batch_size):
 
 def mlp(*sizes):
     return lambda batch_size: SoftmaxMLPClassifier(
-        sizes, batch_size=batch_size, normalization=None, **PLAIN
+        sizes, n_estimators=1, batch_size=batch_size, normalization=None, **PLAIN
     )
 
 
@@ -293,7 +293,9 @@ before = peak()
 print(peak() - before)
 """
 OURS = """
-sksoftmax.SoftmaxMLPClassifier((128, 64), max_epochs=1, device="cpu").fit(X, y)
+sksoftmax.SoftmaxMLPClassifier(
+    (128, 64), n_estimators=1, max_epochs=1, device="cpu"
+).fit(X, y)
 """
 BARE = """
 module = sksoftmax.modules.SoftmaxMLP(784, 10, hidden_layer_sizes=(128, 64))
@@ -339,7 +341,9 @@ def search(repeats, cells):
     sizes = [(128, 64), (256, 256)]
     rates = [3e-4, 1e-3, 3e-3]
     dropouts = [0.0, 0.3]
-    our_net = SoftmaxMLPClassifier(max_epochs=10, batch_size=128, device="cpu")
+    our_net = SoftmaxMLPClassifier(
+        n_estimators=1, max_epochs=10, batch_size=128, device="cpu"
+    )
     our_net.set_params(input_scaling=None, optimizer="adam", lr_schedule="constant")
     our_grid = {
         "hidden_layer_sizes": sizes,
