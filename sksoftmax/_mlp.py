@@ -63,7 +63,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         categories, text or booleans; none in an array. See the notes.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
-    learning_rate : float, default=0.005
+    learning_rate : float, default=0.006
         Learning rate; the highest one that ``lr_schedule`` reaches.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
@@ -76,7 +76,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 2,000 steps in 15 to 100 passes.
+        Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -241,7 +241,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         share_weights: bool = False,
         categorical_features: ArrayLike | None = "from_dtype",
         optimizer: str = "adamw",
-        learning_rate: float = 0.005,
+        learning_rate: float = 0.006,
         momentum: float = 0.9,
         lr_schedule: str = "one_cycle",
         weight_decay: float = 0.01,
@@ -292,9 +292,6 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.precision = precision
         self.callbacks = callbacks
         self.verbose = verbose
-
-    # Eight nets need fewer steps than one.
-    _auto_steps = 2000
 
     def _accepts_missing(self) -> bool:
         return True
