@@ -33,6 +33,7 @@ from ._net import (
     Recipe,
     make_net,
     predict_held_out,
+    row_weight,
     train,
 )
 from ._tables import TableEncoder
@@ -455,13 +456,13 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         rows = training[0]
         stopping = self._early_stopping(held_out is not None)
         self._build(data, rows, module, early_stopping=stopping)
-        temperature = getattr(self.module_, "temperature", None)
-        if not isinstance(temperature, Temperature):
-            self._train(self._table(data, *training), held_out)
-            return
-        temperature.value.fill_(1.0)
+        # A user's module may have anything by that name.
+        temperature: Any = getattr(self.module_, "temperature", None)
+        is_scaled = isinstance(temperature, Temperature)
+        if is_scaled:
+            temperature.value.fill_(1.0)
         self._train(self._table(data, *training), held_out)
-        if held_out is not None and self.temperature_scaling:
+        if is_scaled and held_out is not None and self.temperature_scaling:
             temperature.value.fill_(self._best_temperature(held_out))
 
     def _hold_out(
@@ -534,13 +535,11 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             logits = torch.cat(
                 [predict_held_out(self.module_, X, w) for X, (_, w) in batches]
             )
-        weights = [
-            w if w.ndim == 1 else w.amax(1) for _, (_, w) in batches if w is not None
-        ]
+        weights = [w for _, (_, w) in batches if w is not None]
         return best_temperature(
             logits,
             torch.cat([y for _, (y, _) in batches]),
-            torch.cat(weights) if weights else None,
+            row_weight(torch.cat(weights) if weights else None),
         )
 
     def _build(

@@ -119,10 +119,10 @@ class DenseInverse:
         return solved.view(residual.shape)
 
 
-def exact(
-    Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor, accuracy: torch.dtype
-) -> Tensor | None:
+def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | None:
     r"""Return the inverse of the Hessian itself; None where it cannot be inverted.
+
+    Its products are taken in float32.
 
     Parameters
     ----------
@@ -134,8 +134,6 @@ def exact(
         Their weights.
     ridge : Tensor of shape (n_candidates, n_columns), float64
         Penalty of each column.
-    accuracy : torch.dtype
-        What the inverse will be multiplied in.
     """
     n_candidates, n_classes, _ = proba.shape
     n_columns = Z.shape[1]
@@ -153,7 +151,7 @@ def exact(
     diagonal = hessian.diagonal(dim1=1, dim2=2)
     diagonal += ridge.repeat(1, n_classes)
     # The inverse of a curvature weaker than that would drown all others by rounding.
-    diagonal += torch.finfo(accuracy).eps * diagonal.amax(1, keepdim=True)
+    diagonal += torch.finfo(torch.float32).eps * diagonal.amax(1, keepdim=True)
     # A shift common to all classes has no curvature, which would forbid the inverse.
     level = diagonal.mean(1)[:, None, None, None]
     blocks.diagonal(dim1=2, dim2=4).add_(level)
@@ -161,7 +159,7 @@ def exact(
     if failed.any():
         return None
     inverse: Tensor = torch.cholesky_inverse(factor)
-    return inverse.to(accuracy)
+    return inverse.float()
 
 
 def _joint(columns: Tensor, proba: Tensor, share: Tensor) -> Tensor:

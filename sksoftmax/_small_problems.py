@@ -14,9 +14,9 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 Array = NDArray[np.float64]
 
 # Sufficient decrease in a line search (Armijo), and the smallest step in one.
-_DECREASE, _SMALLEST_STEP = 1e-4, 1e-10
+DECREASE, SMALLEST_STEP = 1e-4, 1e-10
 # What rounding may add to an objective, relative to it or to 1.
-_NOISE = 1e-14
+NOISE = 1e-14
 
 
 def solve_small(
@@ -69,11 +69,11 @@ def solve_small(
         step = -cho_solve(factor, gradient.ravel()).reshape(gradient.shape)
         step -= step.mean(0)
         slope, length = float((gradient * step).sum()), 1.0
-        bound = value + _NOISE * max(abs(value), 1.0)
+        bound = value + NOISE * max(abs(value), 1.0)
         new_value, proba = _evaluate(Z, target, share, ridge, theta + step)
-        while not new_value <= bound + _DECREASE * length * slope:
+        while not new_value <= bound + DECREASE * length * slope:
             length /= 2
-            if length < _SMALLEST_STEP:
+            if length < SMALLEST_STEP:
                 return theta, norm, objectives
             trial = theta + length * step
             new_value, proba = _evaluate(Z, target, share, ridge, trial)

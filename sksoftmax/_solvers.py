@@ -21,14 +21,12 @@ from ._preconditioners import (
     jacobi,
 )
 from ._rows import DenseRows, SparseRows
-from ._small_problems import solve_small
+from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, solve_small
 
 Inverse = KroneckerInverse | DenseInverse | DiagonalInverse
 
-# Sufficient decrease in a line search (Armijo), and the smallest step in one.
-_DECREASE, _SMALLEST_STEP = 1e-4, 1e-10
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
-_NOISE = {True: 1e-14, False: 5e-7}
+_NOISE = {True: NOISE, False: 5e-7}
 # From these gradients on, float32 and float64 can no longer tell better from worse.
 _COARSE_TOL, _FINEST_TOL = 1e-6, 1e-14
 # The way is begun on every so manieth row, if these are so many times the unknowns, and
@@ -303,7 +301,7 @@ class SoftmaxProblem:
             if _are_typical(share, n_samples):
                 share = share / share.sum(1, keepdim=True)
                 ridge = self.ridge[which[first]]
-                better = exact(Z, proba[first][:, :, rows], share, ridge, torch.float32)
+                better = exact(Z, proba[first][:, :, rows], share, ridge)
             if better is not None:
                 return DenseInverse(better, group)
         if isinstance(inverse, DenseInverse):
@@ -524,10 +522,10 @@ class _Descent:
         bound = before + _NOISE[precise] * before.abs().clamp(min=1)
         waiting = torch.arange(len(which), device=which.device)
         length, trial = 1.0, target
-        while length > _SMALLEST_STEP:
+        while length > SMALLEST_STEP:
             new = problem.evaluate(trial, which[waiting], precise)
             value = new.value + problem.lasso_value(trial, which[waiting])
-            good = value <= bound[waiting] + _DECREASE * length * slope[waiting]
+            good = value <= bound[waiting] + DECREASE * length * slope[waiting]
             point.update(waiting[good], new.select(good))
             self.theta[which[waiting[good]]] = trial[good]
             waiting = waiting[~good]

@@ -198,18 +198,11 @@ class SoftmaxMLP(nn.Module):
             n_features = self.input_scaling.n_outputs
         sizes = [n_features, *hidden_layer_sizes]
         layers: list[nn.Module] = [Dropout(input_dropout)] if input_dropout else []
-        if n_estimators == 1:
-            layers += _hidden_layers(sizes, activation, normalization, dropout)
-        else:
-            layers += _member_layers(
-                n_estimators, sizes, activation, normalization, dropout, share_weights
-            )
+        layers += _hidden_layers(
+            sizes, activation, normalization, dropout, n_estimators, share_weights
+        )
         self.hidden = nn.Sequential(*layers)
-        self.output: nn.Linear | MemberLinear
-        if n_estimators == 1:
-            self.output = _empty(nn.Linear, sizes[-1], n_classes)
-        else:
-            self.output = MemberLinear(n_estimators, sizes[-1], n_classes)
+        self.output = _linear(n_estimators, sizes[-1], n_classes)
         self.temperature = Temperature()
         # Multiplications that the largest layer spends on one row.
         self.largest_product = max(
@@ -459,14 +452,27 @@ def _input_scaling(shape: Sequence[int], method: str | None) -> nn.Module:
 
 
 def _hidden_layers(
-    sizes: Sequence[int], activation: str, normalization: str | None, dropout: float
+    sizes: Sequence[int],
+    activation: str,
+    normalization: str | None,
+    dropout: float,
+    n_members: int = 1,
+    share_weights: bool = False,
 ) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for size_in, size_out in pairwise(sizes):
         # A shift follows every normalisation, so the linear map needs none.
         has_bias = normalization is None
-        layers.append(_empty(nn.Linear, size_in, size_out, bias=has_bias))
-        if normalization == "batch":
+        if n_members > 1 and share_weights:
+            is_first = not layers
+            layers.append(
+                SharedLinear(n_members, size_in, size_out, has_bias, is_first)
+            )
+        else:
+            layers.append(_linear(n_members, size_in, size_out, has_bias))
+        if normalization == "batch" and n_members > 1:
+            layers.append(MemberBatchNorm(n_members, size_out))
+        elif normalization == "batch":
             layers.append(nn.BatchNorm1d(size_out))
         elif normalization == "layer":
             layers.append(nn.LayerNorm(size_out))
@@ -476,30 +482,12 @@ def _hidden_layers(
     return layers
 
 
-def _member_layers(
-    n_members: int,
-    sizes: Sequence[int],
-    activation: str,
-    normalization: str | None,
-    dropout: float,
-    share_weights: bool,
-) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes):
-        bias = normalization is None
-        if share_weights:
-            is_first = not layers
-            layers.append(SharedLinear(n_members, size_in, size_out, bias, is_first))
-        else:
-            layers.append(MemberLinear(n_members, size_in, size_out, bias))
-        if normalization == "batch":
-            layers.append(MemberBatchNorm(n_members, size_out))
-        elif normalization == "layer":
-            layers.append(nn.LayerNorm(size_out))
-        layers.append(ACTIVATIONS[activation]())
-        if dropout:
-            layers.append(Dropout(dropout))
-    return layers
+def _linear(
+    n_members: int, size_in: int, size_out: int, has_bias: bool = True
+) -> nn.Linear | MemberLinear:
+    if n_members > 1:
+        return MemberLinear(n_members, size_in, size_out, has_bias)
+    return _empty(nn.Linear, size_in, size_out, bias=has_bias)
 
 
 def _initialize(
