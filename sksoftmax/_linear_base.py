@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import BaseSoftmaxClassifier
+from ._problem import SoftmaxProblem
 from ._rows import DenseRows, SparseRows
-from ._solvers import SoftmaxProblem, Solution, minimize
+from ._solvers import Solution, minimize
 from ._torch import as_tensor
 from ._validation import TrainingRows, check_features
 from .modules import SoftmaxLinear

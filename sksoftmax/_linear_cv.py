@@ -388,7 +388,10 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         scorer = self._get_fold_scorer()
         # As in scikit-learn, its own `score` is the accuracy, so a scorer may call it.
         candidate = SoftmaxRegression(fit_intercept=self.fit_intercept)
-        candidate.classes_, candidate.device_ = self.classes_, self.device_
+        # Equal indices are equal labels, and text takes longer to compare.
+        is_accuracy = self.scoring in (None, "accuracy")
+        classes = np.arange(len(self.classes_)) if is_accuracy else self.classes_
+        candidate.classes_, candidate.device_ = classes, self.device_
         candidate.n_features_in_ = self.n_features_in_
         candidate.module_ = copy.deepcopy(self.module_).to(torch.float64)
         candidate.module_.eval()
@@ -396,7 +399,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self.n_iter_ = np.zeros(solutions.shape, dtype=np.int32)
         paths = []
         for fold, (_, test) in enumerate(folds):
-            held_out, labels = data.X[test], self.classes_[data.y[test]]
+            held_out, labels = data.X[test], classes[data.y[test]]
             options = _check_method_params(data.X, score_params, indices=test)
             for index, solution in np.ndenumerate(solutions[fold]):
                 self._set_weights(candidate.module_, solution)

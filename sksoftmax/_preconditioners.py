@@ -5,11 +5,22 @@ All work on stacks of directions of shape ``(n_candidates, n_classes, n_columns)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ._problem import SoftmaxProblem, are_typical, kinds
+from ._rows import DenseRows, SparseRows
+
+# So many products with a Hessian, for a Newton step of such an accuracy, call for a
+# better preconditioner; rows per unknown to estimate an exact one.
+_MANY_PRODUCTS, _USUAL_ACCURACY, _ROWS_PER_UNKNOWN = 8, 0.03, 16
+# The eigenvectors of more columns would cost more than they save.
+_MOST_KRONECKER = 2000
+# So few numbers are multiplied in float64: weak curvatures drown in float32.
+_SMALL = 2**18
 # Relative to the largest, a curvature that cannot be told from none in float32.
 _FLOOR = 1e-6
 # Rows of an exact Hessian that a cache can hold with all classes' probabilities.
@@ -95,30 +106,6 @@ class KroneckerInverse:
         return self.classes @ solved
 
 
-@dataclass(frozen=True)
-class DenseInverse:
-    r"""Inverses as matrices of ``n_classes * n_columns`` rows, one for a group."""
-
-    matrices: Tensor
-    # Each candidate's group.
-    group: Tensor
-
-    def select(self, keep: Tensor) -> DenseInverse:
-        r"""Return it for some of the candidates."""
-        return DenseInverse(self.matrices, self.group[keep])
-
-    def solve(self, residual: Tensor) -> Tensor:
-        r"""Return the inverse times a stack of directions."""
-        stacked = residual.flatten(1)
-        if len(self.matrices) == 1:
-            return (stacked @ self.matrices[0]).view(residual.shape)
-        solved = torch.empty_like(stacked)
-        for group, matrix in enumerate(self.matrices):
-            mine = self.group == group
-            solved[mine] = stacked[mine] @ matrix
-        return solved.view(residual.shape)
-
-
 def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | None:
     r"""Return the inverse of the Hessian itself; None where it cannot be inverted.
 
@@ -128,35 +115,26 @@ def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | No
     ----------
     Z : Tensor of shape (n_rows, n_columns)
         Standardised rows, of the dtype to multiply in.
-    proba : Tensor of shape (n_candidates, n_classes, n_rows), float32
+    proba : Tensor of shape (n_classes, n_rows), float32
         Their probabilities.
-    share : Tensor of shape (n_candidates, n_rows), float64
+    share : Tensor of shape (n_rows,), float64
         Their weights.
-    ridge : Tensor of shape (n_candidates, n_columns), float64
+    ridge : Tensor of shape (n_columns,), float64
         Penalty of each column.
     """
-    n_candidates, n_classes, _ = proba.shape
-    n_columns = Z.shape[1]
-    columns = Z.T.contiguous()
-    joint = torch.stack(
-        [
-            _joint(columns, proba[b].to(Z.dtype), share[b].to(Z.dtype))
-            for b in range(n_candidates)
-        ]
-    )
+    n_classes, n_columns = len(proba), Z.shape[1]
+    hessian = -_joint(Z.T.contiguous(), proba.to(Z.dtype), share.to(Z.dtype))
     # Classes' probabilities sum to 1: so do the blocks of a row, to zero.
-    hessian = -joint
-    blocks = hessian.view(-1, n_classes, n_columns, n_classes, n_columns)
-    blocks.diagonal(dim1=1, dim2=3).copy_(-blocks.sum(3).permute(0, 2, 3, 1))
-    diagonal = hessian.diagonal(dim1=1, dim2=2)
-    diagonal += ridge.repeat(1, n_classes)
+    blocks = hessian.view(n_classes, n_columns, n_classes, n_columns)
+    blocks.diagonal(dim1=0, dim2=2).copy_(-blocks.sum(2).permute(1, 2, 0))
+    diagonal = hessian.diagonal()
+    diagonal += ridge.repeat(n_classes)
     # The inverse of a curvature weaker than that would drown all others by rounding.
-    diagonal += torch.finfo(torch.float32).eps * diagonal.amax(1, keepdim=True)
+    diagonal += torch.finfo(torch.float32).eps * diagonal.max()
     # A shift common to all classes has no curvature, which would forbid the inverse.
-    level = diagonal.mean(1)[:, None, None, None]
-    blocks.diagonal(dim1=2, dim2=4).add_(level)
+    blocks.diagonal(dim1=1, dim2=3).add_(diagonal.mean())
     factor, failed = torch.linalg.cholesky_ex(hessian)
-    if failed.any():
+    if failed:
         return None
     inverse: Tensor = torch.cholesky_inverse(factor)
     return inverse.float()
@@ -209,3 +187,143 @@ def jacobi(curvature: Tensor, ridge: Tensor) -> DiagonalInverse:
     floor = _FLOOR * curvature.amax((1, 2), keepdim=True)
     diagonal = torch.maximum(curvature, floor).double() + ridge[:, None, :]
     return DiagonalInverse((1 / diagonal).float())
+
+
+@dataclass(frozen=True)
+class Inverse:
+    r"""Inverses for candidates: a matrix for some, an approximation for the others."""
+
+    # (n_candidates,): which of the matrices, or -1.
+    group: Tensor
+    matrices: list[Tensor]
+    # Of those without a matrix, in their order.
+    approximate: KroneckerInverse | DiagonalInverse
+
+    def select(self, keep: Tensor) -> Inverse:
+        r"""Return it for some of the candidates, those of a mask."""
+        approximate = self.approximate.select(keep[self.group < 0])
+        return Inverse(self.group[keep], self.matrices, approximate)
+
+    def solve(self, residual: Tensor) -> Tensor:
+        r"""Return the inverse times a stack of directions."""
+        others = self.group < 0
+        if others.all():
+            return self.approximate.solve(residual)
+        solved = torch.empty_like(residual)
+        if others.any():
+            solved[others] = self.approximate.solve(residual[others])
+        for group in set(self.group[~others].tolist()):
+            mine = self.group == group
+            product = residual[mine].flatten(1) @ self.matrices[group]
+            solved[mine] = product.view(-1, *residual.shape[1:])
+        return solved
+
+
+class Preconditioner:
+    r"""Chooses the inverse that pays for each candidate.
+
+    Parameters
+    ----------
+    problem : SoftmaxProblem
+        Whose Hessians to invert.
+    n_candidates : int
+        Number of its candidates.
+    n_steps : int, default=3
+        Newton steps that an exact inverse is expected to serve.
+    """
+
+    def __init__(
+        self, problem: SoftmaxProblem, n_candidates: int, n_steps: int = 3
+    ) -> None:
+        self.problem = problem
+        self.n_steps = n_steps
+        device = problem.y.device
+        # Products with the Hessian that a usual step of each candidate takes.
+        self._n_products = torch.zeros(n_candidates, device=device)
+        self._group = torch.full((n_candidates,), -1, device=device)
+        self._matrices: list[Tensor] = []
+        self._kronecker: Kronecker | None = None
+
+    def inherit(self, elder: Preconditioner, member: Tensor) -> None:
+        r"""Begin where a simpler problem ended; ``member`` says who is whose."""
+        self._n_products = elder._n_products[member]
+        self._kronecker = elder._kronecker
+        if elder.problem.rows is self.problem.rows:
+            self._group, self._matrices = elder._group[member], elder._matrices
+
+    def record(self, which: Tensor, n_products: Tensor, accuracy: Tensor) -> None:
+        r"""Note how many products candidates took to minimise so accurately."""
+        usual = math.log(_USUAL_ACCURACY) / accuracy.log()
+        self._n_products[which] = (n_products * usual).float()
+
+    def doubt(self, which: Tensor) -> None:
+        r"""Note which candidates gained nothing, so that few products prove nothing."""
+        self._n_products[which] = self._n_products[which].clamp(min=_MANY_PRODUCTS + 1)
+
+    def inverse(self, proba: Tensor, which: Tensor) -> Inverse:
+        r"""Return the inverses of the Hessians where the probabilities are these."""
+        self._add_matrices(proba, which)
+        group = self._group[which]
+        others = group < 0
+        approximate = self._approximate(proba[others], which[others])
+        return Inverse(group, self._matrices, approximate)
+
+    def _add_matrices(self, proba: Tensor, which: Tensor) -> None:
+        r"""Invert Hessians exactly where the last step took many products."""
+        rows = self.problem.rows
+        needy = (self._n_products[which] > _MANY_PRODUCTS).nonzero().squeeze(1)
+        if isinstance(rows, SparseRows) or not len(needy):
+            return
+        size = self.problem.n_classes * rows.n_columns
+        n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
+        # Folds share most rows: one Hessian does for (nearly) the same penalty.
+        kind = kinds(self.problem.l2[which[needy]])
+        for one in set(kind.tolist()):
+            members = needy[kind == one]
+            known = bool((self._group[which[members]] >= 0).all())
+            # A product is bound by memory, so its operations take about ten times as
+            # long as those of the exact Hessian. Products of many candidates are wide,
+            # and less bound by memory.
+            n_steps = 1 if known else self.n_steps
+            worth = n_steps * (10.0 if len(which) == 1 else 10 / 3)
+            worth *= self._n_products[which[members]].sum().item()
+            if n_rows * size < worth * rows.n_samples:
+                self._add_matrix(rows, proba, which, members, n_rows)
+
+    def _add_matrix(
+        self,
+        rows: DenseRows,
+        proba: Tensor,
+        which: Tensor,
+        members: Tensor,
+        n_rows: int,
+    ) -> None:
+        Z, sample = rows.sample(n_rows)
+        if Z.numel() <= _SMALL:
+            Z = Z.double()
+        first = int(members[0])
+        share = self.problem.share[self.problem.fold[which[first]], sample]
+        if not are_typical(share[None], rows.n_samples):
+            return
+        ridge = self.problem.ridge[which[first]]
+        matrix = exact(Z, proba[first][:, sample], share / share.sum(), ridge)
+        if matrix is not None:
+            self._group[which[members]] = len(self._matrices)
+            self._matrices.append(matrix)
+
+    def _approximate(
+        self, proba: Tensor, which: Tensor
+    ) -> KroneckerInverse | DiagonalInverse:
+        problem = self.problem
+        rows = problem.rows
+        if isinstance(rows, SparseRows) or rows.n_columns > _MOST_KRONECKER:
+            share = problem.share[problem.fold[which], None, :].float()
+            spread = (proba * (1 - proba)).mul_(share)
+            squares = rows.diagonal(spread.flatten(0, 1))
+            return jacobi(squares.view(*proba.shape[:2], -1), problem.ridge[which])
+        if self._kronecker is None:
+            # Folds share most rows: one matrix of all rows does for every fold.
+            gram = rows.gram(problem.share.mean(0))
+            self._kronecker = Kronecker(gram, problem.unit)
+        covariance = problem.covariance(proba, which)
+        return self._kronecker.at(problem.l2[which], covariance)

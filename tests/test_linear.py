@@ -26,8 +26,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from sksoftmax import SoftmaxRegression
+from sksoftmax._problem import SoftmaxProblem
 from sksoftmax._rows import DenseRows, SparseRows
-from sksoftmax._solvers import SoftmaxProblem, minimize
+from sksoftmax._solvers import minimize
 from sksoftmax.datasets import load_otto
 
 DATA = os.environ.get("SKSOFTMAX_DATA")

@@ -1,0 +1,262 @@
+r"""The objective of softmax regression on tensors: values, gradients and products.
+
+One problem may have many candidates: penalties and foldings of the same rows, so that
+one wide matrix product serves all of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ._rows import DenseRows, SparseRows
+
+# A thinned problem has so many times as many rows as unknowns, or it is of no use.
+_THIN_ROWS_PER_UNKNOWN = 4
+# A penalty so small, on standardised features, hardly changes a Hessian.
+_NEGLIGIBLE_PENALTY = 1e-6
+# Steps of the power method, which is off by less than a tenth then.
+_POWER_STEPS = 30
+
+
+@dataclass
+class Point:
+    r"""What is known where some candidates stand."""
+
+    value: Tensor
+    gradient: Tensor
+    # (n_candidates, n_classes, n_samples), float32
+    proba: Tensor
+
+    def select(self, keep: Tensor) -> Point:
+        r"""Return what is known of some of the candidates."""
+        if keep.all():
+            return self
+        return Point(self.value[keep], self.gradient[keep], self.proba[keep])
+
+    def update(self, where: Tensor, new: Point) -> None:
+        r"""Take on what is newly known of some of the candidates."""
+        if len(where) == len(self.value):
+            self.value, self.gradient, self.proba = new.value, new.gradient, new.proba
+            return
+        self.value[where] = new.value
+        self.gradient[where] = new.gradient
+        self.proba[where] = new.proba
+
+
+class SoftmaxProblem:
+    r"""Mean cross-entropy plus penalties, on standardised features, for candidates.
+
+    The penalties are carried over, so that the minimum is that of the original
+    problem but the Hessian is well conditioned whatever the features' units.
+
+    Parameters
+    ----------
+    rows : DenseRows or SparseRows
+        The features.
+    y : Tensor of shape (n_samples,), int64
+        The classes' indices.
+    n_classes : int
+        Number of classes.
+    share : Tensor of shape (n_folds, n_samples), float64
+        Weight of each row in each folding; each sums to 1.
+    fold : Tensor of shape (n_candidates,), int64
+        Each candidate's folding.
+    l2 : Tensor of shape (n_candidates,), float64
+        Factor of half the squared norm of the weights.
+    l1 : Tensor of shape (n_candidates,), float64
+        Factor of the sum of the weights' absolute values.
+    """
+
+    def __init__(
+        self,
+        rows: DenseRows | SparseRows,
+        y: Tensor,
+        n_classes: int,
+        share: Tensor,
+        fold: Tensor,
+        l2: Tensor,
+        l1: Tensor,
+    ) -> None:
+        self.rows = rows
+        self.y = y
+        self.n_classes = n_classes
+        self.fold = fold
+        self.has_l1 = bool((l1 > 0).any())
+        # What a unit of the original weights is in standardised ones; the intercept's
+        # is 0, since it is not penalised.
+        self.unit = torch.zeros(rows.n_columns, dtype=torch.float64, device=y.device)
+        self.unit[: len(rows.scale)] = 1 / rows.scale
+        self._set_share(share)
+        self._set_penalties(l2, l1)
+
+    def _set_share(self, share: Tensor) -> None:
+        self.share = share
+        self._float_share = share.float()
+        self._largest: Tensor | None = None
+
+    def _set_penalties(self, l2: Tensor, l1: Tensor) -> None:
+        self.l2, self.l1 = l2, l1
+        self.ridge = l2[:, None] * self.unit.square()
+        self.lasso = l1[:, None, None] * self.unit
+
+    def thinned(self, step: int) -> SoftmaxProblem | None:
+        r"""Return the problem of every so manieth row, if that has enough of them."""
+        if isinstance(self.rows, SparseRows):
+            return None
+        share = self.share[:, ::step]
+        if (
+            share.shape[1]
+            < _THIN_ROWS_PER_UNKNOWN * self.n_classes * self.rows.n_columns
+        ):
+            return None
+        if not are_typical(share, self.rows.n_samples):
+            return None
+        thin = copy.copy(self)
+        thin.rows, thin.y = self.rows.thinned(step), self.y[::step]
+        thin._set_share(share / share.sum(1, keepdim=True))
+        return thin
+
+    def pooled(self) -> tuple[SoftmaxProblem, Tensor] | None:
+        r"""Return the problem of all folds' rows together, and who is whose candidate.
+
+        It has one candidate for each penalty; None if that makes them no fewer.
+        """
+        both = torch.stack([kinds(self.l2), kinds(self.l1)], dim=1)
+        keys, member = torch.unique(both, dim=0, return_inverse=True)
+        if len(keys) == len(member):
+            return None
+        first = first_members(member, len(keys))
+        pool = copy.copy(self)
+        pool._set_share(self.share.mean(0, keepdim=True))
+        pool.fold = torch.zeros_like(first)
+        pool._set_penalties(self.l2[first], self.l1[first])
+        return pool, member
+
+    def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        r"""Return ``(n_classes, n_columns)`` for standardised features."""
+        columns = weight.double() * self.rows.scale
+        if bias is None:
+            return columns
+        shift = bias.double() + weight.double() @ self.rows.mean
+        return torch.cat([columns, shift.unsqueeze(1)], dim=1)
+
+    def restore(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
+        r"""Return weights and intercept on the input's scale."""
+        if not self.rows.fit_intercept:
+            return theta / self.rows.scale, None
+        weight = theta[:, :-1] / self.rows.scale
+        return weight, theta[:, -1] - weight @ self.rows.mean
+
+    def evaluate(self, theta: Tensor, which: Tensor, precise: bool) -> Point:
+        r"""Return what is known at ``theta`` of some candidates, without the lasso."""
+        n_candidates, n_classes, n_columns = theta.shape
+        dtype = torch.float64 if precise else torch.float32
+        n_products = n_candidates * n_classes
+        stacked = theta.to(dtype).view(n_products, n_columns)
+        penalized = self.ridge[which, None, :] * theta
+        value = 0.5 * (penalized * theta).sum((1, 2))
+        gradient = torch.zeros_like(stacked, dtype=torch.float64)
+        proba = torch.empty(
+            n_candidates, n_classes, self.rows.n_samples, device=theta.device
+        )
+        share = self.share[self.fold[which]]
+        for block in self.rows.blocks(n_products, precise):
+            weight = share[:, block.rows].to(dtype)
+            logits = block.forward(stacked).view(n_candidates, n_classes, -1)
+            index = self.y[block.rows].expand(n_candidates, 1, -1)
+            logits -= logits.amax(1, keepdim=True)
+            target = logits.gather(1, index).squeeze(1)
+            residual = logits.exp_()
+            total = residual.sum(1, keepdim=True)
+            value += ((total.squeeze(1).log() - target) * weight).sum(1).double()
+            residual /= total
+            proba[:, :, block.rows] = residual
+            residual.scatter_add_(1, index, -torch.ones_like(index, dtype=dtype))
+            residual *= weight[:, None, :]
+            gradient += block.backward(residual.view(n_products, -1))
+        return Point(value, gradient.view(theta.shape) + penalized, proba)
+
+    def hessian(self, proba: Tensor, which: Tensor, directions: Tensor) -> Tensor:
+        r"""Return the Hessians where the probabilities are these, times directions."""
+        n_candidates, n_classes, n_columns = directions.shape
+        stacked = directions.view(n_candidates * n_classes, n_columns)
+        product = torch.zeros_like(stacked)
+        share = self._float_share[self.fold[which]]
+        for block in self.rows.blocks(len(stacked), precise=False):
+            p = proba[:, :, block.rows]
+            change = block.forward(stacked).view(n_candidates, n_classes, -1)
+            change *= p
+            change.addcmul_(p, change.sum(1, keepdim=True), value=-1)
+            change *= share[:, None, block.rows]
+            product += block.backward(change.view(len(stacked), -1))
+        ridge = self.ridge[which, None, :].float()
+        return product.view(directions.shape) + ridge * directions
+
+    def covariance(self, proba: Tensor, which: Tensor) -> Tensor:
+        r"""Return the mean covariance of the classes' indicators, in float64."""
+        weighted = proba * self._float_share[self.fold[which], None, :]
+        joint = weighted @ proba.mT
+        return (torch.diag_embed(weighted.sum(2)) - joint).double()
+
+    def stationarity(self, theta: Tensor, gradient: Tensor, which: Tensor) -> Tensor:
+        r"""Return the largest entry of each candidate's smallest subgradient."""
+        if self.has_l1:
+            lasso = self.lasso[which]
+            at_zero = (gradient.abs() - lasso).clamp(min=0)
+            gradient = torch.where(theta == 0, at_zero, gradient + lasso * theta.sign())
+        norm: Tensor = torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2))
+        return norm
+
+    def lasso_value(self, theta: Tensor, which: Tensor) -> Tensor:
+        r"""Return the lasso's part of each candidate's objective."""
+        if not self.has_l1:
+            return theta.new_zeros(len(theta))
+        return (self.lasso[which] * theta.abs()).sum((1, 2))
+
+    def curvature_bound(self, which: Tensor) -> Tensor:
+        r"""Return more than the Hessians' curvature, by column."""
+        if self._largest is None:
+            self._largest = torch.stack(
+                [self._largest_eigenvalue(share) for share in self.share]
+            )
+        # The covariance of indicators has no eigenvalue above a half.
+        bound = 0.5 * self._largest[self.fold[which]][:, None]
+        return (bound + self.ridge[which])[:, None, :]
+
+    def _largest_eigenvalue(self, share: Tensor) -> Tensor:
+        r"""Return a little more than the Gram matrix's largest eigenvalue."""
+        # Equal entries would be orthogonal to how two opposed features vary.
+        generator = torch.Generator().manual_seed(0)
+        vector = torch.randn(1, len(self.unit), generator=generator).to(self.unit)
+        size = 0.0
+        for _ in range(_POWER_STEPS):
+            product = torch.zeros_like(vector)
+            for block in self.rows.blocks(1, precise=True):
+                product += block.backward(block.forward(vector) * share[block.rows])
+            size = product.norm().item()
+            vector = product / size
+        return vector.new_tensor(1.1 * size)
+
+
+def kinds(penalty: Tensor) -> Tensor:
+    r"""Return the same number for (nearly) the same penalty."""
+    return (20 * penalty.clamp(min=_NEGLIGIBLE_PENALTY).log()).round()
+
+
+def first_members(group: Tensor, n_groups: int) -> Tensor:
+    r"""Return the index of each group's first member."""
+    groups = torch.arange(n_groups, device=group.device)
+    return (group == groups[:, None]).int().argmax(1)
+
+
+def are_typical(share: Tensor, n_samples: int) -> bool:
+    r"""Return whether a part of the rows has about its part of every fold's weight.
+
+    A fold that holds out every eighth row has none of theirs, for example.
+    """
+    expected = share.shape[1] / n_samples
+    return bool((share.sum(1) > 0.5 * expected).all())
