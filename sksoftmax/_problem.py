@@ -17,7 +17,7 @@ from ._rows import DenseRows, SparseRows
 # A thinned problem has so many times as many rows as unknowns, or it is of no use.
 _THIN_ROWS_PER_UNKNOWN = 4
 # A penalty so small, on standardised features, hardly changes a Hessian.
-_NEGLIGIBLE_PENALTY = 1e-6
+_NEGLIGIBLE_PENALTY = 1e-5
 # Steps of the power method, which is off by less than a tenth then.
 _POWER_STEPS = 30
 

@@ -97,7 +97,10 @@ def minimize(
         if small is not None:
             return [small]
     preconditioner = Preconditioner(problem, len(theta))
-    if not start.any():
+    if start.any():
+        # Nothing is known of the way here, nor how many products a step takes.
+        preconditioner.doubt(torch.arange(len(theta), device=theta.device))
+    else:
         _approach(preconditioner, theta, max_iter)
     descent = _Descent(preconditioner, theta, max_iter)
     if not problem.rows.is_small:
