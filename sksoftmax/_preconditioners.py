@@ -280,12 +280,10 @@ class Preconditioner:
         kind = kinds(self.problem.l2[which[needy]])
         for one in set(kind.tolist()):
             members = needy[kind == one]
-            known = bool((self._group[which[members]] >= 0).all())
             # A product is bound by memory, so its operations take about ten times as
             # long as those of the exact Hessian. Products of many candidates are wide,
             # and less bound by memory.
-            n_steps = 1 if known else self.n_steps
-            worth = n_steps * (10.0 if len(which) == 1 else 10 / 3)
+            worth = self.n_steps * (10.0 if len(which) == 1 else 10 / 3)
             worth *= self._n_products[which[members]].sum().item()
             if n_rows * size < worth * rows.n_samples:
                 self._add_matrix(rows, proba, which, members, n_rows)

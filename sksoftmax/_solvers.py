@@ -18,8 +18,8 @@ from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, solve_small
 
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
 _NOISE = {True: NOISE, False: 5e-7}
-# From these gradients on, float32 and float64 can no longer tell better from worse.
-_COARSE_TOL, _FINEST_TOL = 1e-6, 1e-14
+# From these gradients on, float32 tells better from worse no faster than float64 does.
+_COARSE_TOL, _FINEST_TOL = 1e-5, 1e-14
 # The way is begun on every so manieth row, until the gradient is of the size of what
 # they miss.
 _THINNING, _NEAR_TOL = 8, 2e-3
