@@ -58,12 +58,11 @@ _COSTLY_PRODUCT = 2**18
 # Rows whose statistics are taken at a time: about what a processor's cache can hold.
 _SCALING_ROWS = 1024
 
-# So many held-out rows determine a temperature well; "auto" learns one only where
-# that is at most a tenth of the rows.
+# So many held-out rows determine a temperature well.
 _TEMPERATURE_ROWS = 2000
 
 # Parts of a table that members of an ensemble leave out in turn.
-_MOST_FOLDS = 8
+_MOST_FOLDS = 6
 
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
@@ -490,11 +489,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             return self._cross(data, rows, seed)
         fraction = self.validation_fraction
         if self.early_stopping in (False, "auto"):
-            is_scaled = self.temperature_scaling is True
-            if self.temperature_scaling == "auto" and is_large:
-                counts = np.unique(data.y[rows], return_counts=True)[1]
-                is_scaled = counts.min() > 1
-            if not is_scaled:
+            if self.temperature_scaling is not True:
                 return (rows, weight), None
             fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
         rows, validation_rows = split_for_validation(data.y, rows, fraction, seed)

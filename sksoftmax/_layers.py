@@ -2,6 +2,7 @@ r"""Layers that the modules share: input scaling, and dropout with its own seed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,14 +12,27 @@ from torch import Tensor, nn
 _ROUNDING = 1e4 * torch.finfo(torch.float64).eps
 
 
+# What is added to a count before the root, which then varies most evenly.
+_ANSCOMBE = 3 / 8
+# From about this mean on, whole numbers may be anything, grey levels for example, and
+# the noise of a count would matter little.
+_LARGE_COUNT = 10.0
+# So many standard deviations of a count's root are changed little by the smooth method.
+_STRAIGHT_COUNTS = 4.0
+
+
 class InputScaling(nn.Module):
     r"""Centre and scale features with statistics learned from data.
 
     ``method="standard"`` gives zero mean and unit variance, as
     :class:`~sklearn.preprocessing.StandardScaler` does. ``method="smooth"`` follows
     that with the inverse hyperbolic sine, which is the identity around zero and a
-    logarithm far from it: counts and heavy tails lose their outliers, and a value
-    never seen in training cannot blow up the first layer.
+    logarithm far from it: heavy tails lose their outliers, and a value never seen in
+    training cannot blow up the first layer. Of counts it takes the square root first,
+    which makes their noise as large for large ones as for small ones; then the sine
+    begins to bend only at some four standard deviations. Counts are features whose
+    values in the first :meth:`update` are whole numbers from 0 on, not only 0 and 1,
+    with a mean of the positive ones below 10.
 
     Parameters
     ----------
@@ -37,6 +51,11 @@ class InputScaling(nn.Module):
 
     Before the first :meth:`update` the mean is 0 and the scale 1.
 
+    References
+    ----------
+    Anscombe (1948). The transformation of Poisson, binomial and negative-binomial
+    data. Biometrika 35. https://doi.org/10.1093/biomet/35.3-4.246
+
     Examples
     --------
     >>> import torch
@@ -53,6 +72,7 @@ class InputScaling(nn.Module):
     scale: Tensor
     variance: Tensor
     weight_seen: Tensor
+    is_count: Tensor
 
     def __init__(self, shape: Sequence[int], *, method: str = "smooth") -> None:
         super().__init__()
@@ -63,6 +83,7 @@ class InputScaling(nn.Module):
         self.register_buffer("scale", torch.ones(*shape))
         self.register_buffer("variance", torch.zeros(*shape))
         self.register_buffer("weight_seen", torch.zeros(*shape))
+        self.register_buffer("is_count", torch.zeros(*shape, dtype=torch.bool))
 
     @torch.no_grad()
     def update(self, X: Tensor, sample_weight: Tensor | None = None) -> None:
@@ -86,6 +107,12 @@ class InputScaling(nn.Module):
             weight = torch.ones(len(rows), dtype=torch.float64)
         else:
             weight = sample_weight.cpu().double()
+        if self.method == "smooth":
+            if not self.weight_seen.any():
+                is_count = _are_counts(rows[weight > 0])
+                self.is_count.copy_(is_count.view(self.is_count.shape))
+            is_count = self.is_count.cpu().flatten()[:, None]
+            rows = torch.where(is_count, _root(rows), rows)
         if rows.isnan().any():
             self._merge(*_moments_without_missing(rows, weight))
             return
@@ -135,6 +162,8 @@ class InputScaling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Scale a batch."""
+        if self.method == "smooth":
+            x = torch.where(self.is_count, _root(x), x)
         centred = x - self.mean
         if x.dtype == torch.float64:
             # In float64, a large offset does not drown the differences between rows.
@@ -142,14 +171,33 @@ class InputScaling(nn.Module):
         z = (centred / self.scale).to(self.mean.dtype)
         if self.method != "smooth":
             return z
-        # asinh(z), whose own kernel takes five times as long.
+        # asinh(z / s) * s, whose own kernel takes five times as long.
+        straight = torch.where(self.is_count, _STRAIGHT_COUNTS, 1.0)
+        z = z / straight
         magnitude = z.abs()
         root = torch.hypot(z, z.new_ones(()))
-        return (magnitude + magnitude * (magnitude / (1 + root))).log1p().copysign(z)
+        curved = (magnitude + magnitude * (magnitude / (1 + root))).log1p()
+        return curved.copysign(z) * straight
 
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""
         return f"{tuple(self.mean.shape)}, method={self.method!r}"
+
+
+def _root(x: Tensor) -> Tensor:
+    r"""Return Anscombe's root, without its value at 0 and odd below."""
+    if not x.is_floating_point():
+        x = x.float()
+    return ((x.abs() + _ANSCOMBE).sqrt() - math.sqrt(_ANSCOMBE)).copysign(x)
+
+
+def _are_counts(rows: Tensor) -> Tensor:
+    r"""Return which statistics are of small whole numbers, ``(N, S, P) -> (S,)``."""
+    known = rows.nan_to_num(0.0)
+    positive = known.clamp(min=0).sum((0, 2)) / (known > 0).sum((0, 2)).clamp(min=1)
+    whole = ((known == known.floor()) & (known >= 0)).all(2).all(0)
+    # Two values are scaled to the same ones whatever was done to them before.
+    return whole & (positive < _LARGE_COUNT) & (known > 1).any(2).any(0)
 
 
 def _moments_without_missing(

@@ -282,6 +282,34 @@ class TestInputScaling:
         assert_allclose(scaling(x)[:2], x[:2], rtol=1e-5)
         assert scaling(x)[2].item() == pytest.approx(np.log(2e6), rel=1e-5)
 
+    def test_smooth_takes_the_root_of_counts_only(self):
+        rng = np.random.default_rng(0)
+        counts = rng.poisson(2.0, 200)
+        columns = [counts, counts / 2, -counts, counts.clip(max=1), 100 * counts]
+        X = torch.tensor(np.column_stack(columns).astype(np.float64))
+        X[0, 0] = torch.nan
+        scaling = InputScaling((5,), method="smooth")
+        scaling.update(X[:100])
+        # What comes later changes no feature's kind, or the statistics would be wrong.
+        scaling.update(X[100:] + 0.5)
+        assert scaling.is_count.tolist() == [True, False, False, False, False]
+        known = np.concatenate([counts[1:100], counts[100:] + 0.5])
+        root = np.sqrt(known + 3 / 8)
+        z = (root - root.mean()) / root.std()
+        later = torch.full((101, 5), 0.0, dtype=torch.float64)
+        later[:, 0] = torch.tensor(np.append(known[-100:], -1.0))
+        scaled = scaling(later)[:, 0].numpy()
+        assert_allclose(scaled[:-1], 4 * np.arcsinh(z[-100:] / 4), rtol=1e-5)
+        # A value below 0 is no count, but not an error either.
+        assert np.isfinite(scaled[-1])
+        assert scaled[-1] < scaled[:-1].min()
+
+    def test_rows_without_weight_make_no_difference_to_what_is_a_count(self):
+        scaling = InputScaling((1,), method="smooth")
+        X = torch.tensor([[0.0], [3.0], [0.5]])
+        scaling.update(X, torch.tensor([1.0, 1.0, 0.0]))
+        assert scaling.is_count.item()
+
     def test_channels_are_averaged_over_the_image(self):
         images = torch.randn(30, 2, 4, 5, generator=generator()) * 3 + 7
         scaling = InputScaling((2, 1, 1), method="standard")

@@ -178,6 +178,7 @@ class TestMNIST:
         X_train, y_train, X_test, y_test = mnist
         classifier = SoftmaxMLPClassifier(
             hidden_layer_sizes,
+            activation="relu",
             n_estimators=1,
             dropout=0.0,
             input_scaling=None,
@@ -190,6 +191,7 @@ class TestMNIST:
         X_train, y_train, X_test, y_test = mnist
         classifier = SoftmaxMLPClassifier(
             (650, 570, 490, 400, 320, 240, 160, 80),
+            activation="relu",
             n_estimators=1,
             dropout=0.0,
             input_scaling=None,

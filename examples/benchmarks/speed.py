@@ -76,7 +76,12 @@ def linear(batch_size):
 
 def mlp(*sizes):
     return lambda batch_size: SoftmaxMLPClassifier(
-        sizes, n_estimators=1, batch_size=batch_size, normalization=None, **PLAIN
+        sizes,
+        activation="relu",
+        n_estimators=1,
+        batch_size=batch_size,
+        normalization=None,
+        **PLAIN,
     )
 
 
@@ -342,7 +347,11 @@ def search(repeats, cells):
     rates = [3e-4, 1e-3, 3e-3]
     dropouts = [0.0, 0.3]
     our_net = SoftmaxMLPClassifier(
-        n_estimators=1, max_epochs=10, batch_size=128, device="cpu"
+        activation="relu",
+        n_estimators=1,
+        max_epochs=10,
+        batch_size=128,
+        device="cpu",
     )
     our_net.set_params(input_scaling=None, optimizer="adam", lr_schedule="constant")
     our_grid = {
