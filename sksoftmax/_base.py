@@ -58,7 +58,8 @@ _COSTLY_PRODUCT = 2**18
 # Rows whose statistics are taken at a time: about what a processor's cache can hold.
 _SCALING_ROWS = 1024
 
-# So many held-out rows determine a temperature well.
+# So many held-out rows determine a temperature well; "auto" learns one only where
+# that is at most a tenth of the rows.
 _TEMPERATURE_ROWS = 2000
 
 # Parts of a table that members of an ensemble leave out in turn.
@@ -489,7 +490,11 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             return self._cross(data, rows, seed)
         fraction = self.validation_fraction
         if self.early_stopping in (False, "auto"):
-            if self.temperature_scaling is not True:
+            is_scaled = self.temperature_scaling is True
+            if self.temperature_scaling == "auto" and is_large:
+                counts = np.unique(data.y[rows], return_counts=True)[1]
+                is_scaled = counts.min() > 1
+            if not is_scaled:
                 return (rows, weight), None
             fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
         rows, validation_rows = split_for_validation(data.y, rows, fraction, seed)

@@ -173,7 +173,7 @@ class TestStatistics:
     def test_pixels(self):
         X = torch.arange(12.0).reshape(2, 2, 3)
         X[0, 0, 1] = torch.nan
-        scaling = InputScaling((2, 1))
+        scaling = InputScaling((2, 1), method="standard")
         scaling.update(X)
         assert scaling.mean.flatten().tolist() == pytest.approx([23 / 5, 7])
         assert scaling.weight_seen.flatten().tolist() == pytest.approx([5 / 3, 2])
