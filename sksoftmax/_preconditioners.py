@@ -196,21 +196,23 @@ class Inverse:
     # (n_candidates,): which of the matrices, or -1.
     group: Tensor
     matrices: list[Tensor]
-    # Of those without a matrix, in their order.
-    approximate: KroneckerInverse | DiagonalInverse
+    # Of those without a matrix, in their order; None if all have one.
+    approximate: KroneckerInverse | DiagonalInverse | None
 
     def select(self, keep: Tensor) -> Inverse:
         r"""Return it for some of the candidates, those of a mask."""
-        approximate = self.approximate.select(keep[self.group < 0])
+        approximate = self.approximate
+        if approximate is not None:
+            approximate = approximate.select(keep[self.group < 0])
         return Inverse(self.group[keep], self.matrices, approximate)
 
     def solve(self, residual: Tensor) -> Tensor:
         r"""Return the inverse times a stack of directions."""
         others = self.group < 0
-        if others.all():
-            return self.approximate.solve(residual)
         solved = torch.empty_like(residual)
-        if others.any():
+        if self.approximate is not None:
+            if others.all():
+                return self.approximate.solve(residual)
             solved[others] = self.approximate.solve(residual[others])
         for group in set(self.group[~others].tolist()):
             mine = self.group == group
@@ -265,7 +267,9 @@ class Preconditioner:
         self._add_matrices(proba, which)
         group = self._group[which]
         others = group < 0
-        approximate = self._approximate(proba[others], which[others])
+        approximate = None
+        if others.any():
+            approximate = self._approximate(proba[others], which[others])
         return Inverse(group, self._matrices, approximate)
 
     def _add_matrices(self, proba: Tensor, which: Tensor) -> None:
