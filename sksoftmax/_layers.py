@@ -11,7 +11,6 @@ from torch import Tensor, nn
 # Relative to its mean, a standard deviation that summing up many rows can leave.
 _ROUNDING = 1e4 * torch.finfo(torch.float64).eps
 
-
 # What is added to a count before the root, which then varies most evenly.
 _ANSCOMBE = 3 / 8
 # From about this mean on, whole numbers may be anything, grey levels for example, and

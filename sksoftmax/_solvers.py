@@ -18,7 +18,8 @@ from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, solve_small
 
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
 _NOISE = {True: NOISE, False: 5e-7}
-# From these gradients on, float32 tells better from worse no faster than float64 does.
+# Down to gradients of this size float32 is good enough, and the end is decided in
+# float64; rounding lets no gradient become smaller than the other.
 _COARSE_TOL, _FINEST_TOL = 1e-5, 1e-14
 # The way is begun on every so manieth row, until the gradient is of the size of what
 # they miss.
@@ -194,13 +195,14 @@ class _Descent:
             if problem.has_l1:
                 target = _proximal_newton(problem, theta, point, which, accuracy)
             else:
-                target = theta[which] + self._newton(point, which, accuracy)
+                target = theta[which] + self._newton_step(point, which, accuracy)
             moved = self._search(target, which, point, precise)
             self.n_steps_left -= 1
             self._record(which, point)
             which, point = which[moved], point.select(moved)
 
-    def _newton(self, point: Point, which: Tensor, accuracy: Tensor) -> Tensor:
+    def _newton_step(self, point: Point, which: Tensor, accuracy: Tensor) -> Tensor:
+        r"""Return the steps, and let the preconditioner know what they took."""
         inverse = self.preconditioner.inverse(point.proba, which)
         step, n_products = _newton(self.problem, point, which, inverse, accuracy)
         self.preconditioner.record(which, n_products, accuracy)
