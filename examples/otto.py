@@ -76,7 +76,7 @@ X_part, _, y_part, _ = train_test_split(
     X, y, train_size=0.2, stratify=y, random_state=0
 )
 search = GridSearchCV(
-    SoftmaxMLPClassifier(random_state=0),
+    SoftmaxMLPClassifier(max_epochs=20, random_state=0),
     {"input_scaling": ["standard", "smooth"], "dropout": [0.0, 0.2]},
     scoring="neg_log_loss",
     cv=StratifiedKFold(n_splits=3, shuffle=True, random_state=0),
