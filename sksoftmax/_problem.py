@@ -16,6 +16,9 @@ from ._rows import DenseRows, SparseRows
 
 # A thinned problem has so many times as many rows as unknowns, or it is of no use.
 _THIN_ROWS_PER_UNKNOWN = 4
+# Added to a thinned problem's penalty on standardised features, since few rows would
+# be fitted better than all of them can be.
+_THIN_RIDGE = 1e-3
 # A penalty so small, on standardised features, hardly changes a Hessian.
 _NEGLIGIBLE_PENALTY = 1e-5
 # Steps of the power method, which is off by less than a tenth then.
@@ -118,6 +121,7 @@ class SoftmaxProblem:
         thin = copy.copy(self)
         thin.rows, thin.y = self.rows.thinned(step), self.y[::step]
         thin._set_share(share / share.sum(1, keepdim=True))
+        thin.ridge = self.ridge + _THIN_RIDGE * (self.unit > 0)
         return thin
 
     def pooled(self) -> tuple[SoftmaxProblem, Tensor] | None:

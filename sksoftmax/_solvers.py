@@ -23,7 +23,7 @@ _NOISE = {True: NOISE, False: 5e-7}
 _COARSE_TOL, _FINEST_TOL = 1e-5, 1e-14
 # The way is begun on every so manieth row, until the gradient is of the size of what
 # they miss.
-_THINNING, _NEAR_TOL = 8, 2e-3
+_THINNING, _NEAR_TOL = 4, 1e-3
 # Newton steps that a matrix may serve on the way, where the point soon moves away.
 _FEW_STEPS = 1
 # Most conjugate gradient steps for a Newton step, and proximal gradient steps.

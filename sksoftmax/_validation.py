@@ -100,9 +100,7 @@ def check_training_rows(
     features = check_features(estimator, X, reset=reset, declared=classes is not None)
     labels = check_target(estimator, features, y)
     weight = check_weights(estimator, sample_weight, features)
-    if classes is None:
-        classes = np.unique(labels)
-    encoded = encode_target(labels, classes)
+    encoded, classes = encode_target(labels, classes)
     loss_weight = weight
     if estimator.class_weight is not None:
         by_class = class_weights(estimator.class_weight, classes, labels, weight)
@@ -136,7 +134,7 @@ def check_validation_rows(
         features = check_features(estimator, X_val, reset=False)
         labels = check_target(estimator, features, y_val)
         weight = check_weights(estimator, sample_weight_val, features)
-        encoded = encode_target(labels, estimator.classes_)
+        encoded, _ = encode_target(labels, estimator.classes_)
     except ValueError as error:
         # The same errors as for X, y and sample_weight, about these arguments.
         message = re.sub(r"\b(X|y|sample_weight)\b", r"\1_val", str(error))
@@ -262,7 +260,7 @@ def check_target(
             "(None, NaN or NA). Expected a label for each row: drop these rows."
         )
     assert_all_finite(labels, input_name="y")
-    check_classification_targets(labels)
+    check_classification_targets(_as_seldom_sorted(labels))
     if len(labels) != X.shape[0]:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
@@ -271,11 +269,22 @@ def check_target(
     return labels
 
 
+def _as_seldom_sorted(labels: NDArray[Any]) -> NDArray[Any]:
+    r"""Return integers in place of text, whose sorting takes most of a check."""
+    if pd.api.types.infer_dtype(labels, skipna=False) != "string":
+        return labels
+    codes: NDArray[np.int64] = pd.factorize(labels)[0]
+    return codes
+
+
 def encode_target(
-    y: NDArray[np.generic], classes: NDArray[np.generic]
-) -> NDArray[np.int64]:
-    r"""Return each label's index in the sorted classes."""
-    unknown = np.setdiff1d(y, classes)
+    y: NDArray[Any], classes: NDArray[Any] | None
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    r"""Return each label's index in the sorted classes, and them; None: find them."""
+    codes, present = pd.factorize(y)
+    if classes is None:
+        classes = np.unique(present)
+    unknown = np.setdiff1d(present, classes)
     if unknown.size:
         raise ValueError(
             f"y contains the labels {unknown.tolist()}, but the classes are "
@@ -283,7 +292,7 @@ def encode_target(
             "classes to the first call of fit, or name them in `classes` in the first "
             "call of partial_fit."
         )
-    return np.searchsorted(classes, y).astype(np.int64)
+    return np.searchsorted(classes, present)[codes].astype(np.int64), classes
 
 
 def check_weights(
