@@ -15,10 +15,12 @@ from ._problem import SoftmaxProblem, are_typical, kinds
 from ._rows import DenseRows, SparseRows
 
 # So many products with a Hessian, for a Newton step of such an accuracy, call for a
-# better preconditioner; rows per unknown to estimate an exact one.
-_MANY_PRODUCTS, _USUAL_ACCURACY, _ROWS_PER_UNKNOWN = 8, 0.03, 16
-# The eigenvectors of more columns would cost more than they save.
-_MOST_KRONECKER = 2000
+# better preconditioner; with blocks of the Hessian, so many more are no surprise.
+_MANY_PRODUCTS, _USUAL_ACCURACY, _MORE_WITH_BLOCKS = 8, 0.03, 3
+# Rows per unknown to estimate an exact Hessian, and per column to estimate its blocks.
+_ROWS_PER_UNKNOWN, _ROWS_PER_COLUMN = 16, 8
+# Eigenvectors and inverses of more columns would cost more than they save.
+_MOST_COLUMNS = 2000
 # So few numbers are multiplied in float64: weak curvatures drown in float32.
 _SMALL = 2**18
 # Relative to the largest, a curvature that cannot be told from none in float32.
@@ -109,7 +111,8 @@ class KroneckerInverse:
 def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | None:
     r"""Return the inverse of the Hessian itself; None where it cannot be inverted.
 
-    Its products are taken in float32.
+    Its products are taken in float32. It is one block, of shape
+    ``(1, n_classes * n_columns, n_classes * n_columns)``.
 
     Parameters
     ----------
@@ -128,16 +131,39 @@ def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | No
     blocks = hessian.view(n_classes, n_columns, n_classes, n_columns)
     blocks.diagonal(dim1=0, dim2=2).copy_(-blocks.sum(2).permute(1, 2, 0))
     diagonal = hessian.diagonal()
-    diagonal += ridge.repeat(n_classes)
-    # The inverse of a curvature weaker than that would drown all others by rounding.
-    diagonal += torch.finfo(torch.float32).eps * diagonal.max()
     # A shift common to all classes has no curvature, which would forbid the inverse.
     blocks.diagonal(dim1=1, dim2=3).add_(diagonal.mean())
-    factor, failed = torch.linalg.cholesky_ex(hessian)
-    if failed:
+    return _inverses(hessian.unsqueeze(0), ridge.repeat(n_classes))
+
+
+def class_blocks(
+    Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor
+) -> Tensor | None:
+    r"""Return inverses of the Hessian's blocks of each class with itself.
+
+    They are of shape ``(n_classes, n_columns, n_columns)``; None where one cannot be
+    inverted. Where an exact Hessian is too dear, they still know, unlike
+    :class:`Kronecker`, which rows a class is uncertain of. Parameters as in
+    :func:`exact`.
+    """
+    # (K, n)
+    weight = (proba * (1 - proba)).to(Z.dtype) * share.to(Z.dtype)
+    columns = Z.T.contiguous()
+    blocks = [((columns * row) @ Z).double() for row in weight]
+    return _inverses(torch.stack(blocks), ridge)
+
+
+def _inverses(blocks: Tensor, ridge: Tensor) -> Tensor | None:
+    r"""Return the blocks' inverses in float32, after adding the ridge in place."""
+    diagonal = blocks.diagonal(dim1=1, dim2=2)
+    diagonal += ridge
+    # The inverse of a curvature weaker than that would drown all others by rounding.
+    diagonal += torch.finfo(torch.float32).eps * diagonal.amax(1, keepdim=True)
+    factors, failed = torch.linalg.cholesky_ex(blocks)
+    if failed.any():
         return None
-    inverse: Tensor = torch.cholesky_inverse(factor)
-    return inverse.float()
+    inverses: Tensor = torch.cholesky_inverse(factors)
+    return inverses.float()
 
 
 def _joint(columns: Tensor, proba: Tensor, share: Tensor) -> Tensor:
@@ -191,7 +217,10 @@ def jacobi(curvature: Tensor, ridge: Tensor) -> DiagonalInverse:
 
 @dataclass(frozen=True)
 class Inverse:
-    r"""Inverses for candidates: a matrix for some, an approximation for the others."""
+    r"""Inverses for candidates: a matrix for some, an approximation for the others.
+
+    A matrix is the stack of its diagonal's blocks: one, or one for each class.
+    """
 
     # (n_candidates,): which of the matrices, or -1.
     group: Tensor
@@ -215,9 +244,12 @@ class Inverse:
                 return self.approximate.solve(residual)
             solved[others] = self.approximate.solve(residual[others])
         for group in set(self.group[~others].tolist()):
-            mine = self.group == group
-            product = residual[mine].flatten(1) @ self.matrices[group]
-            solved[mine] = product.view(-1, *residual.shape[1:])
+            mine, blocks = self.group == group, self.matrices[group]
+            # (b, K, p) -> (n_blocks, b, K * p / n_blocks)
+            rows = residual[mine].view(int(mine.sum()), len(blocks), -1).transpose(0, 1)
+            solved[mine] = (
+                (rows @ blocks).transpose(0, 1).reshape(-1, *residual.shape[1:])
+            )
         return solved
 
 
@@ -242,6 +274,8 @@ class Preconditioner:
         device = problem.y.device
         # Products with the Hessian that a usual step of each candidate takes.
         self._n_products = torch.zeros(n_candidates, device=device)
+        # More of them call for a (new) matrix.
+        self._many_products = torch.full_like(self._n_products, _MANY_PRODUCTS)
         self._group = torch.full((n_candidates,), -1, device=device)
         self._matrices: list[Tensor] = []
         self._kronecker: Kronecker | None = None
@@ -252,6 +286,7 @@ class Preconditioner:
         self._kronecker = elder._kronecker
         if elder.problem.rows is self.problem.rows:
             self._group, self._matrices = elder._group[member], elder._matrices
+            self._many_products = elder._many_products[member]
 
     def record(self, which: Tensor, n_products: Tensor, accuracy: Tensor) -> None:
         r"""Note how many products candidates took to minimise so accurately."""
@@ -260,7 +295,8 @@ class Preconditioner:
 
     def doubt(self, which: Tensor) -> None:
         r"""Note which candidates gained nothing, so that few products prove nothing."""
-        self._n_products[which] = self._n_products[which].clamp(min=_MANY_PRODUCTS + 1)
+        many = self._many_products[which] + 1
+        self._n_products[which] = self._n_products[which].maximum(many)
 
     def inverse(self, proba: Tensor, which: Tensor) -> Inverse:
         r"""Return the inverses of the Hessians where the probabilities are these."""
@@ -273,33 +309,34 @@ class Preconditioner:
         return Inverse(group, self._matrices, approximate)
 
     def _add_matrices(self, proba: Tensor, which: Tensor) -> None:
-        r"""Invert Hessians exactly where the last step took many products."""
+        r"""Invert Hessians, or their blocks, where the last step took many products."""
         rows = self.problem.rows
-        needy = (self._n_products[which] > _MANY_PRODUCTS).nonzero().squeeze(1)
-        if isinstance(rows, SparseRows) or not len(needy):
+        needy = self._n_products[which] > self._many_products[which]
+        members = needy.nonzero().squeeze(1)
+        if isinstance(rows, SparseRows) or not len(members):
             return
-        size = self.problem.n_classes * rows.n_columns
-        n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
         # Folds share most rows: one Hessian does for (nearly) the same penalty.
-        kind = kinds(self.problem.l2[which[needy]])
+        kind = kinds(self.problem.l2[which[members]])
         for one in set(kind.tolist()):
-            members = needy[kind == one]
-            # A product is bound by memory, so its operations take about ten times as
-            # long as those of the exact Hessian. Products of many candidates are wide,
-            # and less bound by memory.
-            worth = self.n_steps * (10.0 if len(which) == 1 else 10 / 3)
-            worth *= self._n_products[which[members]].sum().item()
-            if n_rows * size < worth * rows.n_samples:
-                self._add_matrix(rows, proba, which, members, n_rows)
+            self._add_matrix(rows, proba, which, members[kind == one])
 
     def _add_matrix(
-        self,
-        rows: DenseRows,
-        proba: Tensor,
-        which: Tensor,
-        members: Tensor,
-        n_rows: int,
+        self, rows: DenseRows, proba: Tensor, which: Tensor, members: Tensor
     ) -> None:
+        n_columns = rows.n_columns
+        size = self.problem.n_classes * n_columns
+        # A product is bound by memory, so its operations take about ten times as long
+        # as those of the exact Hessian. Products of many candidates are wide, and less
+        # bound by memory.
+        worth = self.n_steps * (10.0 if len(which) == 1 else 10 / 3)
+        worth *= self._n_products[which[members]].sum().item() * rows.n_samples
+        n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
+        invert, many = exact, _MANY_PRODUCTS
+        if n_rows * size > worth:
+            n_rows = min(rows.n_samples, _ROWS_PER_COLUMN * n_columns)
+            invert, many = class_blocks, _MORE_WITH_BLOCKS * _MANY_PRODUCTS
+            if n_columns > _MOST_COLUMNS or 2 * n_rows * n_columns > worth:
+                return
         Z, sample = rows.sample(n_rows)
         if Z.numel() <= _SMALL:
             Z = Z.double()
@@ -308,9 +345,10 @@ class Preconditioner:
         if not are_typical(share[None], rows.n_samples):
             return
         ridge = self.problem.ridge[which[first]]
-        matrix = exact(Z, proba[first][:, sample], share / share.sum(), ridge)
+        matrix = invert(Z, proba[first][:, sample], share / share.sum(), ridge)
         if matrix is not None:
             self._group[which[members]] = len(self._matrices)
+            self._many_products[which[members]] = many
             self._matrices.append(matrix)
 
     def _approximate(
@@ -318,7 +356,7 @@ class Preconditioner:
     ) -> KroneckerInverse | DiagonalInverse:
         problem = self.problem
         rows = problem.rows
-        if isinstance(rows, SparseRows) or rows.n_columns > _MOST_KRONECKER:
+        if isinstance(rows, SparseRows) or rows.n_columns > _MOST_COLUMNS:
             share = problem.share[problem.fold[which], None, :].float()
             spread = (proba * (1 - proba)).mul_(share)
             squares = rows.diagonal(spread.flatten(0, 1))

@@ -15,7 +15,7 @@ from torch import Tensor
 from ._rows import DenseRows, SparseRows
 
 # A thinned problem has so many times as many rows as unknowns, or it is of no use.
-_THIN_ROWS_PER_UNKNOWN = 4
+_THIN_ROWS_PER_UNKNOWN = 1.5
 # Added to a thinned problem's penalty on standardised features, since few rows would
 # be fitted better than all of them can be.
 _THIN_RIDGE = 1e-3
@@ -107,8 +107,8 @@ class SoftmaxProblem:
         self.lasso = l1[:, None, None] * self.unit
 
     def thinned(self, step: int) -> SoftmaxProblem | None:
-        r"""Return the problem of every so manieth row, if that has enough of them."""
-        if isinstance(self.rows, SparseRows):
+        r"""Return the problem of every so manieth row, if there are enough of them."""
+        if isinstance(self.rows, SparseRows) or self.rows.is_small:
             return None
         share = self.share[:, ::step]
         if (
