@@ -2,8 +2,9 @@ r"""Tables with categorical columns, turned into numbers before a net sees them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,24 @@ class TableEncoder:
     def is_categorical(self) -> NDArray[np.bool_]:
         r"""Return the mask of the categorical columns."""
         return np.array([categories is not None for categories in self.categories])
+
+    def to_arrays(self) -> list[NDArray[Any] | None]:
+        r"""Return the categories as arrays."""
+        return [
+            None if categories is None else categories.to_numpy()
+            for categories in self.categories
+        ]
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[NDArray[Any] | None]) -> Self:
+        r"""Return the encoder of categories given as arrays."""
+        return cls(
+            tuple(
+                # As they are: what pandas makes of objects is no matter for a lookup.
+                None if array is None else pd.Index(array, dtype=array.dtype)
+                for array in arrays
+            )
+        )
 
     def encode(self, X: Any) -> Any:
         r"""Return a table of the same kind with codes for the categories.
