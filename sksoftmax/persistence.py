@@ -21,6 +21,7 @@ import safetensors
 import safetensors.torch
 import sklearn
 import torch
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -36,7 +37,7 @@ from ._tables import TableEncoder
 from ._torch import resolve_device
 from ._weights import restore_module, weights_of
 
-__all__ = ["TRUSTED_TYPES", "InvalidFileError", "load", "save"]
+__all__ = ["TRUSTED_TYPES", "InvalidFileError", "load", "save", "to_onnx"]
 
 _FORMAT = "sksoftmax"
 _FORMAT_VERSION = 1
@@ -242,6 +243,79 @@ def load(
             f"{'.' if module is None else ', or pass the module that was fitted.'}"
         ) from error
     return classifier
+
+
+def to_onnx(
+    model: BaseSoftmaxClassifier | Pipeline,
+    X_sample: Any,
+    path: str | os.PathLike[str] | None = None,
+) -> Any:
+    r"""Convert a fitted classifier, or a pipeline that ends in one, to ONNX.
+
+    Steps before the classifier are converted by ``skl2onnx``, which has to know them.
+
+    Parameters
+    ----------
+    model : estimator object
+        A fitted classifier of this package, or a
+        :class:`~sklearn.pipeline.Pipeline` whose last step is one.
+    X_sample : array-like of shape (n_samples, n_features)
+        Some rows like those that will come: a dtype, names of columns and, in a
+        DataFrame, which columns are text. An array becomes one input ``X`` of its
+        dtype; a DataFrame one input of shape (n_samples, 1) for each column, by its
+        name.
+    path : str or path-like, default=None
+        Where to save it as well; nowhere if None.
+
+    Returns
+    -------
+    onnx_model : onnx.ModelProto
+        The model, of any number of rows. Its outputs are ``label``, of shape
+        (n_samples,), and ``probabilities``, of shape (n_samples, n_classes), the same
+        as ``predict`` and ``predict_proba`` give up to rounding.
+
+    Raises
+    ------
+    ImportError
+        If ``onnx`` or ``skl2onnx`` is missing.
+    TypeError
+        If ``model`` is neither.
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If ``X_sample`` does not look like the rows of the fit, if a
+        :class:`SoftmaxNetClassifier` has a layer that cannot be expressed, or if there
+        are labels or categories that ONNX has no type for.
+
+    Notes
+    -----
+    Text cannot be missing in ONNX: pass "" for it, or anything that is no category.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sksoftmax import SoftmaxRegression
+    >>> from sksoftmax.persistence import to_onnx
+    >>> X, y = load_iris(return_X_y=True)
+    >>> pipeline = make_pipeline(StandardScaler(), SoftmaxRegression()).fit(X, y)
+    >>> onnx_model = to_onnx(pipeline, X[:1])
+    >>> [output.name for output in onnx_model.graph.output]
+    ['label', 'probabilities']
+    """
+    check_is_fitted(model)
+    try:
+        from . import _onnx
+    except ImportError as error:
+        raise ImportError(
+            f"to_onnx needs onnx and skl2onnx ({error}). Install them with "
+            'pip install "sksoftmax[onnx]".'
+        ) from error
+    onnx_model = _onnx.convert(model, X_sample)
+    if path is not None:
+        _write(Path(path), onnx_model.SerializeToString())
+    return onnx_model
 
 
 def _versions() -> dict[str, str]:
