@@ -136,7 +136,8 @@ def _label_dtype(classifier: BaseSoftmaxClassifier) -> np.dtype[Any]:
             "but expected text, integers, floats or booleans, which ONNX has. Fit to "
             "such labels."
         )
-    return np.dtype(dtypes[kind])
+    dtype: np.dtype[Any] = np.dtype(dtypes[kind])
+    return dtype
 
 
 def _output_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -3,11 +3,13 @@ r"""A fitted module as named tensors, and back to a module and its net."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from ._augmentation import SeededTransform
 from ._net import make_net
 from ._torch import make_generator, resolve_device
 
@@ -36,14 +38,9 @@ def weights_of(classifier: BaseSoftmaxClassifier) -> dict[str, Tensor]:
         # Neither shared nor in another order of memory, neither of which is stored.
         weights[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     # Building sets attributes, which the classifier itself should keep.
-    fresh = _fresh_module(copy.copy(classifier))
-    if str(fresh) != str(module):
-        raise ValueError(
-            f"The parameters of this {name} were changed after the fit: they give\n"
-            f"{fresh}\nbut expected the module that was fitted:\n{module}\n"
-            "Fit again, or set the parameters back."
-        )
-    _check_same_state(fresh.to(module_dtype(weights)), weights)
+    fresh = _fresh_module(copy.copy(classifier)).to(module_dtype(weights))
+    _check_same(_layers(fresh), _layers(module))
+    _check_same(_shapes(fresh.state_dict()), _shapes(weights))
     return weights
 
 
@@ -66,7 +63,7 @@ def restore_module(
         classifier.device = "auto"
         classifier.device_ = resolve_device(classifier.device)
     module = _fresh_module(classifier).to(module_dtype(weights))
-    _check_same_state(module, weights)
+    _check_same(_shapes(module.state_dict()), _shapes(weights))
     module.load_state_dict(weights)
     if classifier.device_.type == "mps":
         # The device has no float64.
@@ -95,20 +92,36 @@ def _fresh_module(classifier: BaseSoftmaxClassifier) -> nn.Module:
         )
 
 
-def _check_same_state(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    expected = {key: _describe(value) for key, value in module.state_dict().items()}
-    got = {key: _describe(value) for key, value in weights.items()}
-    differing: list[Any] = [
-        f"{key}: {got.get(key, 'nothing')}, not {expected.get(key, 'nothing')}"
+def _check_same(expected: dict[str, str], got: dict[str, str]) -> None:
+    differing = [
+        f"{key or 'module_'}: {got.get(key, 'nothing')}, not "
+        f"{expected.get(key, 'nothing')}"
         for key in sorted({*expected, *got})
         if expected.get(key) != got.get(key)
     ]
     if differing:
         raise ValueError(
-            "Got weights that are not those of the module which the parameters "
-            f"describe: {'; '.join(differing[:5])}."
+            "Got a module that is not the one which the parameters describe: "
+            f"{'; '.join(differing[:5])}. Fit again after changing a parameter, or "
+            "set it back."
         )
 
 
-def _describe(value: Any) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}"
+def _layers(module: nn.Module) -> dict[str, str]:
+    r"""Return what each layer is, without those that do nothing in prediction."""
+    idle = [
+        name for name, one in module.named_modules() if isinstance(one, SeededTransform)
+    ]
+    return {
+        name: f"{type(layer).__name__}({layer.extra_repr()})"
+        for name, layer in module.named_modules()
+        if not isinstance(layer, nn.Identity | SeededTransform)
+        and not any(name.startswith(f"{one}.") for one in idle)
+    }
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: f"{value.dtype} of shape {tuple(value.shape)}"
+        for key, value in state.items()
+    }

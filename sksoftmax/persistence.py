@@ -7,18 +7,13 @@ which nothing is ever executed. :data:`TRUSTED_TYPES` is for whole pipelines in
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import sklearn
 import torch
 from sklearn.pipeline import Pipeline
@@ -29,6 +24,7 @@ from ._base import BaseSoftmaxClassifier
 from ._cnn import SoftmaxCNNClassifier
 from ._codec import decode, encode
 from ._custom import SoftmaxNetClassifier
+from ._files import InvalidFileError, read_document, write_document, write_whole
 from ._linear import SoftmaxRegression
 from ._linear_cv import SoftmaxRegressionCV
 from ._mlp import SoftmaxMLPClassifier
@@ -38,9 +34,6 @@ from ._torch import resolve_device
 from ._weights import restore_module, weights_of
 
 __all__ = ["TRUSTED_TYPES", "InvalidFileError", "load", "save", "to_onnx"]
-
-_FORMAT = "sksoftmax"
-_FORMAT_VERSION = 1
 
 # The only classes that a file can name.
 _CLASSES: dict[str, type[BaseSoftmaxClassifier]] = {
@@ -85,17 +78,6 @@ TRUSTED_TYPES = [
     f"{cls.__module__}.{cls.__name__}"
     for cls in (*_CLASSES.values(), SoftmaxGridSearchCV)
 ]
-
-
-class InvalidFileError(ValueError):
-    r"""A file that :func:`load` cannot read, or does not trust.
-
-    Examples
-    --------
-    >>> from sksoftmax.persistence import InvalidFileError
-    >>> issubclass(InvalidFileError, ValueError)
-    True
-    """
 
 
 def save(classifier: BaseSoftmaxClassifier, path: str | os.PathLike[str]) -> None:
@@ -161,17 +143,8 @@ def save(classifier: BaseSoftmaxClassifier, path: str | os.PathLike[str]) -> Non
         "attributes": _encode_attributes(classifier, arrays),
         "versions": _versions(),
     }
-    text = json.dumps(document)
-    tensors = arrays | {
-        _WEIGHT + key: tensor for key, tensor in weights_of(classifier).items()
-    }
-    metadata = {
-        "format": _FORMAT,
-        "format_version": str(_FORMAT_VERSION),
-        "document": text,
-        "sha256": _digest(text, tensors),
-    }
-    _write(Path(path), safetensors.torch.save(tensors, metadata))
+    weights = {_WEIGHT + key: one for key, one in weights_of(classifier).items()}
+    write_document(Path(path), document, arrays | weights)
 
 
 def load(
@@ -223,8 +196,8 @@ def load(
     """
     if device is not None:
         resolve_device(device)
-    document, tensors = _read(Path(path))
-    _check_module(document, module)
+    document, tensors = read_document(Path(path))
+    _check_class(path, document, module)
     try:
         classifier = _make_classifier(document, tensors, module, device)
         _set_attributes(classifier, document["attributes"], tensors)
@@ -314,7 +287,7 @@ def to_onnx(
         ) from error
     onnx_model = _onnx.convert(model, X_sample)
     if path is not None:
-        _write(Path(path), onnx_model.SerializeToString())
+        write_whole(Path(path), onnx_model.SerializeToString())
     return onnx_model
 
 
@@ -363,86 +336,18 @@ def _encode_attributes(
     return encoded
 
 
-def _digest(document: str, tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(document.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _write(path: Path, contents: bytes) -> None:
-    r"""Write a file that is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with partial.open("xb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    r"""Return the document and the tensors of a file, as they were saved."""
-    contents = path.read_bytes()
-    expected = f"expected one of format version up to {_FORMAT_VERSION}"
-    try:
-        tensors = safetensors.torch.load(contents)
-        header = _header(contents)
-    except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as error:
-        raise InvalidFileError(
-            f"Got {path}, which is no file that save wrote, or not all of it "
-            f"({error}), but {expected}. Save the classifier again with "
-            "sksoftmax.persistence.save; load reads neither pickles nor skops files."
-        ) from error
-    if header.get("format") != _FORMAT:
-        raise InvalidFileError(
-            f"Got {path}, which has tensors but is no file that save wrote, but "
-            f"{expected}. Load such weights with safetensors.torch.load_file."
-        )
-    version = header.get("format_version")
-    if version not in {str(1 + n) for n in range(_FORMAT_VERSION)}:
-        raise InvalidFileError(
-            f"Got {path} of format version {version!r}, but {expected}. Install a "
-            "newer sksoftmax."
-        )
-    document = header.get("document")
-    if not isinstance(document, str) or header.get("sha256") != _digest(
-        document, tensors
-    ):
-        raise InvalidFileError(
-            f"Got {path}, whose contents do not match its checksum, but {expected} as "
-            "it was saved. It was damaged or changed: get another copy."
-        )
-    return _parse(path, document), tensors
-
-
-def _header(contents: bytes) -> dict[str, str]:
-    r"""Return the metadata, which safetensors gives from files only."""
-    end = 8 + int.from_bytes(contents[:8], "little")
-    metadata: dict[str, str] = json.loads(contents[8:end]).get("__metadata__", {})
-    return metadata
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-        if not isinstance(document, dict) or document.get("class") not in _CLASSES:
-            raise ValueError("it names no class of this package")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidFileError(
-            f"Got {path}, whose document cannot be used ({error}), but expected one of "
-            f"{', '.join(_CLASSES)}. Save the classifier again, or install a newer "
-            "sksoftmax."
-        ) from error
-    return document
-
-
-def _check_module(
-    document: dict[str, Any], module: Callable[..., nn.Module] | None
+def _check_class(
+    path: str | os.PathLike[str],
+    document: dict[str, Any],
+    module: Callable[..., nn.Module] | None,
 ) -> None:
+    r"""Refuse classes other than ours, and a module where there is no place for it."""
+    if document.get("class") not in list(_CLASSES):
+        raise InvalidFileError(
+            f"Got {path} with a {document.get('class')!r}, but expected one of "
+            f"{', '.join(_CLASSES)}. Install the sksoftmax that saved it, of versions "
+            f"{document.get('versions')}, or a newer one."
+        )
     is_net = document["class"] == SoftmaxNetClassifier.__name__
     if is_net and module is None:
         raise ValueError(
