@@ -236,7 +236,7 @@ def to_onnx(
         Some rows like those that will come: a dtype, names of columns and, in a
         DataFrame, which columns are text. An array becomes one input ``X`` of its
         dtype; a DataFrame one input of shape (n_samples, 1) for each column, by its
-        name.
+        name, with an underscore for anything but letters and digits.
     path : str or path-like, default=None
         Where to save it as well; nowhere if None.
 
@@ -263,6 +263,7 @@ def to_onnx(
     Notes
     -----
     Text cannot be missing in ONNX: pass "" for it, or anything that is no category.
+    Of the steps before the classifier, skl2onnx converts some for float32 only.
 
     Examples
     --------
@@ -285,6 +286,8 @@ def to_onnx(
             f"to_onnx needs onnx and skl2onnx ({error}). Install them with "
             'pip install "sksoftmax[onnx]".'
         ) from error
+    # Says in familiar words what is wrong with the rows.
+    model.predict(X_sample)
     onnx_model = _onnx.convert(model, X_sample)
     if path is not None:
         write_whole(Path(path), onnx_model.SerializeToString())
