@@ -4,8 +4,8 @@ Save and export
 
 A fitted classifier leaves the process that trained it in one of three forms: a file
 that only this package reads, a pipeline for scikit-learn, and a graph for runtimes
-without Python. None of them is a pickle, which runs whatever code is in it when it is loaded.
-Needs ``pip install "sksoftmax[onnx]" skops``, and takes a few seconds.
+without Python. None of them is a pickle, which runs whatever code is in it when it is
+loaded. Needs ``pip install "sksoftmax[onnx]" skops``, and takes a few seconds.
 """
 
 # %%
