@@ -1,6 +1,6 @@
 r"""PyTorch softmax classifiers with the manners of scikit-learn's own estimators."""
 
-from . import datasets, modules
+from . import datasets, modules, persistence
 from ._cnn import SoftmaxCNNClassifier
 from ._custom import SoftmaxNetClassifier
 from ._linear import SoftmaxRegression
@@ -20,4 +20,5 @@ __all__ = [
     "__version__",
     "datasets",
     "modules",
+    "persistence",
 ]

@@ -3,13 +3,14 @@ r"""What all estimators share: validate -> encode labels -> seed -> build -> tra
 from __future__ import annotations
 
 import copy
+import copyreg
 import math
 import sys
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, SupportsIndex
 
 import numpy as np
 import torch
@@ -48,6 +49,7 @@ from ._validation import (
     fitted_state_kept,
     split_for_validation,
 )
+from ._weights import restore_module, weights_of
 
 # Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
 # prediction should not depend on how many others it came with, so zeros fill up, except
@@ -373,17 +375,35 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         scores: NDArray[np.floating[Any]] = logits.cpu().numpy()
         return scores
 
-    def __getstate__(self) -> dict[str, Any]:
-        # The net holds the module, too, and pickles it apart from everything else.
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        # Pickles and copies keep the net with its optimizer and history; it holds the
+        # module, too, and pickles it apart from everything else.
         state = dict(super().__getstate__())
         if "net_" in state:
             del state["module_"]
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What skops asks for, which stores data and no objects like a net.
+        state = dict(super().__getstate__())
+        if "module_" in state:
+            state.pop("net_", None)
+            del state["device_"]
+            weights = weights_of(self)
+            state["module_"] = {name: w.numpy() for name, w in weights.items()}
+        if self._encoder is not None:
+            state["_encoder"] = self._encoder.to_arrays()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "net_" in state:
             self.module_ = self.net_.module_
+        elif isinstance(state.get("module_"), dict):
+            if self._encoder is not None:
+                self._encoder = TableEncoder.from_arrays(state["_encoder"])
+            weights = {name: as_tensor(w) for name, w in state["module_"].items()}
+            restore_module(self, weights)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -136,6 +136,7 @@ class MemberBatchNorm(nn.BatchNorm1d):
 
     def __init__(self, n_members: int, n_features: int) -> None:
         super().__init__(n_members * n_features)
+        self.n_members = n_members
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Normalise each member's features over the batch."""

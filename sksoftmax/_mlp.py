@@ -312,10 +312,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             self.is_categorical_ = self.categories_ = None
             if self._encoder is not None:
                 self.is_categorical_ = self._encoder.is_categorical
-                self.categories_ = [
-                    None if categories is None else categories.to_numpy()
-                    for categories in self._encoder.categories
-                ]
+                self.categories_ = self._encoder.to_arrays()
         width = n_columns(X)
         if self._encoder is None or width is None:
             return X

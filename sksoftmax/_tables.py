@@ -2,8 +2,9 @@ r"""Tables with categorical columns, turned into numbers before a net sees them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -33,17 +34,35 @@ class TableEncoder:
         r"""Return the mask of the categorical columns."""
         return np.array([categories is not None for categories in self.categories])
 
+    def to_arrays(self) -> list[NDArray[Any] | None]:
+        r"""Return the categories as arrays."""
+        return [
+            None if categories is None else categories.to_numpy()
+            for categories in self.categories
+        ]
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[NDArray[Any] | None]) -> Self:
+        r"""Return the encoder of categories given as arrays."""
+        return cls(
+            tuple(
+                # As they are: what pandas makes of objects is no matter for a lookup.
+                None if array is None else pd.Index(array, dtype=array.dtype)
+                for array in arrays
+            )
+        )
+
     def encode(self, X: Any) -> Any:
         r"""Return a table of the same kind with codes for the categories.
 
         A code is the category's index, or NaN if the value is missing or unknown.
         """
-        table = X if _is_frame(X) else _as_array(X)
+        table = X if is_frame(X) else _as_array(X)
         dtype = _code_dtype(table, self.is_categorical)
         codes: dict[int, NDArray[Any]] = {}
         for column, categories in enumerate(self.categories):
             if categories is not None:
-                index = categories.get_indexer(pd.Index(_values(table, column)))
+                index = categories.get_indexer(pd.Index(column_values(table, column)))
                 codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
         return _with_columns(table, codes, dtype)
 
@@ -70,9 +89,9 @@ def learn_encoder(
         An earlier encoder, which is kept if the same columns are categorical.
     """
     by_dtype = isinstance(categorical_features, str)
-    if categorical_features is None or (by_dtype and not _is_frame(X)):
+    if categorical_features is None or (by_dtype and not is_frame(X)):
         return None
-    table = X if _is_frame(X) else _as_array(X)
+    table = X if is_frame(X) else _as_array(X)
     if len(table.shape) != 2:
         # Refused elsewhere, in better words.
         return None
@@ -142,7 +161,7 @@ def _find_categorical(table: Any, categorical_features: Any) -> NDArray[np.bool_
 
 
 def _positions_of_names(table: Any, names: list[str]) -> NDArray[np.int64]:
-    if not _is_frame(table):
+    if not is_frame(table):
         raise ValueError(
             f"categorical_features holds the names {names}, but X has no column "
             "names. Expected a pandas or polars DataFrame, or else column indices or "
@@ -162,7 +181,7 @@ def _holds_categories(table: Any, column: int) -> bool:
     r"""Return whether the dtype of a column says that it holds categories."""
     if _is_polars(table):
         return str(table.dtypes[column]).split("(")[0] in _POLARS_CATEGORIES
-    if not _is_frame(table):
+    if not is_frame(table):
         return False
     dtype = table.dtypes.iloc[column]
     if pd.api.types.is_object_dtype(dtype):
@@ -177,7 +196,7 @@ def _holds_categories(table: Any, column: int) -> bool:
 
 
 def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
-    values = _values(table, column)
+    values = column_values(table, column)
     if declared and _is_polars(table) and hasattr(table.dtypes[column], "categories"):
         own = table.dtypes[column].categories
         if hasattr(own, "to_list"):
@@ -193,16 +212,16 @@ def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
     return (values if declared else values.remove_unused_categories()).categories
 
 
-def _values(table: Any, column: int) -> Any:
+def column_values(table: Any, column: int) -> Any:
     r"""Return one column in a form that pandas takes."""
     if _is_polars(table):
         return table.to_series(column).to_numpy()
-    return table.iloc[:, column] if _is_frame(table) else table[:, column]
+    return table.iloc[:, column] if is_frame(table) else table[:, column]
 
 
 def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:
     r"""Return the dtype of the codes: float32 only if the numbers have it, too."""
-    dtypes = list(table.dtypes) if _is_frame(table) else [table.dtype] * table.shape[1]
+    dtypes = list(table.dtypes) if is_frame(table) else [table.dtype] * table.shape[1]
     numeric = {
         str(dtype).lower()
         for dtype, is_one in zip(dtypes, is_categorical, strict=True)
@@ -218,7 +237,7 @@ def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> An
         return table.with_columns(
             [make(names[column], values) for column, values in codes.items()]
         )
-    if _is_frame(table):
+    if is_frame(table):
         table = table.copy(deep=False)
         for column, values in codes.items():
             table.isetitem(column, values)
@@ -234,7 +253,7 @@ def _as_array(X: Any) -> NDArray[Any]:
     return X if isinstance(X, np.ndarray) else np.array(X, dtype=object)
 
 
-def _is_frame(X: Any) -> bool:
+def is_frame(X: Any) -> bool:
     return isinstance(X, pd.DataFrame) or _is_polars(X)
 
 

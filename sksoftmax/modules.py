@@ -366,6 +366,10 @@ class SoftmaxCNN(nn.Module):
         logits: Tensor = self.output(self.hidden(x))
         return logits
 
+    def extra_repr(self) -> str:
+        r"""Describe the net in its representation."""
+        return f"image_shape={self.image_shape}"
+
 
 class _Block(nn.Sequential):
     r"""Convolution -> pooling -> normalisation -> activation, more convolutions."""

@@ -11,14 +11,18 @@ from pathlib import Path
 import pytest
 
 import sksoftmax
-from sksoftmax import datasets, modules
+from sksoftmax import datasets, modules, persistence
 
 ROOT = Path(__file__).parent.parent
 
 CLASSES = [
     getattr(sksoftmax, name) for name in sksoftmax.__all__ if name.startswith("Softmax")
 ] + [getattr(modules, name) for name in modules.__all__]
-FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__]
+FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
+    persistence.load,
+    persistence.save,
+    persistence.to_onnx,
+]
 PUBLIC = CLASSES + FUNCTIONS
 METHODS = [
     method

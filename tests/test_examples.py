@@ -152,6 +152,16 @@ def test_softmax_from_scratch(capsys):
     assert float(log_loss) < 0.1
 
 
+def test_save_and_export(capsys):
+    output = run("save_and_export.py", capsys)
+    assert float(re.search(r"accuracy (\S+)", output)[1]) > 0.8
+    assert output.count("the same to the last bit: True") == 2
+    assert "refused: True" in output
+    differences = re.findall(r"labels equal True, .*differ by (\S+)", output)
+    assert len(differences) == 2
+    assert max(map(float, differences)) < 1e-5
+
+
 @with_and_without_matplotlib
 def test_mnist(matplotlib, capsys, folder, figures, monkeypatch):
     write_images(folder / "MNIST")

@@ -1,0 +1,408 @@
+r"""The modules' layers as nodes of an ONNX graph, in evaluation mode.
+
+Needs no ``onnxscript``, keeps float64 where the modules do, and says which layer of a
+user's module it does not know. The only file, with ``_onnx``, that imports onnx.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ._augmentation import RandomShift, SeededTransform
+from ._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
+from ._inputs import TableInput
+from ._layers import _ANSCOMBE, _STRAIGHT_COUNTS, Dropout, InputScaling, Temperature
+from .modules import SoftmaxCNN, SoftmaxLinear, SoftmaxMLP, _Block
+
+_FLOAT32 = np.dtype(np.float32)
+_INT64 = np.dtype(np.int64)
+_BOOL = np.dtype(np.bool_)
+
+
+@dataclass(frozen=True)
+class Value:
+    r"""An intermediate result: its name in the graph and its dtype."""
+
+    name: str
+    dtype: np.dtype[Any]
+
+
+class Graph:
+    r"""What nodes are added to, within a conversion by skl2onnx."""
+
+    def __init__(self, scope: Any, container: Any) -> None:
+        self._scope = scope
+        self._container = container
+
+    def add(
+        self,
+        kind: str,
+        *inputs: Value | NDArray[Any] | float,
+        dtype: np.dtype[Any] | None = None,
+        domain: str = "",
+        **attributes: Any,
+    ) -> Value:
+        r"""Add a node; its result has the dtype of the first input if not told.
+
+        Numbers among the inputs become constants of that dtype.
+        """
+        first = inputs[0].dtype  # type: ignore[union-attr]
+        values = [self._as_value(one, first) for one in inputs]
+        name = self._scope.get_unique_variable_name(kind.lower())
+        self._container.add_node(
+            kind,
+            [value.name for value in values],
+            [name],
+            op_domain=domain,
+            name=self._scope.get_unique_operator_name(kind),
+            **attributes,
+        )
+        return Value(name, first if dtype is None else dtype)
+
+    def cast(self, x: Value, dtype: np.dtype[Any]) -> Value:
+        r"""Convert a value, if it has to be."""
+        if x.dtype == dtype:
+            return x
+        code = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+        return self.add("Cast", x, dtype=dtype, to=code)
+
+    def name_as(self, x: Value, name: str) -> None:
+        r"""Let an output of the conversion be a value."""
+        self._container.add_node(
+            "Identity",
+            [x.name],
+            [name],
+            name=self._scope.get_unique_operator_name("Identity"),
+        )
+
+    def _as_value(
+        self, value: Value | NDArray[Any] | float, dtype: np.dtype[Any]
+    ) -> Value:
+        if isinstance(value, Value):
+            return value
+        array = np.asarray(value)
+        if not isinstance(value, np.ndarray):
+            array = array.astype(dtype)
+        name = self._scope.get_unique_variable_name("constant")
+        content: Any
+        if array.dtype.kind == "U":
+            content, code = array.ravel().tolist(), int(onnx.TensorProto.STRING)
+        else:
+            content = onnx.numpy_helper.from_array(array)
+            code = content.data_type
+        self._container.add_initializer(name, code, array.shape, content)
+        return Value(name, array.dtype)
+
+
+def add_module(graph: Graph, module: nn.Module, x: Value) -> Value:
+    r"""Add the nodes of a module and return what it makes of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If there is a layer that is not known here.
+    """
+    kind = type(module)
+    if kind not in _LAYERS:
+        known = sorted(
+            layer.__name__ for layer in _LAYERS if layer in vars(nn).values()
+        )
+        raise ValueError(
+            f"Got a module with the layer {kind.__name__}, which to_onnx cannot "
+            f"express. Expected layers of {', '.join(known)}; or export the logits "
+            "with torch.onnx.export(classifier.module_, ...)."
+        )
+    return _LAYERS[kind](graph, module, x)
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().numpy()
+    return array
+
+
+def _same(graph: Graph, module: nn.Module, x: Value) -> Value:
+    return x
+
+
+def _in_order(graph: Graph, module: Any, x: Value) -> Value:
+    for layer in module:
+        x = add_module(graph, layer, x)
+    return x
+
+
+def _linear(graph: Graph, module: Any, x: Value) -> Value:
+    x = graph.add("MatMul", x, _array(module.weight.T))
+    return x if module.bias is None else graph.add("Add", x, _array(module.bias))
+
+
+def _member_linear(graph: Graph, module: Any, x: Value) -> Value:
+    # (B, D) or (K, B, D) @ (K, D, H): the members are an axis to broadcast over.
+    x = graph.add("MatMul", x, _array(module.weight))
+    return x if module.bias is None else graph.add("Add", x, _array(module.bias))
+
+
+def _shared_linear(graph: Graph, module: Any, x: Value) -> Value:
+    x = graph.add("Mul", x, _array(module.input_scale))
+    x = graph.add("MatMul", x, _array(module.weight))
+    x = graph.add("Mul", x, _array(module.output_scale))
+    return x if module.bias is None else graph.add("Add", x, _array(module.bias))
+
+
+def _batch_norm(graph: Graph, module: Any, x: Value, shape: tuple[int, ...]) -> Value:
+    r"""Add what the statistics learned in training come to: a factor and a shift."""
+    mean, variance = _array(module.running_mean), _array(module.running_var)
+    factor = (variance.astype(np.float64) + module.eps) ** -0.5
+    if module.affine:
+        factor = factor * _array(module.weight)
+    shift = -mean * factor
+    if module.affine:
+        shift = shift + _array(module.bias)
+    x = graph.add("Mul", x, factor.reshape(shape).astype(x.dtype))
+    return graph.add("Add", x, shift.reshape(shape).astype(x.dtype))
+
+
+def _batch_norm_1d(graph: Graph, module: Any, x: Value) -> Value:
+    return _batch_norm(graph, module, x, (-1,))
+
+
+def _batch_norm_2d(graph: Graph, module: Any, x: Value) -> Value:
+    return _batch_norm(graph, module, x, (-1, 1, 1))
+
+
+def _member_batch_norm(graph: Graph, module: Any, x: Value) -> Value:
+    return _batch_norm(graph, module, x, (module.n_members, 1, -1))
+
+
+def _layer_norm(graph: Graph, module: Any, x: Value) -> Value:
+    parameters = [
+        _array(one) for one in (module.weight, module.bias) if one is not None
+    ]
+    if not parameters:
+        parameters = [np.ones(module.normalized_shape, dtype=x.dtype)]
+    return graph.add(
+        "LayerNormalization",
+        x,
+        *parameters,
+        axis=-len(module.normalized_shape),
+        epsilon=module.eps,
+    )
+
+
+def _only(module: nn.Module, **options: Any) -> None:
+    r"""Refuse a layer with other options than these."""
+    for name, expected in options.items():
+        if getattr(module, name) != expected:
+            raise ValueError(
+                f"Got {type(module).__name__}({name}={getattr(module, name)!r}), but "
+                f"to_onnx only knows {name}={expected!r}. Export the logits with "
+                "torch.onnx.export(classifier.module_, ...)."
+            )
+
+
+def _gelu(graph: Graph, module: Any, x: Value) -> Value:
+    _only(module, approximate="none")
+    error = graph.add("Erf", graph.add("Div", x, math.sqrt(2)))
+    return graph.add("Mul", graph.add("Mul", x, 0.5), graph.add("Add", error, 1.0))
+
+
+def _silu(graph: Graph, module: Any, x: Value) -> Value:
+    return graph.add("Mul", x, graph.add("Sigmoid", x))
+
+
+def _simple(kind: str) -> Callable[[Graph, Any, Value], Value]:
+    return lambda graph, module, x: graph.add(kind, x)
+
+
+def _convolution(graph: Graph, module: Any, x: Value) -> Value:
+    _only(module, padding_mode="zeros")
+    # PyTorch has the sides' paddings from the last axis to the first, in pairs.
+    right = module._reversed_padding_repeated_twice
+    pads = [right[2], right[0], right[3], right[1]]
+    parameters = [
+        _array(one) for one in (module.weight, module.bias) if one is not None
+    ]
+    return graph.add(
+        "Conv",
+        x,
+        *parameters,
+        kernel_shape=list(module.kernel_size),
+        pads=pads,
+        strides=list(module.stride),
+        dilations=list(module.dilation),
+        group=module.groups,
+    )
+
+
+def _pair(value: int | tuple[int, int]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+def _pooling(kind: str, **options: Any) -> Callable[[Graph, Any, Value], Value]:
+    def add(graph: Graph, module: Any, x: Value) -> Value:
+        _only(module, **options)
+        return graph.add(
+            kind,
+            x,
+            kernel_shape=_pair(module.kernel_size),
+            strides=_pair(module.stride),
+            pads=_pair(module.padding) * 2,
+            ceil_mode=int(module.ceil_mode),
+        )
+
+    return add
+
+
+def _flatten(graph: Graph, module: Any, x: Value) -> Value:
+    _only(module, start_dim=1, end_dim=-1)
+    return graph.add("Flatten", x, axis=1)
+
+
+def _temperature(graph: Graph, module: Any, x: Value) -> Value:
+    value = float(module.value)
+    return x if value == 1 else graph.add("Div", x, value)
+
+
+def _root(graph: Graph, x: Value) -> Value:
+    r"""Add Anscombe's root, as in ``_layers``."""
+    root = graph.add("Sqrt", graph.add("Add", graph.add("Abs", x), _ANSCOMBE))
+    root = graph.add("Sub", root, math.sqrt(_ANSCOMBE))
+    return graph.add("Mul", root, graph.add("Sign", x))
+
+
+def _scaling(graph: Graph, module: InputScaling, x: Value) -> Value:
+    if x.dtype.kind != "f":
+        x = graph.cast(x, _FLOAT32)
+    is_count = _array(module.is_count)
+    if module.method == "smooth" and is_count.any():
+        condition = graph.add("Identity", is_count)
+        x = graph.add("Where", condition, _root(graph, x), x, dtype=x.dtype)
+    mean, remainder, scale = (
+        _array(one).astype(x.dtype)
+        for one in (module.mean, module.mean_remainder, module.scale)
+    )
+    x = graph.add("Sub", x, mean)
+    if x.dtype != _FLOAT32:
+        x = graph.add("Sub", x, remainder)
+    z = graph.cast(graph.add("Div", x, scale), np.dtype(_array(module.mean).dtype))
+    if module.method != "smooth":
+        return z
+    straight = np.where(is_count, _STRAIGHT_COUNTS, 1.0).astype(z.dtype)
+    return graph.add("Mul", graph.add("Asinh", graph.add("Div", z, straight)), straight)
+
+
+def _fill_missing(graph: Graph, x: Value) -> Value:
+    if x.dtype.kind != "f":
+        return x
+    zero = np.zeros((), dtype=x.dtype)
+    is_missing = graph.add("IsNaN", x, dtype=_BOOL)
+    return graph.add("Where", is_missing, zero, x, dtype=x.dtype)
+
+
+def _table(graph: Graph, module: TableInput, x: Value) -> Value:
+    def columns(which: Tensor | list[int]) -> Value:
+        return graph.add("Gather", x, np.asarray(which, dtype=np.int64), axis=1)
+
+    dtype = np.dtype(_array(module.slot_code).dtype)
+    parts = []
+    if len(module.numeric):
+        scaled = add_module(graph, module.scaling, columns(module.numeric.cpu()))
+        parts.append(_fill_missing(graph, graph.cast(scaled, dtype)))
+    if len(module.indicated) and x.dtype.kind == "f":
+        is_missing = graph.add("IsNaN", columns(module.indicated.cpu()), dtype=_BOOL)
+        parts.append(graph.cast(is_missing, dtype))
+    elif len(module.indicated):
+        # Whole numbers are never missing.
+        zero = graph.add("Mul", columns(module.indicated.cpu()), 0)
+        parts.append(graph.cast(zero, dtype))
+    if len(module.slot_code):
+        codes = _array(module.slot_code).astype(x.dtype)
+        is_code = graph.add(
+            "Equal", columns(module.slot_column.cpu()), codes, dtype=_BOOL
+        )
+        parts.append(graph.cast(is_code, dtype))
+    for column, layer in zip(module.embedded, module.embeddings, strict=True):
+        # (N, 1) -> (N): code + 1, and 0 for a missing one
+        code = graph.add("Squeeze", columns([column]), np.array([1], dtype=np.int64))
+        row = _fill_missing(graph, graph.add("Add", code, 1))
+        vectors = graph.add("Identity", _array(layer.weight))
+        row = graph.cast(row, _INT64)
+        parts.append(graph.add("Gather", vectors, row, axis=0))
+    return graph.add("Concat", *parts, axis=1)
+
+
+def _softmax_linear(graph: Graph, module: Any, x: Value) -> Value:
+    dtype = np.dtype(_array(module.weight).dtype)
+    return _linear(graph, module, graph.cast(x, dtype))
+
+
+def _softmax_mlp(graph: Graph, module: SoftmaxMLP, x: Value) -> Value:
+    x = add_module(graph, module.input_scaling, x)
+    x = graph.cast(x, np.dtype(_array(module.output.weight).dtype))
+    x = add_module(graph, module.hidden, _fill_missing(graph, x))
+    logits = add_module(graph, module.output, x)
+    if module.n_estimators > 1:
+        logits = log_mean_proba(graph, logits, axis=0)
+    return add_module(graph, module.temperature, logits)
+
+
+def _softmax_cnn(graph: Graph, module: SoftmaxCNN, x: Value) -> Value:
+    # (N, C * H * W) -> (N, C, H, W)
+    shape = np.array([-1, *module.image_shape], dtype=np.int64)
+    x = graph.add("Reshape", x, shape)
+    x = add_module(graph, module.augmentation, x)
+    x = add_module(graph, module.input_scaling, x)
+    x = graph.cast(x, np.dtype(_array(module.output.weight).dtype))
+    x = add_module(graph, module.blocks, x)
+    x = add_module(graph, module.global_pooling, x)
+    # (N, C', H', W') -> (N, C' * H' * W')
+    x = graph.add("Flatten", x, axis=1)
+    return add_module(graph, module.output, add_module(graph, module.hidden, x))
+
+
+def log_mean_proba(graph: Graph, logits: Value, axis: int) -> Value:
+    r"""Add the logarithm of the mean probabilities over the first or second axis."""
+    proba = graph.add("Softmax", logits, axis=2)
+    mean = graph.add("ReduceMean", proba, np.array([axis], dtype=np.int64), keepdims=0)
+    return graph.add("Log", mean)
+
+
+_LAYERS: dict[type[nn.Module], Callable[[Graph, Any, Value], Value]] = {
+    Dropout: _same,
+    InputScaling: _scaling,
+    MemberBatchNorm: _member_batch_norm,
+    MemberLinear: _member_linear,
+    RandomShift: _same,
+    SeededTransform: _same,
+    SharedLinear: _shared_linear,
+    SoftmaxCNN: _softmax_cnn,
+    SoftmaxLinear: _softmax_linear,
+    SoftmaxMLP: _softmax_mlp,
+    TableInput: _table,
+    Temperature: _temperature,
+    _Block: _in_order,
+    nn.AvgPool2d: _pooling("AveragePool", padding=0, divisor_override=None),
+    nn.BatchNorm1d: _batch_norm_1d,
+    nn.BatchNorm2d: _batch_norm_2d,
+    nn.Conv2d: _convolution,
+    nn.Dropout: _same,
+    nn.Dropout2d: _same,
+    nn.Flatten: _flatten,
+    nn.GELU: _gelu,
+    nn.Identity: _same,
+    nn.LayerNorm: _layer_norm,
+    nn.Linear: _linear,
+    nn.MaxPool2d: _pooling("MaxPool", dilation=1),
+    nn.ReLU: _simple("Relu"),
+    nn.Sequential: _in_order,
+    nn.SiLU: _silu,
+    nn.Sigmoid: _simple("Sigmoid"),
+    nn.Tanh: _simple("Tanh"),
+}
