@@ -67,6 +67,12 @@ _TEMPERATURE_ROWS = 2000
 # Parts of a table that members of an ensemble leave out in turn.
 _MOST_FOLDS = 6
 
+# Where the documentation of an estimator is, for scikit-learn's HTML representation.
+DOCUMENTATION = (
+    "https://sksoftmax.readthedocs.io/en/stable/generated/"
+    "sksoftmax.{estimator_name}.html"
+)
+
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
@@ -108,6 +114,9 @@ class BaseSoftmaxClassifier(
         "callbacks": [list, tuple, None],
         "verbose": ["verbose"],
     }
+
+    _doc_link_module = "sksoftmax"
+    _doc_link_template = DOCUMENTATION
 
     classes_: NDArray[Any]
     n_features_in_: int

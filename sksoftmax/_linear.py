@@ -101,8 +101,12 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         if there is one.
     callbacks : list of skorch callbacks or None, default=None
         Called during training by a mini-batch solver, as by a skorch net.
+        Callbacks of scikit-learn are set by ``set_callbacks`` instead.
     verbose : int, default=0
-        Whether to print a line per epoch of a mini-batch solver.
+        1 shows a progress bar with the losses in a terminal (``pip install
+        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
+        at the end, and in joblib's workers nothing. 2 prints a line per epoch of a
+        mini-batch solver.
 
     Attributes
     ----------

@@ -6,8 +6,12 @@ import multiprocessing
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Display(Protocol):
@@ -106,13 +110,7 @@ def make_display(name: str, verbose: int) -> Display | None:
 def make_progress() -> Any | None:
     r"""Return rich's progress bar, None where it could not be redrawn."""
     from rich import get_console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = get_console()
     if console.is_jupyter:
@@ -120,15 +118,21 @@ def make_progress() -> Any | None:
             return None
     elif not (console.is_interactive and sys.stdout.isatty()):
         return None
-    return Progress(
+
+    class TwoLines(Progress):
+        # Beside the bar, numbers would not fit into the 80 columns of a terminal.
+        def get_renderables(self) -> Iterator[RenderableType]:
+            for task in self.tasks:
+                yield self.make_tasks_table([task])
+                if task.fields["metrics"]:
+                    yield f"  {task.fields['metrics']}"
+
+    return TwoLines(
         TextColumn("{task.description}"),
         # The Okabe-Ito palette's blue and green, which nobody takes for each other.
         BarColumn(bar_width=20, complete_style="#0072B2", finished_style="#009E73"),
         TextColumn("{task.fields[done]}"),
-        TimeElapsedColumn(),
-        TextColumn("<"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[metrics]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
         refresh_per_second=5,
     )
