@@ -1,6 +1,6 @@
 r"""PyTorch softmax classifiers with the manners of scikit-learn's own estimators."""
 
-from . import datasets, modules
+from . import datasets, inspection, modules
 from ._cnn import SoftmaxCNNClassifier
 from ._custom import SoftmaxNetClassifier
 from ._linear import SoftmaxRegression
@@ -19,5 +19,6 @@ __all__ = [
     "SoftmaxRegressionCV",
     "__version__",
     "datasets",
+    "inspection",
     "modules",
 ]
