@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 # Of the palette of Okabe and Ito, which those who are colour-blind can tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5F5F5F"
 
+NOT_IN_A_GRID = (
+    "Got an ax that is not part of a grid, so that its place cannot be divided. "
+    "Expected one made by pyplot.subplots or Figure.add_subplot."
+)
+
 # What is small enough to be a table by accident is no image: 7 x 7 pixels and less.
 _SMALLEST_IMAGE = 64
 
@@ -88,13 +93,10 @@ def make_panels(
         size = (width * n_columns, height * n_rows)
         ax = pyplot.figure(figsize=size, layout="constrained").add_subplot()
     assert ax is not None
-    ax.set_axis_off()
     spec = ax.get_subplotspec()
     if spec is None:
-        raise ValueError(
-            "Got an ax that is not part of a grid. Expected one of pyplot.subplots or "
-            "Figure.add_subplot, whose place the panels take."
-        )
+        raise ValueError(NOT_IN_A_GRID)
+    ax.set_axis_off()
     grid = GridSpecFromSubplotSpec(n_rows, n_columns, subplot_spec=spec)
     figure = ax.figure
     panels = np.empty(n_panels, dtype=object)

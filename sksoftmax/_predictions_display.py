@@ -254,7 +254,8 @@ class PredictionsDisplay:
         size = (1.7, 2.2)
         self.ax_, self.axes_ = make_panels(pyplot, ax, len(images), n_columns, size)
         self.figure_ = self.ax_.figure
-        if self.n_mistakes is not None:
+        # In a figure of somebody else's, the title is theirs.
+        if ax is None and self.n_mistakes is not None:
             title = f"{self.n_mistakes} of {self.n_samples} predictions are wrong"
             self.figure_.suptitle(title)
         self.images_ = []

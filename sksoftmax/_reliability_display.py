@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import _check_sample_weight
 
-from ._plotting import GREY, check_probabilities, final_estimator, import_pyplot
+from ._plotting import (
+    GREY,
+    NOT_IN_A_GRID,
+    check_probabilities,
+    final_estimator,
+    import_pyplot,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -233,8 +239,8 @@ class ReliabilityDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None. The axes of another display, with
-            ``histogram=False``, compare the two.
+            Where to draw; a new figure if None. With the axes of another display and
+            ``histogram=False`` the two are compared.
         histogram : bool, default=True
             Whether to draw the histogram below.
         line_kw : dict, default=None
@@ -253,7 +259,12 @@ class ReliabilityDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         label = f"ECE = {self.expected_calibration_error:.3f}"
         label = label if self.name is None else f"{self.name} ({label})"
-        style: dict[str, Any] = {"marker": "o", "markersize": 5, "label": label}
+        style: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 5,
+            "label": label,
+            "clip_on": False,
+        }
         style |= line_kw or {}
         self.line_: Any = ax.plot(self.prob_pred, self.prob_true, **style)[0]
         self.gap_lines_ = ax.vlines(
@@ -266,8 +277,11 @@ class ReliabilityDisplay:
         )
         if not any(line.get_label() == _DIAGONAL for line in ax.lines):
             ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", label=_DIAGONAL)
-        ax.set(ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        ax.legend(loc="upper left")
+        ax.set(ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
+        # Above the axes it covers nothing, wherever the curves go.
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2
+        )
         self.ax_histogram_ = self.bars_ = None
         if histogram:
             self._plot_histogram()
@@ -276,12 +290,13 @@ class ReliabilityDisplay:
         return self
 
     def _plot_histogram(self) -> None:
-        from mpl_toolkits.axes_grid1 import make_axes_locatable
-
         counts = np.asarray(self.counts)
-        ax = make_axes_locatable(self.ax_).append_axes(
-            "bottom", size="25%", pad=0.12, sharex=self.ax_
-        )
+        spec = self.ax_.get_subplotspec()
+        if spec is None:
+            raise ValueError(NOT_IN_A_GRID + " With histogram=False any ax will do.")
+        grid = spec.subgridspec(2, 1, height_ratios=(4, 1), hspace=0.08)
+        self.ax_.set_subplotspec(grid[0])
+        ax: Any = self.figure_.add_subplot(grid[1], sharex=self.ax_)
         edges = np.linspace(0, 1, len(counts) + 1)
         self.bars_ = ax.bar(
             edges[:-1],

@@ -183,7 +183,7 @@ class TrainingCurveDisplay:
         steps = np.arange(len(losses)) + (not self.is_exact)
         style: dict[str, Any] = {
             "color": BLUE,
-            "label": "objective" if self.is_exact else "training",
+            "label": "training loss",
         }
         style["marker"] = "o" if len(steps) <= _FEW_STEPS else ""
         self.line_: Any = ax.plot(steps, losses, **(style | (line_kw or {})))[0]
@@ -216,7 +216,7 @@ class TrainingCurveDisplay:
             ax = self.ax_score_ = self.ax_.twinx()
             ax.set_ylabel("Validation accuracy")
         style = {"color": ORANGE, "linestyle": "--", "marker": marker}
-        label = "validation" if self.scoring == "loss" else "validation accuracy"
+        label = f"validation {self.scoring}"
         values = -scores if self.scoring == "loss" else scores
         (self.validation_line_,) = ax.plot(
             steps, values, **({"label": label} | style | line_kw)

@@ -228,7 +228,7 @@ class WeightsDisplay:
                 "drawn."
             )
         if len(coef) < len(labels):
-            return coef, [f"{labels[1]} (above 0) or {labels[0]} (below)"]
+            return coef, [f"{labels[1]} vs. {labels[0]}"]
         return coef, [str(label) for label in labels]
 
     def _plot_images(self, coef: NDArray[np.float64], cmap: str) -> None:
@@ -258,6 +258,8 @@ class WeightsDisplay:
                 f"Got {len(names)} feature_names for {coef.shape[1]} features. "
                 "Expected one for each."
             )
+        # The same scale for all classes, with some air at the ends.
+        lowest, highest = 1.05 * coef.min(), 1.05 * coef.max()
         self.bars_ = drawn = []
         for panel, weights in zip(self.axes_, coef, strict=True):
             largest = np.argsort(-np.abs(weights), kind="stable")[:n_bars]
@@ -268,7 +270,7 @@ class WeightsDisplay:
             panel.set_yticks(np.arange(n_bars), [names[index] for index in largest])
             panel.tick_params(axis="y", length=0)
             panel.invert_yaxis()
-            panel.set_xlabel("Weight")
+            panel.set(xlabel="Weight", xlim=(min(lowest, 0), max(highest, 0)))
             for side in ("top", "right", "left"):
                 panel.spines[side].set_visible(False)
             drawn.append(bars)
