@@ -280,12 +280,17 @@ class ReliabilityDisplay:
         ax.set(ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
         # Above the axes it covers nothing, wherever the curves go.
         ax.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0.2
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            frameon=False,
+            borderaxespad=0.2,
+            fontsize="small",
         )
         self.ax_histogram_ = self.bars_ = None
         if histogram:
             self._plot_histogram()
-        else:
+        elif len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
+            # There is no histogram of another display below that says so.
             ax.set_xlabel(_CONFIDENCE)
         return self
 
