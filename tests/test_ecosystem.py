@@ -46,6 +46,7 @@ from skorch.callbacks import (
     EpochScoring,
     GradientNormClipping,
     LRScheduler,
+    TensorBoard,
 )
 from torch import nn
 
@@ -644,6 +645,24 @@ class TestCallbacks:
             assert torch.equal(saved[name], value)
         assert (tmp_path / "optimizer.pt").exists()
         assert (tmp_path / "history.json").exists()
+
+    @for_each(TRAINED_BY_EPOCHS)
+    def test_tensorboard(self, make, iris, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import (
+            EventAccumulator,
+        )
+        from torch.utils.tensorboard import SummaryWriter
+
+        X, y = iris
+        with SummaryWriter(tmp_path) as writer:
+            model = short(make, callbacks=[TensorBoard(writer)])
+            model.fit(X, y, X_val=X[:50], y_val=y[:50])
+        events = EventAccumulator(str(tmp_path)).Reload()
+        losses = [event.value for event in events.Scalars("Loss/train_loss")]
+        np.testing.assert_allclose(losses, model.loss_curve_, rtol=1e-6)
+        losses = [event.value for event in events.Scalars("Loss/valid_loss")]
+        expected = -np.array(model.validation_scores_)
+        np.testing.assert_allclose(losses, expected, rtol=1e-6)
 
     def test_checkpoint_of_the_best_validation_loss(self, iris, tmp_path):
         # skorch's default monitor, "valid_loss_best".
