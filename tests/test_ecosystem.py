@@ -52,9 +52,11 @@ from torch import nn
 
 from sksoftmax import (
     SoftmaxCNNClassifier,
+    SoftmaxGridSearchCV,
     SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
     SoftmaxRegression,
+    SoftmaxRegressionCV,
 )
 
 
@@ -523,6 +525,35 @@ class TestCopies:
         params = {} if make is Regression else {"max_epochs": 1}
         model = make(**params).fit(X, np.tile(y, 4))
         assert len(pickle.dumps(model)) < X.nbytes / 10
+
+
+class TestHTML:
+    @for_each(
+        [
+            *ESTIMATORS,
+            pytest.param(partial(SoftmaxRegressionCV, Cs=2, cv=2), id="cv"),
+            pytest.param(
+                partial(SoftmaxGridSearchCV, SoftmaxRegression(), {"C": [1, 2]}),
+                id="search",
+            ),
+        ]
+    )
+    def test_shows_parameters_fitted_attributes_and_documentation(self, make, iris):
+        model = make()
+        name = type(model).__name__
+        page = f"https://sksoftmax.readthedocs.io/en/stable/generated/sksoftmax.{name}.html"
+        fresh = model._repr_html_()
+        assert f'href="{page}"' in fresh
+        for parameter in model.get_params(deep=False):
+            assert parameter in fresh
+        fitted = model.fit(*iris)._repr_html_()
+        shown = {key for key in vars(model) if key.endswith("_")}
+        assert len(shown) > 5
+        for attribute in shown:
+            assert f"--doc-link-{attribute};" in fitted
+        if "device_" in shown:
+            kind = model.device_.type
+            assert f"device(type=&#x27;{kind}&#x27;" in fitted
 
 
 class Recorder(Callback):
