@@ -72,7 +72,7 @@ class ReliabilityDisplay:
     >>> from sksoftmax import SoftmaxRegression
     >>> from sksoftmax.inspection import ReliabilityDisplay
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = SoftmaxRegression().fit(X[::2], y[::2])
+    >>> classifier = SoftmaxRegression(C=10).fit(X[::2], y[::2])
     >>> display = ReliabilityDisplay.from_estimator(classifier, X[1::2], y[1::2])
     >>> display.expected_calibration_error < 0.1
     True
