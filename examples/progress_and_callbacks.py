@@ -46,8 +46,8 @@ mlp = make_mlp(verbose=1).fit(X_train, y_train, X_val=X_val, y_val=y_val)
 # -------------------------
 # A ``ScoringMonitor`` scores the training rows at the end of each epoch, with a copy of
 # the classifier as it is then (what follows the last epoch, such as going back to the
-# best one or learning a temperature, is not part of it). It is set on the classifier, the ``ProgressBar`` on the
-# search, and both go into its folds and workers.
+# best one or learning a temperature, is not part of it). It is set on the classifier,
+# the ``ProgressBar`` on the search, and both go into its folds and workers.
 monitor = ScoringMonitor(scoring="neg_log_loss")
 pipeline = make_pipeline(MinMaxScaler(), make_mlp().set_callbacks(monitor))
 grid = {"softmaxmlpclassifier__learning_rate": [0.001, 0.01]}
