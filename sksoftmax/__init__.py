@@ -1,6 +1,6 @@
 r"""PyTorch softmax classifiers with the manners of scikit-learn's own estimators."""
 
-from . import datasets, modules, persistence
+from . import datasets, inspection, modules, persistence
 from ._cnn import SoftmaxCNNClassifier
 from ._custom import SoftmaxNetClassifier
 from ._linear import SoftmaxRegression
@@ -19,6 +19,7 @@ __all__ = [
     "SoftmaxRegressionCV",
     "__version__",
     "datasets",
+    "inspection",
     "modules",
     "persistence",
 ]

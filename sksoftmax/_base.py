@@ -24,6 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from ._calibration import best_temperature
+from ._callbacks import CallbackSupportMixin, FitReport, reported
 from ._data import BatchIterator, TensorTable, convert
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, set_generator
@@ -31,6 +32,7 @@ from ._net import (
     OPTIMIZERS,
     SCHEDULES,
     EarlyStopping,
+    EpochReport,
     Recipe,
     make_net,
     predict_held_out,
@@ -67,11 +69,19 @@ _TEMPERATURE_ROWS = 2000
 # Parts of a table that members of an ensemble leave out in turn.
 _MOST_FOLDS = 6
 
+# Where the documentation of an estimator is, for scikit-learn's HTML representation.
+DOCUMENTATION = (
+    "https://sksoftmax.readthedocs.io/en/stable/generated/"
+    "sksoftmax.{estimator_name}.html"
+)
+
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
 
-class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseSoftmaxClassifier(
+    CallbackSupportMixin, ClassifierMixin, BaseEstimator, metaclass=ABCMeta
+):
     r"""Base of the softmax classifiers.
 
     A subclass lists its parameters in ``__init__`` and says in ``_build_module`` how
@@ -106,6 +116,9 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         "callbacks": [list, tuple, None],
         "verbose": ["verbose"],
     }
+
+    _doc_link_module = "sksoftmax"
+    _doc_link_template = DOCUMENTATION
 
     classes_: NDArray[Any]
     n_features_in_: int
@@ -224,7 +237,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             too few rows for ``validation_fraction``.
             What was fitted before stays as it was.
         """
-        with fitted_state_kept(self):
+        with reported(self, X, y, sample_weight) as report, fitted_state_kept(self):
             self.device_ = resolve_device(self.device)
             fitted = vars(self).copy() if self.warm_start else {}
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)
@@ -232,7 +245,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
             if "module_" in fitted:
                 self._check_same_problem(fitted)
             validation = check_validation_rows(self, X_val, y_val, sample_weight_val)
-            self._fit_rows(data, validation, fitted.get("module_"))
+            self._fit_rows(data, validation, fitted.get("module_"), report)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -279,7 +292,10 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 "sklearn.utils.class_weight.compute_class_weight('balanced', "
                 "classes=classes, y=y) gives as a dict."
             )
-        with fitted_state_kept(self):
+        with (
+            reported(self, X, y, sample_weight, "partial-fit") as report,
+            fitted_state_kept(self),
+        ):
             self.device_ = resolve_device(self.device)
             is_first_call = _check_partial_fit_first_call(self, classes)
             if len(self.classes_) < 2:
@@ -297,7 +313,8 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
                 self._build(data, rows, self.module_)
             else:
                 self._learn_input_scaling(data, rows)
-            self._train(self._table(data, rows, data.loss_weight), None, epochs=1)
+            table = self._table(data, rows, data.loss_weight)
+            self._train(table, None, report, epochs=1)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -470,6 +487,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         data: TrainingRows,
         validation: TrainingRows | None,
         module: nn.Module | None,
+        report: FitReport,
     ) -> None:
         rows = data.indices()
         training, held_out = self._hold_out(data, rows, validation)
@@ -481,7 +499,7 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         is_scaled = isinstance(temperature, Temperature)
         if is_scaled:
             temperature.value.fill_(1.0)
-        self._train(self._table(data, *training), held_out)
+        self._train(self._table(data, *training), held_out, report)
         if is_scaled and held_out is not None and self.temperature_scaling:
             temperature.value.fill_(self._best_temperature(held_out))
 
@@ -641,21 +659,41 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
         self,
         table: TensorTable,
         validation: TensorTable | None,
+        report: FitReport,
         epochs: int | None = None,
     ) -> None:
+        is_held_out = validation is not None
+        observer = None
+        if report.is_watched:
+            observer = EpochReport(report, lambda: self._snapshot(is_held_out))
+        report.begin(self.net_.max_epochs if epochs is None else epochs, "epoch")
         seed = int(
             torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
         )
         with self._random_scope(seed):
-            train(self.net_, table, validation, epochs)
+            train(self.net_, table, validation, epochs, observer)
         self.module_.eval()
+        self.__dict__.update(self._curves(is_held_out))
+
+    def _curves(self, is_held_out: bool) -> dict[str, Any]:
+        r"""Return the fitted attributes that say how training went."""
         history = self.net_.history
-        self.n_iter_ = len(history)
-        self.loss_curve_ = [epoch["train_loss"] for epoch in history]
-        self.validation_scores_ = None
-        if validation is not None:
+        scores = None
+        if is_held_out:
             monitor, sign = MONITORS[self.scoring]
-            self.validation_scores_ = [sign * epoch[monitor] for epoch in history]
+            scores = [sign * epoch[monitor] for epoch in history]
+        return {
+            "n_iter_": len(history),
+            "loss_curve_": [epoch["train_loss"] for epoch in history],
+            "validation_scores_": scores,
+        }
+
+    def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
+        r"""Return the fitted attributes amid training, which does not change them."""
+        module = copy.deepcopy(self.module_).eval()
+        net = make_net(module, None, self.device_, make_generator(0))
+        net.history = copy.deepcopy(self.net_.history)
+        return {"module_": module, "net_": net, **self._curves(is_held_out)}
 
     def _random_scope(self, seed: int) -> AbstractContextManager[None]:
         r"""Return the context for building and training.

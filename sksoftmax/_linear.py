@@ -12,7 +12,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from ._base import BaseSoftmaxClassifier
-from ._linear_base import LinearSoftmaxClassifier, penalties
+from ._callbacks import FitReport
+from ._linear_base import LinearSoftmaxClassifier, center_intercepts, penalties
 from ._net import Recipe
 from ._torch import resolve_device
 from ._validation import TrainingRows, check_training_rows
@@ -100,8 +101,12 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         if there is one.
     callbacks : list of skorch callbacks or None, default=None
         Called during training by a mini-batch solver, as by a skorch net.
+        Callbacks of scikit-learn are set by ``set_callbacks`` instead.
     verbose : int, default=0
-        Whether to print a line per epoch of a mini-batch solver.
+        1 shows a progress bar with the losses in a terminal (``pip install
+        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
+        at the end, and in joblib's workers nothing. 2 prints a line per epoch of a
+        mini-batch solver.
 
     Attributes
     ----------
@@ -245,6 +250,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         data: TrainingRows,
         validation: TrainingRows | None,
         module: nn.Module | None,
+        report: FitReport,
     ) -> None:
         if self.solver in MINIBATCH_SOLVERS:
             if self.l1_ratio:
@@ -253,13 +259,15 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
                     "steps give no exact zeros. Expected solver='newton-cg', or "
                     "l1_ratio=0."
                 )
-            super()._fit_rows(data, validation, module)
+            super()._fit_rows(data, validation, module, report)
             return
         self._check_nothing_to_watch(validation)
         rows = data.indices()
         self._build(data, rows, module, with_optimizer=False)
-        self._solve(data, rows, [(self, self.C, self.l1_ratio)])
+        # How many steps it takes, nobody knows.
+        report.begin(None, "step")
         self.validation_scores_ = None
+        self._solve(data, rows, [(self, self.C, self.l1_ratio)], report)
 
     def _check_nothing_to_watch(self, validation: TrainingRows | None) -> None:
         if self.early_stopping or validation is not None:
@@ -272,8 +280,16 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
 
     def _train(self, *args: Any, **kwargs: Any) -> None:
         super()._train(*args, **kwargs)
-        self.n_iter_ = np.array([self.n_iter_], dtype=np.int32)
-        self._center_intercepts()
+        center_intercepts(self.module_)
+
+    def _curves(self, is_held_out: bool) -> dict[str, Any]:
+        curves = super()._curves(is_held_out)
+        return {**curves, "n_iter_": np.array([curves["n_iter_"]], dtype=np.int32)}
+
+    def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
+        snapshot = super()._snapshot(is_held_out)
+        center_intercepts(snapshot["module_"])
+        return snapshot
 
 
 def fit_together(

@@ -2,8 +2,10 @@ r"""What the exact linear classifiers share: from rows to the optimum and back."
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import BaseSoftmaxClassifier
+from ._callbacks import FitReport
+from ._net import make_net
 from ._problem import SoftmaxProblem
 from ._rows import DenseRows, SparseRows
 from ._solvers import Solution, minimize
-from ._torch import as_tensor
+from ._torch import as_tensor, make_generator
 from ._validation import TrainingRows, check_features
 from .modules import SoftmaxLinear
 
@@ -115,11 +119,13 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         data: TrainingRows,
         rows: NDArray[np.int64],
         penalized: Sequence[tuple[LinearSoftmaxClassifier, float, float]],
+        report: FitReport | None = None,
     ) -> None:
         r"""Take modules from where they are to their optima, all at once.
 
         ``penalized`` has classifiers for these rows, each with its ``C`` and
-        ``l1_ratio``; they differ in nothing else, and may be this one alone.
+        ``l1_ratio``; they differ in nothing else, and may be this one alone, whose
+        steps are then reported.
         """
         data = data.take(rows)
         weight = data.loss_weight
@@ -136,15 +142,30 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             for module in modules:
                 module.to(torch.float64)
         start = torch.stack([_standardized(problem, module) for module in modules])
-        solutions = minimize(problem, start, tol=self.tol, max_iter=self.max_iter)
-        self._warn_unless_converged(solutions, max(C for _, C, _ in penalized))
+        observer = StepReport.of(
+            report, lambda theta: self._snapshot_at(problem, theta)
+        )
+        solutions = minimize(
+            problem, start, tol=self.tol, max_iter=self.max_iter, observer=observer
+        )
+        if observer is None or not observer.is_stopped:
+            self._warn_unless_converged(solutions, max(C for _, C, _ in penalized))
         for (classifier, _, _), solution in zip(penalized, solutions, strict=True):
-            self._set_weights(classifier.module_, solution)
+            self._set_weights(classifier.module_, solution.weight, solution.bias)
             classifier.module_.eval()
             n_iter = min(solution.n_iter, self.max_iter)
             classifier.n_iter_ = np.array([n_iter], dtype=np.int32)
             classifier.loss_curve_ = solution.objectives
-            classifier._center_intercepts()
+            center_intercepts(classifier.module_)
+
+    def _snapshot_at(self, problem: SoftmaxProblem, theta: Tensor) -> dict[str, Any]:
+        r"""Return the fitted attributes with a solver's present weights."""
+        module = copy.deepcopy(self.module_).eval()
+        weight, bias = problem.restore(theta[0])
+        self._set_weights(module, weight, bias)
+        center_intercepts(module)
+        net = make_net(module, None, self.device_, make_generator(0))
+        return {"module_": module, "net_": net}
 
     def _make_problem(
         self,
@@ -192,18 +213,13 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         )
 
     @staticmethod
-    def _set_weights(module: SoftmaxLinear, solution: Solution) -> None:
+    def _set_weights(
+        module: SoftmaxLinear, weight: Tensor, bias: Tensor | None
+    ) -> None:
         with torch.no_grad():
-            module.weight.copy_(solution.weight)
-            if solution.bias is not None:
-                module.bias.copy_(solution.bias)
-
-    def _center_intercepts(self) -> None:
-        bias = self.module_.bias
-        if bias is not None:
-            with torch.no_grad():
-                # A common shift changes no probability; this one is determined.
-                bias.sub_(bias.mean())
+            module.weight.copy_(weight)
+            if bias is not None:
+                module.bias.copy_(bias)
 
     def _logits(self, X: ArrayLike) -> Tensor:
         if not issparse(X):
@@ -218,6 +234,56 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         return logits.to(
             torch.float32 if features.dtype == np.float32 else logits.dtype
         )
+
+
+class StepReport:
+    r"""Reports every step of a solver, which ends when somebody asks for it."""
+
+    def __init__(
+        self, report: FitReport, snapshot: Callable[[Tensor], dict[str, Any]] | None
+    ) -> None:
+        self.report = report
+        self.snapshot = snapshot
+        self.is_stopped = False
+        self.objectives: list[float] = []
+
+    @classmethod
+    def of(
+        cls,
+        report: FitReport | None,
+        snapshot: Callable[[Tensor], dict[str, Any]] | None = None,
+    ) -> StepReport | None:
+        r"""Return nothing where nobody wants to know."""
+        if report is None or not report.is_watched:
+            return None
+        return cls(report, snapshot)
+
+    def begin_step(self) -> None:
+        self.report.begin_step()
+
+    def end_step(self, objective: float, theta: Any) -> bool:
+        self.objectives.append(objective)
+        snapshot = None
+        if self.snapshot is not None:
+            snapshot = partial(self._fitted, self.snapshot, torch.as_tensor(theta))
+        self.is_stopped = self.report.end_step({"objective": objective}, snapshot)
+        return self.is_stopped
+
+    def _fitted(
+        self, snapshot: Callable[[Tensor], dict[str, Any]], theta: Tensor
+    ) -> dict[str, Any]:
+        return {
+            **snapshot(theta),
+            "n_iter_": np.array([len(self.objectives)], dtype=np.int32),
+            "loss_curve_": self.objectives.copy(),
+        }
+
+
+def center_intercepts(module: SoftmaxLinear) -> None:
+    r"""Shift the intercepts to a sum of zero, which changes no probability."""
+    if module.bias is not None:
+        with torch.no_grad():
+            module.bias.sub_(module.bias.mean())
 
 
 def _standardized(problem: SoftmaxProblem, module: SoftmaxLinear) -> Tensor:

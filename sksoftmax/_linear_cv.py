@@ -27,8 +27,14 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_method_params
 
 from ._base import BaseSoftmaxClassifier
+from ._callbacks import FitReport, reported
 from ._linear import SoftmaxRegression
-from ._linear_base import LinearSoftmaxClassifier, penalties
+from ._linear_base import (
+    LinearSoftmaxClassifier,
+    StepReport,
+    center_intercepts,
+    penalties,
+)
 from ._net import Recipe
 from ._solvers import minimize
 from ._torch import resolve_device
@@ -223,7 +229,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         """
         _raise_for_params(params, self, "fit")
         routed = self._route("fit", sample_weight, params)
-        with fitted_state_kept(self):
+        with reported(self, X, y, sample_weight) as report, fitted_state_kept(self):
             self.device_ = resolve_device(self.device)
             self.Cs_, self.l1_ratios_ = self._check_grid()
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)
@@ -231,11 +237,13 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             labels = self.classes_[data.y]
             splitter = check_cv(self.cv, labels, classifier=True)
             folds = list(splitter.split(X, labels, **routed.splitter.split))
-            solutions = self._fit_folds(data, folds)
+            report.begin(2 if self.refit else 1, "step")
+            with report.stage("fit-folds"):
+                solutions = self._fit_folds(data, folds, report)
             rows = data.indices()
             self._build(data, rows, None, with_optimizer=False)
             self._score_folds(data, folds, solutions, routed.scorer.score)
-            self._choose(data, rows)
+            self._choose(data, rows, report)
         return self
 
     def score(
@@ -346,7 +354,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         return Cs.astype(float), l1_ratios.astype(float)
 
     def _fit_folds(
-        self, data: TrainingRows, folds: list[tuple[Any, Any]]
+        self, data: TrainingRows, folds: list[tuple[Any, Any]], report: FitReport
     ) -> NDArray[np.object_]:
         r"""Return the solutions, of shape (n_folds, n_l1_ratios, n_cs)."""
         weight = data.loss_weight
@@ -371,8 +379,12 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             device=problem.y.device,
         )
         tol = self.tol if problem.rows.is_small else max(self.tol, _FOLD_TOL)
-        solved = minimize(problem, start, tol=tol, max_iter=self.max_iter)
-        self._warn_unless_converged(solved, self.Cs_.max())
+        observer = StepReport.of(report)
+        solved = minimize(
+            problem, start, tol=tol, max_iter=self.max_iter, observer=observer
+        )
+        if observer is None or not observer.is_stopped:
+            self._warn_unless_converged(solved, self.Cs_.max())
         solutions = np.empty(len(solved), dtype=object)
         solutions[:] = solved
         return solutions.reshape(len(folds), len(self.l1_ratios_), len(self.Cs_))
@@ -402,8 +414,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             held_out, labels = data.X[test], classes[data.y[test]]
             options = _check_method_params(data.X, score_params, indices=test)
             for index, solution in np.ndenumerate(solutions[fold]):
-                self._set_weights(candidate.module_, solution)
-                candidate._center_intercepts()
+                module = candidate.module_
+                self._set_weights(module, solution.weight, solution.bias)
+                center_intercepts(module)
                 score = scorer(candidate, held_out, labels, **options)
                 self.scores_[fold, *index] = score
                 self.n_iter_[fold, *index] = min(solution.n_iter, self.max_iter)
@@ -413,7 +426,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
                 paths.append(np.hstack(columns))
         self.coefs_paths_ = np.reshape(paths, (*solutions.shape, *paths[0].shape))
 
-    def _choose(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
+    def _choose(
+        self, data: TrainingRows, rows: NDArray[np.int64], report: FitReport
+    ) -> None:
         r"""Choose the penalty and set the coefficients."""
         shape = self.scores_.shape[1:]
         folds = np.arange(len(self.scores_))
@@ -431,5 +446,6 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             self.intercept_ = mean[:, -1]
         if self.refit:
             n_iter = self.n_iter_
-            self._solve(data, rows, [(self, self.C_, self.l1_ratio_)])
+            with report.stage("refit-with-best-penalty"):
+                self._solve(data, rows, [(self, self.C_, self.l1_ratio_)], report)
             self.n_iter_ = n_iter

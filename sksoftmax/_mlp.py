@@ -116,9 +116,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         for it and the layers are large enough to gain, float32 elsewhere.
         Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, as by a skorch net.
+        Called during training, as by a skorch net. Callbacks of scikit-learn are
+        set by ``set_callbacks`` instead.
     verbose : int, default=0
-        Whether to print a line per epoch.
+        1 shows a progress bar with the losses in a terminal (``pip install
+        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
+        at the end, and in joblib's workers nothing. 2 prints a line per epoch.
 
     Attributes
     ----------

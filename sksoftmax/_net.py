@@ -18,6 +18,7 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ._callbacks import FitReport, Snapshot
 from ._data import Batch, BatchIterator, TensorTable
 from ._optimizers import SGD, Adam, AdamW
 
@@ -25,6 +26,14 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": AdamW,
     "adam": Adam,
     "sgd": SGD,
+}
+
+
+# What is reported of an epoch, and by what name.
+_REPORTED = {
+    "train_loss": "loss",
+    "valid_loss": "validation loss",
+    "valid_acc": "validation accuracy",
 }
 
 
@@ -165,12 +174,32 @@ class BestEpoch(Callback):
         if score > self.best_score_:
             self.best_score_ = score
             self.best_state_ = copy.deepcopy(net.module_.state_dict())
-        net.stop_training_ = self.stalled_ >= self.patience
+        if self.stalled_ >= self.patience:
+            net.stop_training_ = True
 
     def on_train_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
         if self.best_state_ is not None:
             net.module_.load_state_dict(self.best_state_)
         self.best_state_ = None
+
+
+class EpochReport(Callback):
+    r"""Reports every epoch of a training, which ends when somebody asks for it."""
+
+    def __init__(self, report: FitReport, snapshot: Snapshot) -> None:
+        self.report = report
+        self.snapshot = snapshot
+
+    def on_epoch_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
+        self.report.begin_step()
+
+    def on_epoch_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
+        epoch = net.history[-1]
+        metrics = {
+            label: epoch[name] for name, label in _REPORTED.items() if name in epoch
+        }
+        if self.report.end_step(metrics, self.snapshot):
+            net.stop_training_ = True
 
 
 class SoftmaxNet(NeuralNet):
@@ -423,7 +452,8 @@ def make_net(
     if early_stopping is not None:
         own = [("best_epoch", BestEpoch(**vars(early_stopping)))]
     options = {"optimizer": None} if recipe is None else _options(module, recipe)
-    if not verbose:
+    # With 1, the fit as a whole is shown instead.
+    if verbose < 2:
         options["callbacks__print_log"] = None
     net = SoftmaxNet(
         module,
@@ -476,9 +506,16 @@ def train(
     table: TensorTable,
     validation: TensorTable | None = None,
     epochs: int | None = None,
+    observer: Callback | None = None,
 ) -> None:
-    r"""Train a net on a table, watching the validation table if there is one."""
+    r"""Train a net on a table, watching the validation table if there is one.
+
+    ``observer`` is called before the net's own callbacks, and not kept.
+    """
     net.train_split = None if validation is None else predefined_split(validation)
+    callbacks = net.callbacks_
+    if observer is not None:
+        net.callbacks_ = [("observer", observer), *callbacks]
     n_epochs = len(net.history)
     before = None
     if n_epochs:
@@ -504,5 +541,6 @@ def train(
             ) from error
         raise
     finally:
-        # The net outlives the fit; the data must not.
+        # The net outlives the fit; the data and those who watched must not.
         net.train_split = None
+        net.callbacks_ = callbacks

@@ -17,6 +17,7 @@ from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
+from ._base import DOCUMENTATION
 from ._search_fits import Evaluation, groups_of, with_parameters
 from ._validation import fitted_state_kept
 
@@ -131,6 +132,9 @@ class SoftmaxGridSearchCV(GridSearchCV):
     >>> search.best_estimator_.score(X, y) > 0.95
     True
     """
+
+    _doc_link_module = "sksoftmax"
+    _doc_link_template = DOCUMENTATION
 
     # What it searches over has parameters of its own to validate.
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]

@@ -6,6 +6,7 @@ On NumPy, whose calls take a fraction of PyTorch's.
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,19 @@ DECREASE, SMALLEST_STEP = 1e-4, 1e-10
 NOISE = 1e-14
 
 
+class Observer(Protocol):
+    r"""Who is told of every step."""
+
+    def begin_step(self) -> None:
+        r"""Begin a step."""
+
+    def end_step(self, objective: float, theta: Any) -> bool:
+        r"""End a step; return whether to stop here.
+
+        ``theta``, an array or a tensor, goes on to change.
+        """
+
+
 def solve_small(
     Z: Array,
     y: NDArray[np.int64],
@@ -27,6 +41,7 @@ def solve_small(
     theta: Array,
     tol: float,
     max_iter: int,
+    observer: Observer | None = None,
 ) -> tuple[Array, float, list[float]] | None:
     r"""Minimise mean cross-entropy plus a ridge by exact Newton steps.
 
@@ -46,6 +61,8 @@ def solve_small(
         Largest absolute entry of the gradient at which to stop.
     max_iter : int
         Most steps.
+    observer : Observer, default=None
+        Told of every step.
 
     Returns
     -------
@@ -62,6 +79,8 @@ def solve_small(
         norm = float(np.abs(gradient).max())
         if norm <= tol or n_steps == max_iter:
             break
+        if observer is not None:
+            observer.begin_step()
         try:
             factor = cho_factor(_hessian(Z, proba, share, ridge), overwrite_a=True)
         except LinAlgError:
@@ -79,6 +98,8 @@ def solve_small(
             new_value, proba = _evaluate(Z, target, share, ridge, trial)
         theta, value = theta + length * step, new_value
         objectives.append(value)
+        if observer is not None and observer.end_step(value, theta[None]):
+            break
     return theta, norm, objectives
 
 

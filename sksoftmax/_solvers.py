@@ -14,7 +14,7 @@ from torch import Tensor
 from ._preconditioners import Inverse, Preconditioner
 from ._problem import Point, SoftmaxProblem, first_members
 from ._rows import DenseRows
-from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, solve_small
+from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, Observer, solve_small
 
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
 _NOISE = {True: NOISE, False: 5e-7}
@@ -49,7 +49,12 @@ class Solution:
 
 
 def minimize(
-    problem: SoftmaxProblem, start: Tensor, *, tol: float, max_iter: int
+    problem: SoftmaxProblem,
+    start: Tensor,
+    *,
+    tol: float,
+    max_iter: int,
+    observer: Observer | None = None,
 ) -> list[Solution]:
     r"""Minimise by Newton's method with preconditioned conjugate gradients.
 
@@ -68,6 +73,8 @@ def minimize(
         standardised features, at which to stop; what rounding leaves is let be.
     max_iter : int
         Most Newton steps.
+    observer : Observer, default=None
+        Told of every step but those on a part of the rows, which come first.
 
     Returns
     -------
@@ -94,7 +101,7 @@ def minimize(
         and problem.rows.is_small
         and problem.rows.n_samples * n_unknowns**2 <= _FEW_OPERATIONS
     ):
-        small = _solve_small(problem, problem.rows, theta[0], tol, max_iter)
+        small = _solve_small(problem, problem.rows, theta[0], tol, max_iter, observer)
         if small is not None:
             return [small]
     preconditioner = Preconditioner(problem, len(theta))
@@ -103,7 +110,7 @@ def minimize(
         preconditioner.doubt(torch.arange(len(theta), device=theta.device))
     else:
         _approach(preconditioner, theta, max_iter)
-    descent = _Descent(preconditioner, theta, max_iter)
+    descent = _Descent(preconditioner, theta, max_iter, observer)
     if not problem.rows.is_small:
         size = descent.run(max(tol, _COARSE_TOL), precise=False)
     if problem.rows.is_small or tol < _COARSE_TOL:
@@ -141,7 +148,12 @@ def _approach(preconditioner: Preconditioner, theta: Tensor, max_iter: int) -> N
 
 
 def _solve_small(
-    problem: SoftmaxProblem, rows: DenseRows, theta: Tensor, tol: float, max_iter: int
+    problem: SoftmaxProblem,
+    rows: DenseRows,
+    theta: Tensor,
+    tol: float,
+    max_iter: int,
+    observer: Observer | None,
 ) -> Solution | None:
     r"""Minimise for one small candidate; None if a Hessian is singular."""
     [block] = rows.blocks(1, precise=True)
@@ -153,6 +165,7 @@ def _solve_small(
         theta.cpu().numpy(),
         tol,
         max_iter,
+        observer,
     )
     if solved is None:
         return None
@@ -165,12 +178,17 @@ class _Descent:
     r"""Newton steps of all candidates, each until it has arrived."""
 
     def __init__(
-        self, preconditioner: Preconditioner, theta: Tensor, max_iter: int
+        self,
+        preconditioner: Preconditioner,
+        theta: Tensor,
+        max_iter: int,
+        observer: Observer | None = None,
     ) -> None:
         self.preconditioner = preconditioner
         self.problem = preconditioner.problem
         self.theta = theta
         self.n_steps_left = max_iter
+        self.observer = observer
         self.objectives: list[list[float]] = [[] for _ in theta]
 
     def run(self, tol: float, precise: bool) -> Tensor:
@@ -188,6 +206,8 @@ class _Descent:
             if not self.n_steps_left or not keep.any():
                 return sizes
             which, point = which[keep], point.select(keep)
+            if self.observer is not None:
+                self.observer.begin_step()
             accuracy = sizes[which].sqrt().clamp(1e-3 if precise else 0.03, 0.1)
             if not precise:
                 # What arrives in this step need not arrive any nearer.
@@ -199,6 +219,8 @@ class _Descent:
             moved = self._search(target, which, point, precise)
             self.n_steps_left -= 1
             self._record(which, point)
+            if self.observer is not None and self._is_stopped(self.observer):
+                self.n_steps_left = 0
             which, point = which[moved], point.select(moved)
 
     def _newton_step(self, point: Point, which: Tensor, accuracy: Tensor) -> Tensor:
@@ -235,6 +257,11 @@ class _Descent:
         moved = torch.ones(len(which), dtype=torch.bool, device=which.device)
         moved[waiting] = False
         return moved
+
+    def _is_stopped(self, observer: Observer) -> bool:
+        r"""Tell that a step is done, by the mean objective of all candidates."""
+        last = [objectives[-1] for objectives in self.objectives]
+        return observer.end_step(sum(last) / len(last), self.theta)
 
     def _record(self, which: Tensor, point: Point) -> None:
         values = point.value + self.problem.lasso_value(self.theta[which], which)

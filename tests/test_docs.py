@@ -11,23 +11,24 @@ from pathlib import Path
 import pytest
 
 import sksoftmax
-from sksoftmax import datasets, modules, persistence
+from sksoftmax import datasets, inspection, modules, persistence
 
 ROOT = Path(__file__).parent.parent
 
 CLASSES = [
     getattr(sksoftmax, name) for name in sksoftmax.__all__ if name.startswith("Softmax")
 ] + [getattr(modules, name) for name in modules.__all__]
+DISPLAYS = [getattr(inspection, name) for name in inspection.__all__]
 FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
     persistence.load,
     persistence.save,
     persistence.to_onnx,
 ]
-PUBLIC = CLASSES + FUNCTIONS
+PUBLIC = CLASSES + DISPLAYS + FUNCTIONS
 METHODS = [
     method
-    for cls in CLASSES
-    for name, method in inspect.getmembers(cls, inspect.isfunction)
+    for cls in CLASSES + DISPLAYS
+    for name, method in inspect.getmembers(cls, inspect.isroutine)
     if not name.startswith("_") and method.__module__.startswith("sksoftmax")
 ]
 

@@ -46,14 +46,17 @@ from skorch.callbacks import (
     EpochScoring,
     GradientNormClipping,
     LRScheduler,
+    TensorBoard,
 )
 from torch import nn
 
 from sksoftmax import (
     SoftmaxCNNClassifier,
+    SoftmaxGridSearchCV,
     SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
     SoftmaxRegression,
+    SoftmaxRegressionCV,
 )
 
 
@@ -524,6 +527,35 @@ class TestCopies:
         assert len(pickle.dumps(model)) < X.nbytes / 10
 
 
+class TestHTML:
+    @for_each(
+        [
+            *ESTIMATORS,
+            pytest.param(partial(SoftmaxRegressionCV, Cs=2, cv=2), id="cv"),
+            pytest.param(
+                partial(SoftmaxGridSearchCV, SoftmaxRegression(), {"C": [1, 2]}),
+                id="search",
+            ),
+        ]
+    )
+    def test_shows_parameters_fitted_attributes_and_documentation(self, make, iris):
+        model = make()
+        name = type(model).__name__
+        page = f"https://sksoftmax.readthedocs.io/en/stable/generated/sksoftmax.{name}.html"
+        fresh = model._repr_html_()
+        assert f'href="{page}"' in fresh
+        for parameter in model.get_params(deep=False):
+            assert parameter in fresh
+        fitted = model.fit(*iris)._repr_html_()
+        shown = {key for key in vars(model) if key.endswith("_")}
+        assert len(shown) > 5
+        for attribute in shown:
+            assert f"--doc-link-{attribute};" in fitted
+        if "device_" in shown:
+            kind = model.device_.type
+            assert f"device(type=&#x27;{kind}&#x27;" in fitted
+
+
 class Recorder(Callback):
     r"""Notes what a net tells its callbacks."""
 
@@ -644,6 +676,24 @@ class TestCallbacks:
             assert torch.equal(saved[name], value)
         assert (tmp_path / "optimizer.pt").exists()
         assert (tmp_path / "history.json").exists()
+
+    @for_each(TRAINED_BY_EPOCHS)
+    def test_tensorboard(self, make, iris, tmp_path):
+        from tensorboard.backend.event_processing.event_accumulator import (
+            EventAccumulator,
+        )
+        from torch.utils.tensorboard import SummaryWriter
+
+        X, y = iris
+        with SummaryWriter(tmp_path) as writer:
+            model = short(make, callbacks=[TensorBoard(writer)])
+            model.fit(X, y, X_val=X[:50], y_val=y[:50])
+        events = EventAccumulator(str(tmp_path)).Reload()
+        losses = [event.value for event in events.Scalars("Loss/train_loss")]
+        np.testing.assert_allclose(losses, model.loss_curve_, rtol=1e-6)
+        losses = [event.value for event in events.Scalars("Loss/valid_loss")]
+        expected = -np.array(model.validation_scores_)
+        np.testing.assert_allclose(losses, expected, rtol=1e-6)
 
     def test_checkpoint_of_the_best_validation_loss(self, iris, tmp_path):
         # skorch's default monitor, "valid_loss_best".

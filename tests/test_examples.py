@@ -162,6 +162,34 @@ def test_save_and_export(capsys):
     assert max(map(float, differences)) < 1e-5
 
 
+def test_inspection(capsys, figures):
+    output = run("inspection.py", capsys)
+    best, n_epochs = re.search(r"best epoch: (\d+) of (\d+)", output).groups()
+    assert int(best) < int(n_epochs)
+    assert "class_0: proline" in output
+    errors = [float(error) for error in re.findall(r"ECE (\S+)", output)]
+    # The regression is the one that is far from what it says.
+    assert errors[0] < 0.1 < errors[1]
+    # The curve; ten digits, what bounds them and their scale; three wines and what
+    # bounds them; ten images; the diagram and its histogram.
+    assert figures == [1, 12, 4, 11, 2]
+
+
+def test_progress_and_callbacks(capsys):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9")
+    output = run("progress_and_callbacks.py", capsys)
+    assert re.search(r"^SoftmaxMLPClassifier: 6 epochs in .*accuracy", output, re.M)
+    assert "GridSearchCV - fit" in output
+    assert "42 epochs in 7 fits" in output
+    losses = re.search(r"by epoch: (.*)", output)[1].split()
+    assert len(losses) == 6
+    assert float(losses[-1]) < float(losses[0])
+    n_epochs, accuracy = re.search(r"(\d) of 6 epochs, (\S+)", output).groups()
+    assert int(n_epochs) < 6
+    assert float(accuracy) > 0.95
+    assert "learning rates: 1e-02 1e-02 1e-03 1e-03 1e-04 1e-04" in output
+
+
 @with_and_without_matplotlib
 def test_mnist(matplotlib, capsys, folder, figures, monkeypatch):
     write_images(folder / "MNIST")

@@ -1,0 +1,146 @@
+r"""What `verbose=1` shows of a fit: a progress bar, or one line in a log."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Display(Protocol):
+    r"""Shows how a fit goes."""
+
+    def begin(self, n_steps: int | None, unit: str) -> None:
+        r"""Begin, with so many steps ahead; None if their number is not known."""
+
+    def advance(self, metrics: dict[str, float]) -> None:
+        r"""Show that a step is done, and what came of it."""
+
+    def end(self) -> None:
+        r"""Show that the fit is done."""
+
+    def close(self) -> None:
+        r"""Leave the terminal as it was."""
+
+
+class ClosingLine:
+    r"""Prints one line when a fit is done, for logs."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._metrics: dict[str, float] = {}
+
+    def begin(self, n_steps: int | None, unit: str) -> None:
+        self._start, self._unit, self._n_done = time.perf_counter(), unit, 0
+
+    def advance(self, metrics: dict[str, float]) -> None:
+        self._n_done += 1
+        self._metrics = metrics
+
+    def end(self) -> None:
+        seconds = time.perf_counter() - self._start
+        done = f"{counted(self._n_done, self._unit)} in {seconds:.1f} s"
+        print(", ".join([f"{self._name}: {done}", *formatted(self._metrics)]))
+
+    def close(self) -> None:
+        pass
+
+
+class Bar:
+    r"""Draws a progress bar that is redrawn as the fit goes, for terminals."""
+
+    def __init__(self, name: str, progress: Any) -> None:
+        self._name = name
+        self._progress = progress
+
+    def begin(self, n_steps: int | None, unit: str) -> None:
+        self._unit, self._n_done, self._n_steps = unit, 0, n_steps
+        self._task = self._progress.add_task(
+            self._name, total=n_steps, done=self._done(), metrics=""
+        )
+        self._progress.start()
+
+    def advance(self, metrics: dict[str, float]) -> None:
+        self._n_done += 1
+        self._progress.update(
+            self._task,
+            completed=self._n_done,
+            done=self._done(),
+            metrics="  ".join(formatted(metrics)),
+        )
+
+    def end(self) -> None:
+        # Training may have stopped before the last step, but it is done.
+        self._n_steps = self._n_done
+        self._progress.update(self._task, total=max(self._n_done, 1), done=self._done())
+        if not self._n_done:
+            self._progress.update(self._task, completed=1)
+
+    def close(self) -> None:
+        self._progress.stop()
+
+    def _done(self) -> str:
+        if self._n_steps is None or self._n_steps == self._n_done:
+            return counted(self._n_done, self._unit)
+        return f"{self._n_done}/{counted(self._n_steps, self._unit)}"
+
+
+def make_display(name: str, verbose: int) -> Display | None:
+    r"""Return what ``verbose`` asks for here, None if that is nothing.
+
+    From 2 on, skorch prints a line for each epoch. Workers, many at a time, are quiet.
+    """
+    is_worker = (
+        multiprocessing.parent_process() is not None
+        or threading.current_thread() is not threading.main_thread()
+    )
+    if verbose != 1 or is_worker:
+        return None
+    progress = make_progress() if find_spec("rich") is not None else None
+    return ClosingLine(name) if progress is None else Bar(name, progress)
+
+
+def make_progress() -> Any | None:
+    r"""Return rich's progress bar, None where it could not be redrawn."""
+    from rich import get_console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = get_console()
+    if console.is_jupyter:
+        if find_spec("ipywidgets") is None:
+            return None
+    elif not (console.is_interactive and sys.stdout.isatty()):
+        return None
+
+    class TwoLines(Progress):
+        # Beside the bar, numbers would not fit into the 80 columns of a terminal.
+        def get_renderables(self) -> Iterator[RenderableType]:
+            for task in self.tasks:
+                yield self.make_tasks_table([task])
+                if task.fields["metrics"]:
+                    yield f"  {task.fields['metrics']}"
+
+    return TwoLines(
+        TextColumn("{task.description}"),
+        # The Okabe-Ito palette's blue and green, which nobody takes for each other.
+        BarColumn(bar_width=20, complete_style="#0072B2", finished_style="#009E73"),
+        TextColumn("{task.fields[done]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        refresh_per_second=5,
+    )
+
+
+def counted(number: int, unit: str) -> str:
+    return f"{number} {unit}{'s' * (number != 1)}"
+
+
+def formatted(metrics: dict[str, float]) -> list[str]:
+    return [f"{name} {value:.4f}" for name, value in metrics.items()]
