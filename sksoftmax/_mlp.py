@@ -21,6 +21,8 @@ from .modules import ACTIVATIONS, SoftmaxMLP
 
 # From this depth on, gradient descent needs normalised layers to make progress.
 _DEEP = 5
+# Hidden layers of "auto" for few rows to train on, and from so many rows on.
+_NARROW, _WIDE, _MANY_ROWS = (128, 128), (256, 256), 20_000
 
 
 class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
@@ -34,8 +36,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(256, 256)
-        Width of each hidden layer.
+    hidden_layer_sizes : int or sequence of int or "auto", default="auto"
+        Width of each hidden layer. "auto" means two layers: of 128 units where
+        fewer than 20,000 rows are trained on, since wider ones would be too sure of
+        themselves, and of 256 elsewhere.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="silu"
         Activation function of the hidden layers.
     normalization : {"auto", "batch", "layer"} or None, default="auto"
@@ -76,7 +80,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 750 steps in 5 to 100 passes.
+        Passes over the rows. "auto" makes about 200 steps, in 5 to 100 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -136,6 +140,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     categories_ : list of (ndarray or None) of length n_features_in_, or None
         The categories of each feature, None for features that are numbers; None if no
         feature is categorical.
+    hidden_layer_sizes_ : tuple of int
+        Width of each hidden layer of the module.
     module_ : SoftmaxMLP
         The fitted module.
     net_ : skorch.NeuralNet
@@ -208,6 +214,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseSoftmaxClassifier._parameter_constraints,
         "hidden_layer_sizes": [
+            StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
             "array-like",
         ],
@@ -230,15 +237,16 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     # Averaged nets learn best in few passes at a high rate: more of them overfit, and
     # what regularises them costs time that further members use better.
-    _auto_steps = 750
+    _auto_steps = 200
     _auto_epochs = (5, 100)
 
+    hidden_layer_sizes_: tuple[int, ...]
     is_categorical_: NDArray[np.bool_] | None
     categories_: list[NDArray[Any] | None] | None
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (256, 256),
+        hidden_layer_sizes: int | Sequence[int] | str = "auto",
         *,
         activation: str = "silu",
         normalization: str | None = "auto",
@@ -335,6 +343,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     ) -> None:
         if module is None:
             self._has_missing = missing_columns(data.X, rows)
+            sizes = self.hidden_layer_sizes
+            if isinstance(sizes, str):
+                sizes = _WIDE if len(rows) >= _MANY_ROWS else _NARROW
+            self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
         super()._build(
             data,
             rows,
@@ -346,10 +358,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
     ) -> SoftmaxMLP:
-        sizes = check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
         normalization = self.normalization
         if normalization == "auto":
-            normalization = "batch" if len(sizes) >= _DEEP else None
+            normalization = "batch" if len(self.hidden_layer_sizes_) >= _DEEP else None
         cardinalities = None
         if self.categories_ is not None:
             cardinalities = [
@@ -359,7 +370,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         return SoftmaxMLP(
             n_features,
             n_classes,
-            hidden_layer_sizes=sizes,
+            hidden_layer_sizes=self.hidden_layer_sizes_,
             activation=self.activation,
             normalization=normalization,
             dropout=self.dropout,

@@ -83,6 +83,11 @@ def mlp(**params):
     return SoftmaxMLPClassifier(**{**defaults, **params})
 
 
+def sizes(width):
+    # As the file writes a tuple.
+    return {"tuple": [width]}
+
+
 def cnn(**params):
     defaults = {"channels": (4, 8), "max_epochs": 1, "random_state": 0}
     return SoftmaxCNNClassifier(**{**defaults, **params})
@@ -334,11 +339,20 @@ def test_functions_are_named(path):
         save(search, path)
 
 
+def test_sizes_are_those_that_were_fitted(path):
+    X, y = load_iris(return_X_y=True)
+    classifier = mlp().fit(X, y).set_params(hidden_layer_sizes=(9,))
+    save(classifier, path)
+    loaded = load(path)
+    assert loaded.hidden_layer_sizes_ == (8,)
+    assert loaded.hidden_layer_sizes == (9,)
+    check_same_predictions(classifier, loaded, X, y)
+
+
 @pytest.mark.parametrize(
     "params",
     [
         {"activation": "relu"},
-        {"hidden_layer_sizes": (9,)},
         {"dropout": 0.1},
         {"n_estimators": 1},
         {"input_scaling": None},
@@ -495,8 +509,14 @@ class TestFilesThatAreNoFilesOfOurs:
             (lambda d: d.pop("attributes"), "do not fit together"),
             (lambda d: d["parameters"].update(unheard_of=1), "unheard_of"),
             (lambda d: d["parameters"].update(dropout="much"), "dropout"),
-            (lambda d: d["parameters"].update(hidden_layer_sizes=[16]), "of shape"),
-            (lambda d: d["parameters"].update(hidden_layer_sizes=[2**40]), "together"),
+            (
+                lambda d: d["attributes"].update(hidden_layer_sizes_=sizes(16)),
+                "of shape",
+            ),
+            (
+                lambda d: d["attributes"].update(hidden_layer_sizes_=sizes(2**40)),
+                "together",
+            ),
             (lambda d: d["parameters"].update(dropout={"eval": "1"}), "eval"),
             (lambda d: d["parameters"].update(dropout={}), "do not fit together"),
             (lambda d: d["attributes"].update(predict=1), "predict is a int"),
