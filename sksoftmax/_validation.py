@@ -26,6 +26,8 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from ._mapped import Pages, blocks
+
 # Features keep these dtypes: batches are converted, not the whole table. Anything
 # else, an object array say, becomes the first of them.
 FEATURE_DTYPES = [
@@ -151,16 +153,26 @@ def check_features(
         features = X
         return features
     X = from_any_device(X)
+    allows_nan = estimator._accepts_missing()
+    finite: bool | str = "allow-nan" if allows_nan else True
     try:
         features = validate_data(
             estimator,
             estimator._encode_table(X, reset=reset, declared=declared),
             accept_sparse="csr" if estimator._accepts_sparse() else False,
             dtype=FEATURE_DTYPES,
-            ensure_all_finite="allow-nan" if estimator._accepts_missing() else True,
+            ensure_all_finite=False if Pages(X).is_mapped else finite,
             order="C",
             reset=reset,
         )
+        if Pages(X).is_mapped:
+            for block in blocks(features):
+                assert_all_finite(
+                    block,
+                    allow_nan=allows_nan,
+                    estimator_name=type(estimator).__name__,
+                    input_name="X",
+                )
     except ValueError as error:
         explained = _explained(estimator, error)
         if explained is error:
@@ -230,17 +242,25 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     if X.dtype.kind != "f":
         return True
     # One product by BLAS; a value that is too large makes it too large or NaN.
-    values: NDArray[Any] = np.asarray(X.data) if issparse(X) else X.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(values @ values < _LARGEST_FLOAT32**2)
+        return all(
+            values @ values < _LARGEST_FLOAT32**2
+            for values in (block.reshape(-1) for block in _stored(X))
+        )
 
 
 def _largest(X: NDArray[Any]) -> float:
     r"""Return the largest absolute value, leaving out NaN; NaN if there is no other."""
-    values = np.asarray(X.data) if issparse(X) else X
-    return float(
-        max(np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
-    )
+    extremes = [
+        (np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
+        for values in _stored(X)
+    ]
+    return float(np.fmax.reduce(extremes, axis=None))
+
+
+def _stored(X: Any) -> Iterator[NDArray[Any]]:
+    r"""Yield the values that are stored, block by block."""
+    return blocks(np.asarray(X.data) if issparse(X) else X)
 
 
 def check_target(
