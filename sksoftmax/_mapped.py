@@ -35,6 +35,7 @@ class Pages:
     def __init__(self, X: Any) -> None:
         self._X = X
         self._mapping = _mapping_of(X)
+        self._row_bytes: int = X.nbytes // len(X) if self.is_mapped else 0
         self._n_read = 0
 
     @property
@@ -45,7 +46,7 @@ class Pages:
     @property
     def rows_at_once(self) -> int:
         r"""Rows of a large file, one after another, that may be in memory."""
-        return max(1, _MOST_BYTES * len(self._X) // self._X.nbytes)
+        return max(1, _MOST_BYTES // self._row_bytes)
 
     def read(self, n_rows: int) -> None:
         r"""Count rows that were read, one after another."""
@@ -62,7 +63,7 @@ class Pages:
             copied: NDArray[Any] = X[rows]
             return copied
         copied = np.empty((len(rows), *X.shape[1:]), dtype=X.dtype)
-        step = max(1, _MOST_BYTES // (X.nbytes // len(X) + _BYTES_AROUND))
+        step = max(1, _MOST_BYTES // (self._row_bytes + _BYTES_AROUND))
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             copied[part] = X[rows[part]]

@@ -96,6 +96,10 @@ def write_table(path, n_rows):
 # %%
 # The table of results
 # --------------------
+def show(work, seconds, resident, accuracy):
+    print(f"| {work} | {seconds:.0f} | {resident / 2**20:.0f} | {accuracy} |")
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description="Memory of fits to a file.")
     parser.add_argument("--gibibytes", type=float, default=4.0)
@@ -112,11 +116,9 @@ def main(arguments=None):
             X = np.load(path, mmap_mode="r")
             seconds, resident = measure(lambda c=classifier, X=X: c.fit(X, y))
             score = classifier.score(X[:ROWS_AT_ONCE], y[:ROWS_AT_ONCE])
-            print(
-                f"| {name}, fit | {seconds:.0f} | {resident / 2**20:.0f} | {score:.3f} |"
-            )
+            show(f"{name}, fit", seconds, resident, f"{score:.3f}")
             seconds, resident = measure(lambda c=classifier, X=X: c.predict(X))
-            print(f"| {name}, predict | {seconds:.0f} | {resident / 2**20:.0f} | |")
+            show(f"{name}, predict", seconds, resident, "")
 
 
 if __name__ == "__main__":
