@@ -162,6 +162,25 @@ def test_save_and_export(capsys):
     assert max(map(float, differences)) < 1e-5
 
 
+# OptunaSearchCV says that it is experimental, and imports what is to be removed.
+@pytest.mark.filterwarnings("ignore:OptunaSearchCV is experimental")
+@pytest.mark.filterwarnings("ignore:`optuna.terminator` module:FutureWarning")
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_optuna_otto(capsys, folder):
+    write_otto(folder, rows_per_class=100)
+    output = run("optuna_otto.py", capsys)
+    losses = re.findall(r"log loss (\d\.\d+)(?: with|$)", output, re.MULTILINE)
+    assert max(map(float, losses)) < np.log(9)
+    n_pruned, n_trials, spent, total = map(
+        int,
+        re.search(r"(\d+) of (\d+) trials .* (\d+) epochs .* (\d+)", output).groups(),
+    )
+    assert 0 < n_pruned < n_trials == 15
+    assert spent < total == 150
+    rounds = re.findall(r"^ +(\d+) candidates, +(\d+) epochs", output, re.MULTILINE)
+    assert rounds == [("12", "2"), ("4", "6"), ("2", "18")]
+
+
 @with_and_without_matplotlib
 def test_mnist(matplotlib, capsys, folder, figures, monkeypatch):
     write_images(folder / "MNIST")
