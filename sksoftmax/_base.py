@@ -58,9 +58,6 @@ from ._weights import restore_module, weights_of
 _FEWEST_ROWS = 16
 _COSTLY_PRODUCT = 2**18
 
-# Rows whose statistics are taken at a time: about what a processor's cache can hold.
-_SCALING_ROWS = 1024
-
 # So many held-out rows determine a temperature well; "auto" learns one only where
 # that is at most a tenth of the rows.
 _TEMPERATURE_ROWS = 2000
@@ -610,15 +607,8 @@ class BaseSoftmaxClassifier(ClassifierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _learn_input_scaling(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
         scaling = getattr(self.module_, "input_scaling", None)
-        if not isinstance(scaling, InputScaling | TableInput):
-            return
-        # In parts, so that only one of them is copied at a time.
-        pages, weight = Pages(data.X), data.sample_weight
-        for part in np.array_split(rows, math.ceil(len(rows) / _SCALING_ROWS)):
-            scaling.update(
-                as_tensor(pages.take(part)),
-                None if weight is None else as_tensor(weight[part]),
-            )
+        if isinstance(scaling, InputScaling | TableInput):
+            data.teach(scaling, rows)
 
     def _largest_product(self) -> int:
         r"""Return the multiplications of the largest layer for a row, 0 if unknown."""

@@ -2,6 +2,7 @@ r"""What comes into ``fit`` and ``predict``, checked and in the form that nets n
 
 from __future__ import annotations
 
+import math
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from sklearn.utils.validation import (
 from torch import Tensor
 
 from ._mapped import Pages, blocks
+from ._tables import missing_columns
+from ._torch import as_tensor
 
 # Features keep these dtypes: batches are converted, not the whole table. Anything
 # else, an object array say, becomes the first of them.
@@ -39,6 +42,9 @@ FEATURE_DTYPES = [
     np.int32,
     np.int64,
 ]
+
+# Rows whose statistics are taken at a time: about what a processor's cache can hold.
+_TAUGHT_ROWS = 1024
 
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -60,6 +66,19 @@ class TrainingRows:
             return np.arange(len(self.y))
         return np.flatnonzero(self.loss_weight)
 
+    def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        r"""Return the mask of the columns with a NaN in some rows."""
+        return missing_columns(self.X, rows)
+
+    def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
+        r"""Let a layer learn the statistics of some rows, a part of them at a time."""
+        pages, weight = Pages(self.X), self.sample_weight
+        for part in in_parts(rows):
+            layer.update(
+                as_tensor(pages.take(part)),
+                None if weight is None else as_tensor(weight[part]),
+            )
+
     def take(self, rows: NDArray[np.int64]) -> TrainingRows:
         r"""Return some of the rows; the same table if all."""
         if len(rows) == len(self.y):
@@ -74,6 +93,11 @@ class TrainingRows:
     def total_weight(self, rows: NDArray[np.int64]) -> float:
         r"""Return the sum of the loss's weights of some rows."""
         return len(rows) if self.loss_weight is None else self.loss_weight[rows].sum()
+
+
+def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    r"""Return rows in the parts in which a layer learns of them."""
+    return np.array_split(rows, math.ceil(len(rows) / _TAUGHT_ROWS))
 
 
 @contextmanager
