@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
@@ -57,10 +58,10 @@ def make_jobs():
     batch_norm = SoftmaxMLPClassifier((16,), normalization="batch", **options)
     return [
         (mlp, X, y, None),
-        (mlp, X, y, weight),
+        (clone(mlp), X, y, weight),
         (balanced, with_missing, y, weight),
         (linear, X, y, weight),
-        (mlp, bad, y, None),
+        (clone(mlp), bad, y, None),
         (batch_norm, X, y, None),
     ]
 
@@ -103,7 +104,7 @@ def test_two_processes_agree_with_one(job, fitted):
     )
     assert first[job].loss_curve_ == second[job].loss_curve_
     # No longer one of a group: each trains on by itself.
-    first[job].partial_fit(X, y)
+    first[job].set_params(class_weight=None).partial_fit(X, y)
 
 
 def test_all_processes_raise_what_one_of_them_meets(fitted):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import sksoftmax
-from sksoftmax import datasets, modules, persistence
+from sksoftmax import datasets, distributed, modules, persistence
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,6 +19,7 @@ CLASSES = [
     getattr(sksoftmax, name) for name in sksoftmax.__all__ if name.startswith("Softmax")
 ] + [getattr(modules, name) for name in modules.__all__]
 FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
+    distributed.fit_distributed,
     persistence.load,
     persistence.save,
     persistence.to_onnx,
