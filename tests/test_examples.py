@@ -1,6 +1,7 @@
 r"""Every example runs without a warning and shows what its prose promises."""
 
 import ast
+import os
 import re
 import runpy
 import struct
@@ -160,6 +161,38 @@ def test_save_and_export(capsys):
     differences = re.findall(r"labels equal True, .*differ by (\S+)", output)
     assert len(differences) == 2
     assert max(map(float, differences)) < 1e-5
+
+
+def test_out_of_core(capsys):
+    output = run("out_of_core.py", capsys)
+    accuracies = re.findall(r"accuracy (\S+)$", output, re.MULTILINE)
+    assert len(accuracies) == 2
+    assert min(map(float, accuracies)) > 0.95
+    assert "the same to the last bit: True" in output
+
+
+def test_distributed_search():
+    # A script of its own, which the workers import.
+    process = subprocess.run(
+        [sys.executable, str(EXAMPLES / "distributed_search.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    n_clusters = 1 if "ray is not installed" in process.stdout else 2
+    assert process.stdout.count("equal: True") == n_clusters
+
+
+def test_out_of_core_benchmark(capsys):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("resident sizes as on Linux")
+    out_of_core = benchmark("out_of_core.py")
+    out_of_core["main"](["--gibibytes", "0.01"])
+    rows = printed_rows(capsys.readouterr().out)
+    assert float(rows["SoftmaxMLPClassifier, fit"][2]) > 0.5
+    assert float(rows["SoftmaxRegression, predict"][1]) < 100
 
 
 # OptunaSearchCV says that it is experimental, and imports what is to be removed.
