@@ -1,6 +1,6 @@
 r"""The training engine: a skorch net that costs what the arithmetic costs.
 
-The only file that imports skorch.
+The only file that imports skorch, but for a callback in ``distributed``.
 """
 
 from __future__ import annotations

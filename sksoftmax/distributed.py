@@ -75,6 +75,9 @@ def fit_distributed(
 
     Notes
     -----
+    The example below is a group of one process. Under ``torchrun``, which says in the
+    environment what the group is, ``init_process_group()`` needs no arguments.
+
     Dropout draws other noise in every process, so that a classifier with dropout is
     not the same as that of a single process. Labels and weights of all rows are in the
     memory of every process, features are not.
@@ -86,9 +89,6 @@ def fit_distributed(
 
     Examples
     --------
-    A group of one process; with ``torchrun`` and the environment that it sets, the two
-    lines before ``fit_distributed`` become ``init_process_group()``.
-
     >>> import torch.distributed as dist
     >>> from sklearn.datasets import load_iris
     >>> from sksoftmax import SoftmaxMLPClassifier
