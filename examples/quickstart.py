@@ -27,7 +27,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier, SoftmaxRegression
 
 regression = make_pipeline(MinMaxScaler(), SoftmaxRegression())
-mlp = SoftmaxMLPClassifier(hidden_layer_sizes=(256, 256), max_epochs=25, random_state=0)
+mlp = SoftmaxMLPClassifier(random_state=0)
 cnn = SoftmaxCNNClassifier(
     image_shape=(8, 8),
     channels=(32, 64),

@@ -28,6 +28,7 @@ from ._callbacks import CallbackSupportMixin, FitReport, reported
 from ._data import BatchIterator, TensorTable, convert
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, set_generator
+from ._mapped import Pages
 from ._net import (
     OPTIMIZERS,
     SCHEDULES,
@@ -58,9 +59,6 @@ from ._weights import restore_module, weights_of
 # where they would multiply the cost: from so many multiplications in one layer on.
 _FEWEST_ROWS = 16
 _COSTLY_PRODUCT = 2**18
-
-# Rows whose statistics are taken at a time: about what a processor's cache can hold.
-_SCALING_ROWS = 1024
 
 # So many held-out rows determine a temperature well; "auto" learns one only where
 # that is at most a tenth of the rows.
@@ -437,12 +435,19 @@ class BaseSoftmaxClassifier(
         dtype = torch.float32 if features.dtype == np.float32 else torch.float64
         if self.module_.training:
             self.module_.eval()
+        pages, n_rows = Pages(features), self._prediction_rows
         with torch.inference_mode():
-            logits = [
-                self._forward(rows)
-                for rows in torch.split(as_tensor(features), self._prediction_rows)
-            ]
-            return torch.cat(logits).cpu().to(dtype)
+            first, *others = torch.split(as_tensor(features), n_rows)
+            logits = self._forward(first)
+            if others:
+                # One piece of memory: small ones would lie between large, freed ones.
+                start = logits
+                logits = start.new_empty(len(features), start.shape[1])
+                logits[:n_rows] = start
+            for number, rows in enumerate(others, 1):
+                logits[number * n_rows :][: len(rows)] = self._forward(rows)
+                pages.read(len(rows))
+            return logits.cpu().to(dtype)
 
     def _forward(self, rows: Tensor) -> Tensor:
         n_rows = len(rows)
@@ -568,15 +573,16 @@ class BaseSoftmaxClassifier(
 
     def _best_temperature(self, held_out: TensorTable) -> float:
         r"""Return the temperature that held-out rows ask for."""
-        batches = list(BatchIterator(held_out, self._prediction_rows))
+        logits, labels, weights = [], [], []
         with torch.inference_mode():
-            logits = torch.cat(
-                [predict_held_out(self.module_, X, w) for X, (_, w) in batches]
-            )
-        weights = [w for _, (_, w) in batches if w is not None]
+            for X, (y, weight) in BatchIterator(held_out, self._prediction_rows):
+                logits.append(predict_held_out(self.module_, X, weight))
+                labels.append(y)
+                if weight is not None:
+                    weights.append(weight)
         return best_temperature(
-            logits,
-            torch.cat([y for _, (y, _) in batches]),
+            torch.cat(logits),
+            torch.cat(labels),
             row_weight(torch.cat(weights) if weights else None),
         )
 
@@ -619,15 +625,8 @@ class BaseSoftmaxClassifier(
 
     def _learn_input_scaling(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
         scaling = getattr(self.module_, "input_scaling", None)
-        if not isinstance(scaling, InputScaling | TableInput):
-            return
-        # In parts, so that only one of them is copied at a time.
-        weight = data.sample_weight
-        for part in np.array_split(rows, math.ceil(len(rows) / _SCALING_ROWS)):
-            scaling.update(
-                as_tensor(data.X[part]),
-                None if weight is None else as_tensor(weight[part]),
-            )
+        if isinstance(scaling, InputScaling | TableInput):
+            data.teach(scaling, rows)
 
     def _largest_product(self) -> int:
         r"""Return the multiplications of the largest layer for a row, 0 if unknown."""
@@ -647,12 +646,19 @@ class BaseSoftmaxClassifier(
         if weight is not None:
             # Weights of any size fit into float32 once they are about 1.
             weight = weight / weight[rows].max()
+        X, pages, dtype = as_tensor(data.X), Pages(data.X), self._input_dtype
+        if not pages.is_mapped:
+            X = self._to_device(X)
+        elif self.device_.type == "mps" and X.dtype == torch.float64:
+            # Only batches go to the device, which has no float64.
+            dtype = torch.float32
         return TensorTable(
-            self._to_device(as_tensor(data.X)),
+            X,
             as_tensor(data.y).to(self.device_),
             None if weight is None else as_tensor(weight).float().to(self.device_),
             as_tensor(rows).to(self.device_) if len(rows) < len(data.y) else None,
-            dtype=self._input_dtype,
+            dtype=dtype,
+            pages=pages,
         )
 
     def _train(

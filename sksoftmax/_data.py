@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ._mapped import Pages
+
 # Features, and what the loss needs: labels and weights.
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
@@ -19,6 +21,8 @@ def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 class TensorTable(Dataset[Batch]):
     r"""Features, labels and weights of the same rows, on one device.
+
+    Only features in a large file stay where they are until they are in a batch.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ class TensorTable(Dataset[Batch]):
         The rows that belong to this table; all if None. A subset shares ``X``.
     dtype : torch.dtype, default=None
         What the features of a batch are converted to; nothing if None.
+    pages : Pages, default=None
+        What to tell of the rows that were read; nobody if None.
     """
 
     def __init__(
@@ -43,25 +49,32 @@ class TensorTable(Dataset[Batch]):
         sample_weight: Tensor | None = None,
         rows: Tensor | None = None,
         dtype: torch.dtype | None = None,
+        pages: Pages | None = None,
     ) -> None:
         self.X = torch.as_tensor(X)
         self.y = self.X.new_zeros(len(X), dtype=torch.int64) if y is None else y
         self.sample_weight = sample_weight
         self.rows = rows
         self.dtype = dtype
+        self.pages = Pages(X) if pages is None else pages
 
     def __len__(self) -> int:
         return len(self.X) if self.rows is None else len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
         row = index if self.rows is None else int(self.rows[index])
-        return self.take(torch.tensor([row], device=self.X.device))
+        return self.take(torch.tensor([row], device=self.y.device))
 
     def take(self, index: Tensor) -> Batch:
         r"""Return the batch of the rows of ``X`` at an index."""
         weight = self.sample_weight
+        if self.pages.is_mapped:
+            X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
+            X = convert(X, self.dtype).to(self.y.device)
+        else:
+            X = convert(self.X.index_select(0, index), self.dtype)
         return (
-            convert(self.X.index_select(0, index), self.dtype),
+            X,
             (
                 self.y.index_select(0, index),
                 None if weight is None else weight.index_select(0, index),
@@ -71,8 +84,10 @@ class TensorTable(Dataset[Batch]):
     def slice(self, start: int, stop: int) -> Batch:
         r"""Return consecutive rows of a table that holds all rows, without a copy."""
         weight = self.sample_weight
+        X = convert(self.X[start:stop], self.dtype)
+        self.pages.read(len(X))
         return (
-            convert(self.X[start:stop], self.dtype),
+            X.to(self.y.device),
             (self.y[start:stop], None if weight is None else weight[start:stop]),
         )
 
@@ -120,7 +135,7 @@ class BatchIterator:
         if self.shuffle:
             # Drawn on the CPU, so that every device sees the same order.
             shuffled = torch.randperm(len(table), generator=self.generator)
-            shuffled = shuffled.to(table.X.device)
+            shuffled = shuffled.to(table.y.device)
             order = shuffled if order is None else order[shuffled]
         assert order is not None
         for index in torch.split(order, self._sizes()):

@@ -15,7 +15,7 @@ from torch import nn
 
 from ._base import BaseSoftmaxClassifier
 from ._net import EarlyStopping
-from ._tables import learn_encoder, missing_columns, n_columns
+from ._tables import learn_encoder, n_columns
 from ._validation import TrainingRows, check_sizes
 from .modules import ACTIVATIONS, SoftmaxMLP
 
@@ -342,7 +342,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         with_optimizer: bool = True,
     ) -> None:
         if module is None:
-            self._has_missing = missing_columns(data.X, rows)
+            self._has_missing = data.missing_columns(rows)
             sizes = self.hidden_layer_sizes
             if isinstance(sizes, str):
                 sizes = _WIDE if len(rows) >= _MANY_ROWS else _NARROW

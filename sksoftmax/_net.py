@@ -1,6 +1,6 @@
 r"""The training engine: a skorch net that costs what the arithmetic costs.
 
-The only file that imports skorch.
+The only file that imports skorch, but for a callback in ``distributed``.
 """
 
 from __future__ import annotations
@@ -402,9 +402,9 @@ class EpochTotals:
     r"""What the batches of an epoch add up to, left on the device until its end."""
 
     def __init__(self) -> None:
-        self._losses: list[Tensor] = []
-        self._hits: list[Tensor] = []
-        self._weights: list[Tensor | int] = []
+        self._losses = DeviceScalars()
+        self._hits = DeviceScalars()
+        self._weights = DeviceScalars()
 
     def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
         r"""Add a batch and what a step made of it."""
@@ -420,20 +420,45 @@ class EpochTotals:
 
     def loss(self) -> float:
         r"""Return the mean loss of a row."""
-        weights = _stack(self._weights)
-        return float(_stack(self._losses) @ weights / weights.sum())
+        weights = self._weights.stack()
+        return float(self._losses.stack() @ weights / weights.sum())
 
     def accuracy(self) -> float:
         r"""Return the fraction of rows whose largest logit is the right one."""
-        return float(_stack(self._hits).sum() / _stack(self._weights).sum())
+        return float(self._hits.stack().sum() / self._weights.stack().sum())
 
 
-def _stack(values: Sequence[Tensor | int]) -> Tensor:
-    tensors = [value for value in values if isinstance(value, Tensor)]
-    if tensors:
+class DeviceScalars:
+    r"""Scalars, one or none for each batch, in few pieces of memory.
+
+    Many small pieces would lie between the large ones that come and go with each batch,
+    so that these could not be used again, and memory would grow with the batches.
+    """
+
+    _MOST_PIECES = 16
+
+    def __init__(self) -> None:
+        self._pieces: list[Tensor] = []
+        self._recent: list[Tensor] = []
+        self._numbers: list[int] = []
+
+    def append(self, value: Tensor | int) -> None:
+        r"""Add a scalar; either all of them are tensors, or none is."""
+        if not isinstance(value, Tensor):
+            self._numbers.append(value)
+            return
+        self._recent.append(value)
+        if len(self._recent) == self._MOST_PIECES:
+            self._pieces.append(torch.stack(self._recent))
+            self._recent = []
+
+    def stack(self) -> Tensor:
+        r"""Return all of them, on the CPU in float64."""
+        if self._numbers:
+            return torch.tensor(self._numbers, dtype=torch.float64)
+        recent = [torch.stack(self._recent)] if self._recent else []
         # One transfer for all of them.
-        return torch.stack(tensors).cpu().double()
-    return torch.tensor(values, dtype=torch.float64)
+        return torch.cat([*self._pieces, *recent]).cpu().double()
 
 
 def make_net(

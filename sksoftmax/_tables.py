@@ -2,6 +2,7 @@ r"""Tables with categorical columns, turned into numbers before a net sees them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,6 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+
+from ._mapped import Pages, blocks
+
+# Rows that are looked at together for missing values.
+_ROWS_AT_ONCE = 1024
 
 # What an object column may hold, in pandas' words, and still be numbers.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
@@ -121,10 +127,15 @@ def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool
     if X.dtype.kind != "f":
         return np.zeros(X.shape[1], dtype=bool)
     # A maximum is NaN if any value is, and needs no table of booleans.
-    has_missing: NDArray[np.bool_] = np.isnan(X.max(axis=0))
+    largest = np.maximum.reduce([block.max(axis=0) for block in blocks(X)])
+    has_missing: NDArray[np.bool_] = np.isnan(largest)
     if has_missing.any() and len(rows) < len(X):
         candidates = np.flatnonzero(has_missing)
-        has_missing[candidates] = np.isnan(X[np.ix_(rows, candidates)]).any(axis=0)
+        has_missing[candidates] = False
+        pages = Pages(X)
+        for part in np.array_split(rows, math.ceil(len(rows) / _ROWS_AT_ONCE)):
+            is_missing = np.isnan(pages.take(part)[:, candidates])
+            has_missing[candidates] |= is_missing.any(axis=0)
     return has_missing
 
 

@@ -2,6 +2,7 @@ r"""What comes into ``fit`` and ``predict``, checked and in the form that nets n
 
 from __future__ import annotations
 
+import math
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,10 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
+from ._mapped import Pages, blocks
+from ._tables import missing_columns
+from ._torch import as_tensor
+
 # Features keep these dtypes: batches are converted, not the whole table. Anything
 # else, an object array say, becomes the first of them.
 FEATURE_DTYPES = [
@@ -37,6 +42,9 @@ FEATURE_DTYPES = [
     np.int32,
     np.int64,
 ]
+
+# Rows whose statistics are taken at a time: about what a processor's cache can hold.
+_TAUGHT_ROWS = 1024
 
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -58,6 +66,19 @@ class TrainingRows:
             return np.arange(len(self.y))
         return np.flatnonzero(self.loss_weight)
 
+    def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        r"""Return the mask of the columns with a NaN in some rows."""
+        return missing_columns(self.X, rows)
+
+    def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
+        r"""Let a layer learn the statistics of some rows, a part of them at a time."""
+        pages, weight = Pages(self.X), self.sample_weight
+        for part in in_parts(rows):
+            layer.update(
+                as_tensor(pages.take(part)),
+                None if weight is None else as_tensor(weight[part]),
+            )
+
     def take(self, rows: NDArray[np.int64]) -> TrainingRows:
         r"""Return some of the rows; the same table if all."""
         if len(rows) == len(self.y):
@@ -72,6 +93,11 @@ class TrainingRows:
     def total_weight(self, rows: NDArray[np.int64]) -> float:
         r"""Return the sum of the loss's weights of some rows."""
         return len(rows) if self.loss_weight is None else self.loss_weight[rows].sum()
+
+
+def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    r"""Return rows in the parts in which a layer learns of them."""
+    return np.array_split(rows, math.ceil(len(rows) / _TAUGHT_ROWS))
 
 
 @contextmanager
@@ -151,16 +177,26 @@ def check_features(
         features = X
         return features
     X = from_any_device(X)
+    allows_nan = estimator._accepts_missing()
+    finite: bool | str = "allow-nan" if allows_nan else True
     try:
         features = validate_data(
             estimator,
             estimator._encode_table(X, reset=reset, declared=declared),
             accept_sparse="csr" if estimator._accepts_sparse() else False,
             dtype=FEATURE_DTYPES,
-            ensure_all_finite="allow-nan" if estimator._accepts_missing() else True,
+            ensure_all_finite=False if Pages(X).is_mapped else finite,
             order="C",
             reset=reset,
         )
+        if Pages(X).is_mapped:
+            for block in blocks(features):
+                assert_all_finite(
+                    block,
+                    allow_nan=allows_nan,
+                    estimator_name=type(estimator).__name__,
+                    input_name="X",
+                )
     except ValueError as error:
         explained = _explained(estimator, error)
         if explained is error:
@@ -230,17 +266,25 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     if X.dtype.kind != "f":
         return True
     # One product by BLAS; a value that is too large makes it too large or NaN.
-    values: NDArray[Any] = np.asarray(X.data) if issparse(X) else X.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(values @ values < _LARGEST_FLOAT32**2)
+        return all(
+            values @ values < _LARGEST_FLOAT32**2
+            for values in (block.reshape(-1) for block in _stored(X))
+        )
 
 
 def _largest(X: NDArray[Any]) -> float:
     r"""Return the largest absolute value, leaving out NaN; NaN if there is no other."""
-    values = np.asarray(X.data) if issparse(X) else X
-    return float(
-        max(np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
-    )
+    extremes = [
+        (np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
+        for values in _stored(X)
+    ]
+    return float(np.fmax.reduce(extremes, axis=None))
+
+
+def _stored(X: Any) -> Iterator[NDArray[Any]]:
+    r"""Yield the values that are stored, block by block."""
+    return blocks(np.asarray(X.data) if issparse(X) else X)
 
 
 def check_target(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import sksoftmax
-from sksoftmax import datasets, inspection, modules, persistence
+from sksoftmax import datasets, distributed, inspection, modules, persistence
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +20,7 @@ CLASSES = [
 ] + [getattr(modules, name) for name in modules.__all__]
 DISPLAYS = [getattr(inspection, name) for name in inspection.__all__]
 FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
+    distributed.fit_distributed,
     persistence.load,
     persistence.save,
     persistence.to_onnx,

@@ -1,6 +1,7 @@
 r"""Every example runs without a warning and shows what its prose promises."""
 
 import ast
+import os
 import re
 import runpy
 import struct
@@ -188,6 +189,57 @@ def test_progress_and_callbacks(capsys):
     assert int(n_epochs) < 6
     assert float(accuracy) > 0.95
     assert "learning rates: 1e-02 1e-02 1e-03 1e-03 1e-04 1e-04" in output
+
+
+def test_out_of_core(capsys):
+    output = run("out_of_core.py", capsys)
+    accuracies = re.findall(r"accuracy (\S+)$", output, re.MULTILINE)
+    assert len(accuracies) == 2
+    assert min(map(float, accuracies)) > 0.95
+    assert "the same to the last bit: True" in output
+
+
+def test_distributed_search():
+    # A script of its own, which the workers import.
+    process = subprocess.run(
+        [sys.executable, str(EXAMPLES / "distributed_search.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.returncode == 0, process.stderr
+    n_clusters = 1 if "ray is not installed" in process.stdout else 2
+    assert process.stdout.count("equal: True") == n_clusters
+
+
+def test_out_of_core_benchmark(capsys):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("resident sizes as on Linux")
+    out_of_core = benchmark("out_of_core.py")
+    out_of_core["main"](["--gibibytes", "0.01"])
+    rows = printed_rows(capsys.readouterr().out)
+    assert float(rows["SoftmaxMLPClassifier, fit"][2]) > 0.5
+    assert float(rows["SoftmaxRegression, predict"][1]) < 100
+
+
+# OptunaSearchCV says that it is experimental, and imports what is to be removed.
+@pytest.mark.filterwarnings("ignore:OptunaSearchCV is experimental")
+@pytest.mark.filterwarnings("ignore:`optuna.terminator` module:FutureWarning")
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_optuna_otto(capsys, folder):
+    write_otto(folder, rows_per_class=100)
+    output = run("optuna_otto.py", capsys)
+    losses = re.findall(r"log loss (\d\.\d+)(?: with|$)", output, re.MULTILINE)
+    assert max(map(float, losses)) < np.log(9)
+    n_pruned, n_trials, spent, total = map(
+        int,
+        re.search(r"(\d+) of (\d+) trials .* (\d+) epochs .* (\d+)", output).groups(),
+    )
+    assert 0 < n_pruned < n_trials == 15
+    assert spent < total == 150
+    rounds = re.findall(r"^ +(\d+) candidates, +(\d+) epochs", output, re.MULTILINE)
+    assert rounds == [("12", "2"), ("4", "6"), ("2", "18")]
 
 
 @with_and_without_matplotlib

@@ -1,0 +1,87 @@
+r"""
+A search on a cluster
+=====================
+
+scikit-learn's searches hand their fits to joblib, and joblib hands them to Dask or Ray
+when it is told to: one line, and the results are those of a search without it. Here
+both clusters are two processes of this computer; the address of a scheduler in place of
+``LocalCluster`` makes it many computers. Needs
+``pip install "sksoftmax[distributed]"``, and takes about half a minute, most of it for
+starting the clusters.
+"""
+
+# %%
+# The search
+# ----------
+# Six candidates and three folds are eighteen fits that know nothing of one another.
+# Each of them should have one thread, or one GPU, for itself.
+import time
+
+import joblib
+import numpy as np
+from distributed import Client, LocalCluster
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+
+from sksoftmax import SoftmaxMLPClassifier
+
+X, y = load_digits(return_X_y=True)
+
+
+def run_search(name):
+    r"""Return the scores of all fits, and say how long they took."""
+    start = time.perf_counter()
+    search = GridSearchCV(
+        SoftmaxMLPClassifier((128,), n_estimators=2, max_epochs=8, random_state=0),
+        {"learning_rate": [0.003, 0.01, 0.03], "dropout": [0.0, 0.2]},
+        cv=3,
+        scoring="neg_log_loss",
+        refit=False,
+    ).fit(X, y)
+    print(
+        f"{name}: log loss {-search.best_score_:.4f}, "
+        f"{time.perf_counter() - start:.1f} seconds"
+    )
+    return search.cv_results_["mean_test_score"]
+
+
+def main():
+    r"""Search serially, then on each cluster that is installed."""
+    serial = run_search("serial")
+
+    # %%
+    # Dask
+    # ----
+    # ``scatter`` sends the table to the workers once, not once for each fit.
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as local,
+        Client(local),
+        joblib.parallel_config("dask", scatter=[X]),
+    ):
+        scores = run_search("dask")
+    print(f"equal: {np.array_equal(scores, serial)}")
+
+    # %%
+    # Ray
+    # ---
+    # Ray puts the table into its object store, from which all workers of a computer
+    # read it.
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError:
+        print("ray is not installed")
+        return
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    register_ray()
+    with joblib.parallel_config("ray", n_jobs=2):
+        scores = run_search("ray")
+    ray.shutdown()
+    print(f"equal: {np.array_equal(scores, serial)}")
+
+
+# The workers import this file, and must not start clusters of their own.
+if __name__ == "__main__":
+    main()

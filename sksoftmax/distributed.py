@@ -1,0 +1,347 @@
+r"""One classifier, trained by several processes that have a part of the rows each."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import ArrayLike, NDArray
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+
+from ._base import BaseSoftmaxClassifier
+from ._data import Batch, TensorTable, convert
+from ._layers import set_generator
+from ._linear import MINIBATCH_SOLVERS
+from ._mapped import Pages
+from ._torch import as_tensor, make_generator, resolve_device
+from ._validation import (
+    TrainingRows,
+    check_features,
+    check_target,
+    check_weights,
+    class_weights,
+    encode_target,
+    fitted_state_kept,
+    in_parts,
+)
+
+__all__ = ["fit_distributed"]
+
+Classifier = TypeVar("Classifier", bound=BaseSoftmaxClassifier)
+
+
+def fit_distributed(
+    estimator: Classifier,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> Classifier:
+    r"""Fit a classifier in all processes of a group, each of which has some rows.
+
+    Every process calls this with its own rows, and gets the same classifier: the one
+    that ``fit`` would make, up to rounding, of the rows of all processes one after
+    another. Each batch is drawn from all rows, so a process gets those of it that are
+    its own; the gradients are added up. Run it with ``torchrun``, after
+    :func:`torch.distributed.init_process_group`.
+
+    Parameters
+    ----------
+    estimator : BaseSoftmaxClassifier
+        What to fit, in place, with the same parameters in every process:
+        ``random_state`` an integer, no early stopping, no temperature (where these are
+        "auto", they are off), no batch normalisation, no full-batch solver.
+    X : array-like of shape (n_samples, n_features)
+        The rows of this process.
+    y : array-like of shape (n_samples,)
+        Their labels. Not every process needs rows of every class.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row in the loss; all equal if None.
+
+    Returns
+    -------
+    estimator : BaseSoftmaxClassifier
+        The fitted classifier, the same in all processes.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no process group.
+    ValueError
+        If the parameters are others than above, or if the rows of any process are
+        refused by ``fit`` or do not go with those of the others. All processes raise.
+
+    Notes
+    -----
+    The example below is a group of one process. Under ``torchrun``, which says in the
+    environment what the group is, ``init_process_group()`` needs no arguments.
+
+    Dropout draws other noise in every process, so that a classifier with dropout is
+    not the same as that of a single process. Labels and weights of all rows are in the
+    memory of every process, features are not.
+
+    References
+    ----------
+    Li et al. (2020). PyTorch Distributed: Experiences on Accelerating Data Parallel
+    Training. https://arxiv.org/abs/2006.15704
+
+    Examples
+    --------
+    >>> import torch.distributed as dist
+    >>> from sklearn.datasets import load_iris
+    >>> from sksoftmax import SoftmaxMLPClassifier
+    >>> from sksoftmax.distributed import fit_distributed
+    >>> store = dist.HashStore()
+    >>> dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = SoftmaxMLPClassifier(max_epochs=20, random_state=0)
+    >>> fit_distributed(classifier, X, y).score(X, y) > 0.9
+    True
+    >>> dist.destroy_process_group()
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        raise RuntimeError(
+            "fit_distributed needs a process group, but torch.distributed is not "
+            "initialized. Start the script with torchrun, and call "
+            "torch.distributed.init_process_group() first."
+        )
+    with fitted_state_kept(estimator):
+        data = _agree_on_rows(estimator, X, y, sample_weight)
+        rows = data.indices()
+        estimator._check_number_of_classes(data)
+        estimator._build(data, rows, None)
+        _check_no_batch_norm(estimator.module_)
+        _train(estimator, data, rows)
+    return estimator
+
+
+class ShardedRows(TrainingRows):
+    r"""The labels and weights of all processes, but the features of this one only."""
+
+    @property
+    def start(self) -> int:
+        r"""The place of this process's first row among all rows."""
+        return int(sum(_gather(len(self.X))[: dist.get_rank()]))
+
+    def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        r"""Return those of some rows that are here, counted from the first of them."""
+        rows = rows - self.start
+        return rows[(rows >= 0) & (rows < len(self.X))]
+
+    def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        r"""Return the mask of the columns with a NaN in some rows of any process."""
+        here = super().missing_columns(self.own(rows))
+        anywhere: NDArray[np.bool_] = np.any(_gather(here), axis=0)
+        return anywhere
+
+    def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
+        r"""Let a layer learn the statistics of all rows, one process after another."""
+        start, weight = self.start, self.sample_weight
+        assert weight is not None
+        # By the first rows a layer tells what kind of numbers they are, so these are
+        # put together as they would be in a single process.
+        first = in_parts(rows)[0]
+        X = np.concatenate(_gather(Pages(self.X).take(self.own(first))))
+        layer.update(as_tensor(X), as_tensor(weight[first]))
+        here = TrainingRows(
+            self.X,
+            self.y[start : start + len(self.X)],
+            None,
+            weight[start : start + len(self.X)],
+        )
+        own = self.own(rows[len(first) :])
+        for rank in range(dist.get_world_size()):
+            if rank == dist.get_rank() and len(own):
+                here.teach(layer, own)
+            state = [layer.state_dict()]
+            dist.broadcast_object_list(state, src=rank)
+            layer.load_state_dict(state[0])
+
+
+class ShardedTable(TensorTable):
+    r"""A table of all rows, of whose batches only this process's rows are taken.
+
+    Parameters are those of :class:`TensorTable`, and the place of the first row of
+    ``X`` among all rows.
+    """
+
+    def __init__(self, X: Tensor, *args: Any, start: int, **kwargs: Any) -> None:
+        super().__init__(X, *args, **kwargs)
+        self.start = start
+
+    def __len__(self) -> int:
+        return len(self.y) if self.rows is None else len(self.rows)
+
+    def take(self, index: Tensor) -> Batch:
+        r"""Return those rows at an index of all rows that are here."""
+        place = index - self.start
+        is_here = (place >= 0) & (place < len(self.X))
+        index, place = index[is_here], place[is_here]
+        if self.pages.is_mapped:
+            X = torch.from_numpy(self.pages.take(place.cpu().numpy()))
+        else:
+            X = self.X.index_select(0, place)
+        assert self.sample_weight is not None
+        weight = self.sample_weight.index_select(0, index)
+        return (
+            convert(X, self.dtype).to(self.y.device),
+            (self.y.index_select(0, index), weight),
+        )
+
+
+class AllReduce(Callback):
+    r"""Make gradients and losses of a part of a batch those of the whole."""
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        self.weight_ = 0.0
+
+    def on_grad_computed(
+        self, net: Any, named_parameters: Any, batch: Batch, **kwargs: Any
+    ) -> None:
+        weight = batch[1][1]
+        assert weight is not None
+        total = weight.sum()
+        gradients = [p.grad for _, p in named_parameters if p.grad is not None]
+        # One message: the gradients of sums over rows, and the weight of the rows.
+        flat = torch.cat([*(g.flatten() * total for g in gradients), total[None]])
+        dist.all_reduce(flat)
+        self.weight_ += float(total)
+        parts = torch.split(flat[:-1] / flat[-1], [g.numel() for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        losses, weights = zip(
+            *_gather((net.history[-1, "train_loss"], self.weight_)), strict=True
+        )
+        loss = float(np.average(losses, weights=weights))
+        earlier = [row["train_loss"] for row in net.history[:-1]]
+        net.history.record("train_loss", loss)
+        net.history.record("train_loss_best", loss < min(earlier, default=np.inf))
+
+
+def _gather(value: Any) -> list[Any]:
+    r"""Return the values of all processes, in the order of their ranks."""
+    values = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _agree_on_rows(
+    estimator: BaseSoftmaxClassifier,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+) -> ShardedRows:
+    r"""Validate the rows of this process, and learn of those of the others."""
+    here: Any
+    try:
+        _check_parameters(estimator)
+        features = check_features(estimator, X, reset=True, declared=True)
+        labels = check_target(estimator, features, y)
+        weight = check_weights(estimator, sample_weight, features)
+        if weight is None:
+            weight = np.ones(len(labels))
+        here = (labels, weight, _what_must_be_equal(estimator))
+    except ValueError as error:
+        here = error
+    everywhere = _gather(here)
+    for rank, there in enumerate(everywhere):
+        if isinstance(there, ValueError):
+            # Nobody waits for a process that has given up.
+            raise ValueError(f"In the process of rank {rank}: {there}") from there
+    all_labels, all_weights, equal = zip(*everywhere, strict=True)
+    for rank, there in enumerate(equal):
+        if there != equal[0]:
+            raise ValueError(
+                f"Got {there} in the process of rank {rank}, but {equal[0]} in that of "
+                "rank 0. Expected the same: pass the same parameters and columns, and "
+                "categories as a dtype that has all of them."
+            )
+    labels, weight = np.concatenate(all_labels), np.concatenate(all_weights)
+    encoded, estimator.classes_ = encode_target(labels, None)
+    by_class = class_weights(estimator.class_weight, estimator.classes_, labels, weight)
+    return ShardedRows(features, encoded, by_class[encoded] * weight, weight)
+
+
+def _check_parameters(estimator: BaseSoftmaxClassifier) -> None:
+    estimator._validate_params()
+    estimator.device_ = resolve_device(estimator.device)
+    parameters = estimator.get_params(deep=False)
+    for name, wrong in (("early_stopping", True), ("temperature_scaling", True)):
+        if parameters.get(name) is wrong:
+            raise ValueError(
+                f"Got {name}=True, but expected False with several processes."
+            )
+    if not isinstance(estimator.random_state, int | np.integer):
+        raise ValueError(
+            f"Got random_state={estimator.random_state!r}, but expected an integer, "
+            "the same in all processes."
+        )
+    if parameters.get("solver", "adam") not in MINIBATCH_SOLVERS:
+        raise ValueError(
+            f"Got solver={parameters['solver']!r}, but expected one of "
+            f"{sorted(MINIBATCH_SOLVERS)} with several processes."
+        )
+    if parameters.get("l1_ratio") or estimator.warm_start:
+        raise ValueError(
+            "Got l1_ratio or warm_start, but expected l1_ratio=0 and warm_start=False "
+            "with several processes."
+        )
+
+
+def _what_must_be_equal(estimator: BaseSoftmaxClassifier) -> dict[str, Any]:
+    categories = getattr(estimator, "categories_", None)
+    return {
+        "n_features_in_": estimator.n_features_in_,
+        "feature_names_in_": np.asarray(
+            getattr(estimator, "feature_names_in_", [])
+        ).tolist(),
+        "categories_": categories
+        and [None if one is None else one.tolist() for one in categories],
+        "random_state": int(estimator.random_state),
+    }
+
+
+def _check_no_batch_norm(module: nn.Module) -> None:
+    if any(
+        isinstance(one, nn.modules.batchnorm._BatchNorm) for one in module.modules()
+    ):
+        raise ValueError(
+            "Got a module with batch normalisation, whose statistics would be those of "
+            "a part of a batch. Expected another normalisation, or none."
+        )
+
+
+def _train(
+    estimator: BaseSoftmaxClassifier, data: ShardedRows, rows: NDArray[np.int64]
+) -> None:
+    r"""Train from one start, with one order of batches, and leave the net as usual."""
+    net, module, device = estimator.net_, estimator.module_, estimator.device_
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            # The same already, but for what a user's module draws elsewhere.
+            dist.broadcast(tensor, src=0)
+    noise = make_generator(int(estimator.random_state) + dist.get_rank(), device)
+    set_generator(module, noise)
+    assert data.loss_weight is not None
+    pages = Pages(data.X)
+    X = as_tensor(data.X)
+    table = ShardedTable(
+        X if pages.is_mapped else estimator._to_device(X),
+        as_tensor(data.y).to(device),
+        as_tensor(data.loss_weight / data.loss_weight[rows].max()).float().to(device),
+        as_tensor(rows).to(device) if len(rows) < len(data.y) else None,
+        dtype=estimator._input_dtype,
+        pages=pages,
+        start=data.start,
+    )
+    reduce = ("all_reduce", AllReduce())
+    # First, so that a user's callback that clips gradients clips those of the batch.
+    net.callbacks_.insert(0, reduce)
+    try:
+        estimator._train(table, None)
+    finally:
+        net.callbacks_.remove(reduce)

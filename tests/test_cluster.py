@@ -1,0 +1,81 @@
+r"""Searches on Dask's and Ray's local clusters equal the serial ones."""
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sksoftmax import SoftmaxMLPClassifier
+
+X, y = load_iris(return_X_y=True)
+y = np.array(["setosa", "versicolor", "virginica"])[y]
+PIPELINE = make_pipeline(
+    StandardScaler(),
+    SoftmaxMLPClassifier((8,), n_estimators=2, max_epochs=3, random_state=0),
+)
+
+
+def search():
+    r"""Return the scores of a search and of a cross-validation."""
+    grid = {"softmaxmlpclassifier__learning_rate": [0.003, 0.03]}
+    found = GridSearchCV(PIPELINE, grid, cv=2, scoring="neg_log_loss").fit(X, y)
+    scores = [found.cv_results_[f"split{fold}_test_score"] for fold in range(2)]
+    probabilities = found.predict_proba(X)
+    return np.array(scores), probabilities, cross_val_score(PIPELINE, X, y, cv=2)
+
+
+def check_equal(results, expected):
+    for found, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+# The cluster closes its sockets when it is collected, which is after the test.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed")
+def test_dask_search_equals_the_serial_one():
+    distributed = pytest.importorskip("distributed")
+    expected = search()
+    with (
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            host="127.0.0.1",
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        threads = client.run(lambda: __import__("torch").get_num_threads())
+        assert list(threads.values()) == [1, 1]
+        with joblib.parallel_config("dask", scatter=[X]):
+            results = search()
+        # Tasks ran there, not here.
+        ran = client.run(lambda dask_worker: len(dask_worker.state.log))
+        assert sum(count > 0 for count in ran.values()) == 2
+    check_equal(results, expected)
+
+
+# Ray warns about what it will change, and leaves sockets to the collector.
+@pytest.mark.filterwarnings("ignore")
+def test_ray_search_equals_the_serial_one():
+    ray = pytest.importorskip("ray")
+    from ray.util.joblib import register_ray
+
+    expected = search()
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=100 * 2**20,
+    )
+    try:
+        register_ray()
+        with joblib.parallel_config("ray", n_jobs=2):
+            results = search()
+    finally:
+        ray.shutdown()
+    check_equal(results, expected)

@@ -1,0 +1,119 @@
+r"""One classifier on two processes is the one that a single process makes."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+
+from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
+from sksoftmax.distributed import fit_distributed
+
+# What each process runs. Shards differ in size; the first has no row of some classes.
+WORKER = """
+import pickle, sys
+import numpy as np
+import torch.distributed as dist
+from sksoftmax.distributed import fit_distributed
+
+with open(sys.argv[1] + "/jobs.pickle", "rb") as file:
+    jobs, cut = pickle.load(file)
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+shard = slice(0, cut) if rank == 0 else slice(cut, None)
+results = []
+for classifier, X, y, weight in jobs:
+    try:
+        fit_distributed(
+            classifier, X[shard], y[shard], None if weight is None else weight[shard]
+        )
+        results.append(classifier)
+    except ValueError as error:
+        results.append(str(error))
+with open(f"{sys.argv[1]}/{rank}.pickle", "wb") as file:
+    pickle.dump(results, file)
+dist.destroy_process_group()
+"""
+
+
+def make_jobs():
+    X, y = load_digits(return_X_y=True)
+    order = np.argsort(y[:500], kind="stable")
+    X, y = X[order], np.array([f"digit {label}" for label in y[order]])
+    weight = np.random.default_rng(0).integers(3, size=500).astype(float)
+    with_missing = X.copy()
+    with_missing[490:, 5] = np.nan
+    bad = X.copy()
+    bad[-1, -1] = np.inf
+    options = {"max_epochs": 3, "random_state": 0, "early_stopping": False}
+    mlp = SoftmaxMLPClassifier((16,), n_estimators=3, **options)
+    linear = SoftmaxRegression(solver="sgd", max_iter=3, batch_size=64, random_state=0)
+    balanced = SoftmaxMLPClassifier(
+        (16,), n_estimators=1, class_weight="balanced", **options
+    )
+    batch_norm = SoftmaxMLPClassifier((16,), normalization="batch", **options)
+    return [
+        (mlp, X, y, None),
+        (clone(mlp), X, y, weight),
+        (balanced, with_missing, y, weight),
+        (linear, X, y, weight),
+        (clone(mlp), bad, y, None),
+        (batch_norm, X, y, None),
+    ]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    r"""Return the jobs, and what each of two processes made of them."""
+    folder = tmp_path_factory.mktemp("ranks")
+    jobs = make_jobs()
+    (folder / "jobs.pickle").write_bytes(pickle.dumps((jobs, 180)))
+    (folder / "worker.py").write_text(WORKER)
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    process = subprocess.run(
+        [sys.executable, *command, str(folder / "worker.py"), str(folder)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr
+    return jobs, [
+        pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(2)
+    ]
+
+
+@pytest.mark.parametrize("job", range(4))
+def test_two_processes_agree_with_one(job, fitted):
+    jobs, (first, second) = fitted
+    classifier, X, y, weight = jobs[job]
+    classifier.fit(X, y, sample_weight=weight)
+    expected = classifier.predict_proba(X)
+    for found in (first[job], second[job]):
+        assert found.classes_.tolist() == classifier.classes_.tolist()
+        assert found.n_iter_ == classifier.n_iter_
+        np.testing.assert_allclose(found.predict_proba(X), expected, atol=2e-5)
+        np.testing.assert_allclose(found.loss_curve_, classifier.loss_curve_, rtol=1e-4)
+    np.testing.assert_array_equal(
+        first[job].predict_proba(X), second[job].predict_proba(X)
+    )
+    assert first[job].loss_curve_ == second[job].loss_curve_
+    # No longer one of a group: each trains on by itself.
+    first[job].set_params(class_weight=None).partial_fit(X, y)
+
+
+def test_all_processes_raise_what_one_of_them_meets(fitted):
+    _, results = fitted
+    for found in results:
+        assert "rank 1: Input X contains infinity" in found[4]
+        assert "batch normalisation" in found[5]
+
+
+def test_without_a_group():
+    with pytest.raises(RuntimeError, match="torchrun"):
+        fit_distributed(SoftmaxMLPClassifier(random_state=0), [[0.0], [1.0]], [0, 1])
