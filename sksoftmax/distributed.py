@@ -12,6 +12,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
+from ._callbacks import FitReport, reported
 from ._data import Batch, TensorTable, convert
 from ._layers import set_generator
 from ._linear import MINIBATCH_SOLVERS
@@ -107,13 +108,16 @@ def fit_distributed(
             "initialized. Start the script with torchrun, and call "
             "torch.distributed.init_process_group() first."
         )
-    with fitted_state_kept(estimator):
+    with (
+        reported(estimator, X, y, sample_weight) as report,
+        fitted_state_kept(estimator),
+    ):
         data = _agree_on_rows(estimator, X, y, sample_weight)
         rows = data.indices()
         estimator._check_number_of_classes(data)
         estimator._build(data, rows, None)
         _check_no_batch_norm(estimator.module_)
-        _train(estimator, data, rows)
+        _train(estimator, data, rows, report)
     return estimator
 
 
@@ -316,7 +320,10 @@ def _check_no_batch_norm(module: nn.Module) -> None:
 
 
 def _train(
-    estimator: BaseSoftmaxClassifier, data: ShardedRows, rows: NDArray[np.int64]
+    estimator: BaseSoftmaxClassifier,
+    data: ShardedRows,
+    rows: NDArray[np.int64],
+    report: FitReport,
 ) -> None:
     r"""Train from one start, with one order of batches, and leave the net as usual."""
     net, module, device = estimator.net_, estimator.module_, estimator.device_
@@ -342,6 +349,6 @@ def _train(
     # First, so that a user's callback that clips gradients clips those of the batch.
     net.callbacks_.insert(0, reduce)
     try:
-        estimator._train(table, None)
+        estimator._train(table, None, report)
     finally:
         net.callbacks_.remove(reduce)
