@@ -17,6 +17,7 @@ from ._rows import DenseRows, SparseRows
 # So many products with a Hessian, for a Newton step of such an accuracy, call for a
 # better preconditioner; with blocks of the Hessian, so many more are no surprise.
 _MANY_PRODUCTS, _USUAL_ACCURACY, _MORE_WITH_BLOCKS = 8, 0.03, 3
+_FAR_TOO_MANY_PRODUCTS = 100
 # Rows per unknown to estimate an exact Hessian, and per column to estimate its blocks.
 _ROWS_PER_UNKNOWN, _ROWS_PER_COLUMN = 16, 8
 # Eigenvectors and inverses of more columns would cost more than they save.
@@ -328,11 +329,14 @@ class Preconditioner:
         # A product is bound by memory, so its operations take about ten times as long
         # as those of the exact Hessian. Products of many candidates are wide, and less
         # bound by memory.
-        worth = self.n_steps * (10.0 if len(which) == 1 else 10 / 3)
-        worth *= self._n_products[which[members]].sum().item() * rows.n_samples
+        product = self.n_steps * (10.0 if len(which) == 1 else 10 / 3) * rows.n_samples
+        worth = product * self._n_products[which[members]].sum().item()
         n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
         invert, many = exact, _MANY_PRODUCTS
         if n_rows * size > worth:
+            if n_rows * size < _FAR_TOO_MANY_PRODUCTS * product:
+                # The exact Hessian pays soon, and is better than its blocks.
+                return
             n_rows = min(rows.n_samples, _ROWS_PER_COLUMN * n_columns)
             invert, many = class_blocks, _MORE_WITH_BLOCKS * _MANY_PRODUCTS
             if n_columns > _MOST_COLUMNS or 2 * n_rows * n_columns > worth:
