@@ -7,7 +7,7 @@ import copyreg
 import math
 import sys
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self, SupportsIndex
@@ -52,7 +52,7 @@ from ._validation import (
     fitted_state_kept,
     split_for_validation,
 )
-from ._weights import restore_module, weights_of
+from ._weights import net_without_optimizer, restore_module, weights_of
 
 # Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
 # prediction should not depend on how many others it came with, so zeros fill up, except
@@ -637,6 +637,7 @@ class BaseSoftmaxClassifier(
         data: TrainingRows,
         rows: NDArray[np.int64],
         weight: NDArray[np.float64] | None,
+        make_table: Callable[..., TensorTable] = TensorTable,
     ) -> TensorTable:
         if issparse(data.X):
             raise ValueError(
@@ -652,7 +653,7 @@ class BaseSoftmaxClassifier(
         elif self.device_.type == "mps" and X.dtype == torch.float64:
             # Only batches go to the device, which has no float64.
             dtype = torch.float32
-        return TensorTable(
+        return make_table(
             X,
             as_tensor(data.y).to(self.device_),
             None if weight is None else as_tensor(weight).float().to(self.device_),
@@ -697,7 +698,7 @@ class BaseSoftmaxClassifier(
     def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
         r"""Return the fitted attributes amid training, which does not change them."""
         module = copy.deepcopy(self.module_).eval()
-        net = make_net(module, None, self.device_, make_generator(0))
+        net = net_without_optimizer(self, module)
         net.history = copy.deepcopy(self.net_.history)
         return {"module_": module, "net_": net, **self._curves(is_held_out)}
 

@@ -68,18 +68,20 @@ class TensorTable(Dataset[Batch]):
     def take(self, index: Tensor) -> Batch:
         r"""Return the batch of the rows of ``X`` at an index."""
         weight = self.sample_weight
-        if self.pages.is_mapped:
-            X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
-            X = convert(X, self.dtype).to(self.y.device)
-        else:
-            X = convert(self.X.index_select(0, index), self.dtype)
         return (
-            X,
+            self.features(index),
             (
                 self.y.index_select(0, index),
                 None if weight is None else weight.index_select(0, index),
             ),
         )
+
+    def features(self, index: Tensor) -> Tensor:
+        r"""Return the rows of ``X`` at an index, where and as the module takes them."""
+        if not self.pages.is_mapped:
+            return convert(self.X.index_select(0, index), self.dtype)
+        X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
+        return convert(X, self.dtype).to(self.y.device)
 
     def slice(self, start: int, stop: int) -> Batch:
         r"""Return consecutive rows of a table that holds all rows, without a copy."""

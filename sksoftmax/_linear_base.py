@@ -18,12 +18,12 @@ from torch import Tensor
 
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport
-from ._net import make_net
 from ._problem import SoftmaxProblem
 from ._rows import DenseRows, SparseRows
 from ._solvers import Solution, minimize
-from ._torch import as_tensor, make_generator
+from ._torch import as_tensor
 from ._validation import TrainingRows, check_features
+from ._weights import net_without_optimizer
 from .modules import SoftmaxLinear
 
 # Where an exact solver computes if the device has no float64, or no sparse products.
@@ -164,8 +164,7 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         weight, bias = problem.restore(theta[0])
         self._set_weights(module, weight, bias)
         center_intercepts(module)
-        net = make_net(module, None, self.device_, make_generator(0))
-        return {"module_": module, "net_": net}
+        return {"module_": module, "net_": net_without_optimizer(self, module)}
 
     def _make_problem(
         self,

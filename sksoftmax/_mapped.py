@@ -2,6 +2,7 @@ r"""Arrays that are files: read in parts, of which few stay in memory."""
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,9 @@ _MOST_BYTES = 2**27
 
 # Reading a row brings in what surrounds it: a large page, where the system has them.
 _BYTES_AROUND = 2**21
+
+# Rows that are copied at a time: about what a processor's cache can hold.
+_ROWS_AT_ONCE = 1024
 
 
 class Pages:
@@ -85,6 +89,11 @@ def blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
         block = X[start : start + pages.rows_at_once]
         yield block
         pages.read(len(block))
+
+
+def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    r"""Return rows in parts to be copied, looked at and forgotten one by one."""
+    return np.array_split(rows, math.ceil(len(rows) / _ROWS_AT_ONCE))
 
 
 def _mapping_of(X: Any) -> mmap.mmap | None:

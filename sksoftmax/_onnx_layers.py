@@ -138,22 +138,29 @@ def _in_order(graph: Graph, module: Any, x: Value) -> Value:
     return x
 
 
-def _linear(graph: Graph, module: Any, x: Value) -> Value:
-    x = graph.add("MatMul", x, _array(module.weight.T))
+def _with_bias(graph: Graph, module: Any, x: Value) -> Value:
     return x if module.bias is None else graph.add("Add", x, _array(module.bias))
+
+
+def _parameters(module: Any) -> list[NDArray[Any]]:
+    r"""Return a layer's weight and bias, without those that it does not have."""
+    return [_array(one) for one in (module.weight, module.bias) if one is not None]
+
+
+def _linear(graph: Graph, module: Any, x: Value) -> Value:
+    return _with_bias(graph, module, graph.add("MatMul", x, _array(module.weight.T)))
 
 
 def _member_linear(graph: Graph, module: Any, x: Value) -> Value:
     # (B, D) or (K, B, D) @ (K, D, H): the members are an axis to broadcast over.
-    x = graph.add("MatMul", x, _array(module.weight))
-    return x if module.bias is None else graph.add("Add", x, _array(module.bias))
+    return _with_bias(graph, module, graph.add("MatMul", x, _array(module.weight)))
 
 
 def _shared_linear(graph: Graph, module: Any, x: Value) -> Value:
     x = graph.add("Mul", x, _array(module.input_scale))
     x = graph.add("MatMul", x, _array(module.weight))
     x = graph.add("Mul", x, _array(module.output_scale))
-    return x if module.bias is None else graph.add("Add", x, _array(module.bias))
+    return _with_bias(graph, module, x)
 
 
 def _batch_norm(graph: Graph, module: Any, x: Value, shape: tuple[int, ...]) -> Value:
@@ -182,11 +189,9 @@ def _member_batch_norm(graph: Graph, module: Any, x: Value) -> Value:
 
 
 def _layer_norm(graph: Graph, module: Any, x: Value) -> Value:
-    parameters = [
-        _array(one) for one in (module.weight, module.bias) if one is not None
+    parameters = _parameters(module) or [
+        np.ones(module.normalized_shape, dtype=x.dtype)
     ]
-    if not parameters:
-        parameters = [np.ones(module.normalized_shape, dtype=x.dtype)]
     return graph.add(
         "LayerNormalization",
         x,
@@ -226,13 +231,10 @@ def _convolution(graph: Graph, module: Any, x: Value) -> Value:
     # PyTorch has the sides' paddings from the last axis to the first, in pairs.
     right = module._reversed_padding_repeated_twice
     pads = [right[2], right[0], right[3], right[1]]
-    parameters = [
-        _array(one) for one in (module.weight, module.bias) if one is not None
-    ]
     return graph.add(
         "Conv",
         x,
-        *parameters,
+        *_parameters(module),
         kernel_shape=list(module.kernel_size),
         pads=pads,
         strides=list(module.stride),

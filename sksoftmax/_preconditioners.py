@@ -6,6 +6,7 @@ All work on stacks of directions of shape ``(n_candidates, n_classes, n_columns)
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from ._rows import DenseRows, SparseRows
 # So many products with a Hessian, for a Newton step of such an accuracy, call for a
 # better preconditioner; with blocks of the Hessian, so many more are no surprise.
 _MANY_PRODUCTS, _USUAL_ACCURACY, _MORE_WITH_BLOCKS = 8, 0.03, 3
+# An exact Hessian worth more products than that is out of reach: its blocks will do.
 _FAR_TOO_MANY_PRODUCTS = 100
 # Rows per unknown to estimate an exact Hessian, and per column to estimate its blocks.
 _ROWS_PER_UNKNOWN, _ROWS_PER_COLUMN = 16, 8
@@ -324,23 +326,10 @@ class Preconditioner:
     def _add_matrix(
         self, rows: DenseRows, proba: Tensor, which: Tensor, members: Tensor
     ) -> None:
-        n_columns = rows.n_columns
-        size = self.problem.n_classes * n_columns
-        # A product is bound by memory, so its operations take about ten times as long
-        # as those of the exact Hessian. Products of many candidates are wide, and less
-        # bound by memory.
-        product = self.n_steps * (10.0 if len(which) == 1 else 10 / 3) * rows.n_samples
-        worth = product * self._n_products[which[members]].sum().item()
-        n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
-        invert, many = exact, _MANY_PRODUCTS
-        if n_rows * size > worth:
-            if n_rows * size < _FAR_TOO_MANY_PRODUCTS * product:
-                # The exact Hessian pays soon, and is better than its blocks.
-                return
-            n_rows = min(rows.n_samples, _ROWS_PER_COLUMN * n_columns)
-            invert, many = class_blocks, _MORE_WITH_BLOCKS * _MANY_PRODUCTS
-            if n_columns > _MOST_COLUMNS or 2 * n_rows * n_columns > worth:
-                return
+        chosen = self._affordable(rows, which, members)
+        if chosen is None:
+            return
+        invert, n_rows, many = chosen
         Z, sample = rows.sample(n_rows)
         if Z.numel() <= _SMALL:
             Z = Z.double()
@@ -354,6 +343,31 @@ class Preconditioner:
             self._group[which[members]] = len(self._matrices)
             self._many_products[which[members]] = many
             self._matrices.append(matrix)
+
+    def _affordable(
+        self, rows: DenseRows, which: Tensor, members: Tensor
+    ) -> tuple[Callable[..., Tensor | None], int, int] | None:
+        r"""Return what to invert, from how many rows; None if products are cheaper.
+
+        And how many products with it will call for another.
+        """
+        n_columns = rows.n_columns
+        size = self.problem.n_classes * n_columns
+        # A product is bound by memory, so its operations take about ten times as long
+        # as those of the exact Hessian. Products of many candidates are wide, and less
+        # bound by memory.
+        product = self.n_steps * (10.0 if len(which) == 1 else 10 / 3) * rows.n_samples
+        worth = product * self._n_products[which[members]].sum().item()
+        n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
+        if n_rows * size <= worth:
+            return exact, n_rows, _MANY_PRODUCTS
+        if n_rows * size < _FAR_TOO_MANY_PRODUCTS * product:
+            # The exact Hessian pays soon, and is better than its blocks.
+            return None
+        n_rows = min(rows.n_samples, _ROWS_PER_COLUMN * n_columns)
+        if n_columns > _MOST_COLUMNS or 2 * n_rows * n_columns > worth:
+            return None
+        return class_blocks, n_rows, _MORE_WITH_BLOCKS * _MANY_PRODUCTS
 
     def _approximate(
         self, proba: Tensor, which: Tensor

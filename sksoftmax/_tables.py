@@ -2,7 +2,6 @@ r"""Tables with categorical columns, turned into numbers before a net sees them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,10 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from ._mapped import Pages, blocks
-
-# Rows that are looked at together for missing values.
-_ROWS_AT_ONCE = 1024
+from ._mapped import Pages, blocks, in_parts
 
 # What an object column may hold, in pandas' words, and still be numbers.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
@@ -133,7 +129,7 @@ def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool
         candidates = np.flatnonzero(has_missing)
         has_missing[candidates] = False
         pages = Pages(X)
-        for part in np.array_split(rows, math.ceil(len(rows) / _ROWS_AT_ONCE)):
+        for part in in_parts(rows):
             is_missing = np.isnan(pages.take(part)[:, candidates])
             has_missing[candidates] |= is_missing.any(axis=0)
     return has_missing

@@ -2,7 +2,6 @@ r"""What comes into ``fit`` and ``predict``, checked and in the form that nets n
 
 from __future__ import annotations
 
-import math
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor
 
-from ._mapped import Pages, blocks
+from ._mapped import Pages, blocks, in_parts
 from ._tables import missing_columns
 from ._torch import as_tensor
 
@@ -42,9 +41,6 @@ FEATURE_DTYPES = [
     np.int32,
     np.int64,
 ]
-
-# Rows whose statistics are taken at a time: about what a processor's cache can hold.
-_TAUGHT_ROWS = 1024
 
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -93,11 +89,6 @@ class TrainingRows:
     def total_weight(self, rows: NDArray[np.int64]) -> float:
         r"""Return the sum of the loss's weights of some rows."""
         return len(rows) if self.loss_weight is None else self.loss_weight[rows].sum()
-
-
-def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    r"""Return rows in the parts in which a layer learns of them."""
-    return np.array_split(rows, math.ceil(len(rows) / _TAUGHT_ROWS))
 
 
 @contextmanager
@@ -304,7 +295,7 @@ def check_target(
             "(None, NaN or NA). Expected a label for each row: drop these rows."
         )
     assert_all_finite(labels, input_name="y")
-    check_classification_targets(_as_seldom_sorted(labels))
+    check_classification_targets(_text_as_codes(labels))
     if len(labels) != X.shape[0]:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
@@ -313,8 +304,8 @@ def check_target(
     return labels
 
 
-def _as_seldom_sorted(labels: NDArray[Any]) -> NDArray[Any]:
-    r"""Return integers in place of text, whose sorting takes most of a check."""
+def _text_as_codes(labels: NDArray[Any]) -> NDArray[Any]:
+    r"""Return integers for text, whose sorting would take most of a check."""
     if pd.api.types.infer_dtype(labels, skipna=False) != "string":
         return labels
     codes: NDArray[np.int64] = pd.factorize(labels)[0]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ._augmentation import SeededTransform
-from ._net import make_net
+from ._net import SoftmaxNet, make_net
 from ._torch import make_generator, resolve_device
 
 if TYPE_CHECKING:
@@ -69,8 +69,15 @@ def restore_module(
         # The device has no float64.
         module.float()
     classifier.module_ = module.to(classifier.device_).eval()
-    classifier.net_ = make_net(
-        classifier.module_,
+    classifier.net_ = net_without_optimizer(classifier, classifier.module_)
+
+
+def net_without_optimizer(
+    classifier: BaseSoftmaxClassifier, module: nn.Module
+) -> SoftmaxNet:
+    r"""Return a net around a trained module; what trains on makes an optimizer."""
+    return make_net(
+        module,
         None,
         classifier.device_,
         make_generator(0),

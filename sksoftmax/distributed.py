@@ -2,6 +2,7 @@ r"""One classifier, trained by several processes that have a part of the rows ea
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,10 +14,10 @@ from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport, reported
-from ._data import Batch, TensorTable, convert
+from ._data import Batch, TensorTable
 from ._layers import set_generator
 from ._linear import MINIBATCH_SOLVERS
-from ._mapped import Pages
+from ._mapped import Pages, in_parts
 from ._torch import as_tensor, make_generator, resolve_device
 from ._validation import (
     TrainingRows,
@@ -26,7 +27,6 @@ from ._validation import (
     class_weights,
     encode_target,
     fitted_state_kept,
-    in_parts,
 )
 
 __all__ = ["fit_distributed"]
@@ -182,15 +182,11 @@ class ShardedTable(TensorTable):
         r"""Return those rows at an index of all rows that are here."""
         place = index - self.start
         is_here = (place >= 0) & (place < len(self.X))
-        index, place = index[is_here], place[is_here]
-        if self.pages.is_mapped:
-            X = torch.from_numpy(self.pages.take(place.cpu().numpy()))
-        else:
-            X = self.X.index_select(0, place)
+        index = index[is_here]
         assert self.sample_weight is not None
         weight = self.sample_weight.index_select(0, index)
         return (
-            convert(X, self.dtype).to(self.y.device),
+            self.features(place[is_here]),
             (self.y.index_select(0, index), weight),
         )
 
@@ -333,18 +329,8 @@ def _train(
             dist.broadcast(tensor, src=0)
     noise = make_generator(int(estimator.random_state) + dist.get_rank(), device)
     set_generator(module, noise)
-    assert data.loss_weight is not None
-    pages = Pages(data.X)
-    X = as_tensor(data.X)
-    table = ShardedTable(
-        X if pages.is_mapped else estimator._to_device(X),
-        as_tensor(data.y).to(device),
-        as_tensor(data.loss_weight / data.loss_weight[rows].max()).float().to(device),
-        as_tensor(rows).to(device) if len(rows) < len(data.y) else None,
-        dtype=estimator._input_dtype,
-        pages=pages,
-        start=data.start,
-    )
+    make_table = partial(ShardedTable, start=data.start)
+    table = estimator._table(data, rows, data.loss_weight, make_table)
     reduce = ("all_reduce", AllReduce())
     # First, so that a user's callback that clips gradients clips those of the batch.
     net.callbacks_.insert(0, reduce)
