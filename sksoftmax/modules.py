@@ -236,6 +236,8 @@ class SoftmaxCNN(nn.Module):
     A block is convolution -> max pooling -> normalisation -> activation, followed by
     further convolutions -> normalisation -> activation of the smaller image. After the
     last block comes pooling over the whole image, unless ``global_pooling`` is None.
+    With ``n_estimators`` above 1 it is that many nets, trained together; in evaluation
+    mode their probabilities are averaged.
 
     Parameters
     ----------
@@ -269,6 +271,8 @@ class SoftmaxCNN(nn.Module):
     augmentation : torch.nn.Module, default=None
         Layer in front of everything that varies the images in training, such as
         :class:`RandomShift`; nothing does if None.
+    n_estimators : int, default=1
+        Number of members. They are the groups of one net's convolutions.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -278,7 +282,8 @@ class SoftmaxCNN(nn.Module):
 
     - input: ``(batch_size, n_channels * height * width)`` or
       ``(batch_size, n_channels, height, width)``, any dtype
-    - output: ``(batch_size, n_classes)``, logits
+    - output: ``(batch_size, n_classes)``, logits; in training mode with several members
+      ``(batch_size, n_estimators, n_classes)``, the logits of each
 
     Examples
     --------
@@ -306,10 +311,12 @@ class SoftmaxCNN(nn.Module):
         dropout: float = 0.0,
         input_scaling: str | None = None,
         augmentation: nn.Module | None = None,
+        n_estimators: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
+        self.n_estimators = n_estimators
         self.augmentation = nn.Identity() if augmentation is None else augmentation
         self.input_scaling = _input_scaling((image_shape[0], 1, 1), input_scaling)
         sides = _kernel_sizes(kernel_size, len(channels), padding)
@@ -330,6 +337,8 @@ class SoftmaxCNN(nn.Module):
                 pool_size=window,
                 activation=activation,
                 normalization=normalization,
+                n_members=n_estimators,
+                is_first=not blocks,
             )
             blocks.append(block)
             shape = block.output_shape
@@ -350,21 +359,30 @@ class SoftmaxCNN(nn.Module):
         n_values = math.prod(shape) if global_pooling is None else shape[0]
         sizes = [n_values, *hidden_layer_sizes]
         head: list[nn.Module] = [Dropout(dropout)] if dropout else []
-        head += _hidden_layers(sizes, activation, normalization, dropout)
+        head += _hidden_layers(sizes, activation, normalization, dropout, n_estimators)
         self.hidden = nn.Sequential(*head)
-        self.output = _empty(nn.Linear, sizes[-1], n_classes)
+        self.output = _linear(n_estimators, sizes[-1], n_classes)
+        self.temperature = Temperature()
         _initialize(self, activation, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits."""
-        # (N, C * H * W) -> (N, C, H, W)
+        # (B, C * H * W) -> (B, C, H, W)
         x = x.reshape(-1, *self.image_shape)
         x = self.input_scaling(self.augmentation(x))
         x = self.blocks(x.to(self.output.weight.dtype))
-        # (N, C', H', W') -> (N, C' * H' * W')
+        # (B, K * C', H', W') -> (B, K * C' * H' * W')
         x = self.global_pooling(x).flatten(1)
+        if self.n_estimators > 1:
+            # (B, K * D) -> (K, B, D)
+            x = x.view(len(x), self.n_estimators, -1).transpose(0, 1)
         logits: Tensor = self.output(self.hidden(x))
-        return logits
+        if self.n_estimators > 1:
+            if self.training:
+                return logits.transpose(0, 1)
+            logits = average_members(logits)
+        scaled: Tensor = self.temperature(logits)
+        return scaled
 
     def extra_repr(self) -> str:
         r"""Describe the net in its representation."""
@@ -372,7 +390,11 @@ class SoftmaxCNN(nn.Module):
 
 
 class _Block(nn.Sequential):
-    r"""Convolution -> pooling -> normalisation -> activation, more convolutions."""
+    r"""Convolution -> pooling -> normalisation -> activation, more convolutions.
+
+    The channels of several members follow one another; the first convolution of all
+    finds no members in the image.
+    """
 
     def __init__(
         self,
@@ -384,37 +406,39 @@ class _Block(nn.Sequential):
         pool_size: int,
         activation: str,
         normalization: str | None,
+        n_members: int,
+        is_first: bool,
     ) -> None:
         super().__init__()
         n_channels, *size = image_shape
         # Multiplications that the largest convolution spends on one row.
         self.largest_product = 0
+        n_groups = 1 if is_first else n_members
         for index, side in enumerate(kernel_sizes):
             if padding == "valid":
                 size = [length - side + 1 for length in size]
-            product = n_channels * out_channels * side**2 * math.prod(size)
-            self.largest_product = max(self.largest_product, product)
-            # A shift follows every normalisation, so the convolution needs none.
-            bias = normalization is None
-            self.append(
-                _empty(
-                    nn.Conv2d,
-                    n_channels,
-                    out_channels,
-                    side,
-                    padding=padding,
-                    bias=bias,
-                )
+            convolution = _empty(
+                nn.Conv2d,
+                n_channels * n_groups,
+                out_channels * n_members,
+                side,
+                padding=padding,
+                groups=n_groups,
+                # A shift follows every normalisation, so the convolution needs none.
+                bias=normalization is None,
             )
+            self.append(convolution)
+            product = convolution.weight.numel() * math.prod(size)
+            self.largest_product = max(self.largest_product, product)
             if index == 0 and pool_size > 1:
                 # Before normalisation and activation, which then have less to do.
                 window = [max(1, min(pool_size, length)) for length in size]
                 self.append(nn.MaxPool2d((window[0], window[1])))
                 size = [n // step for n, step in zip(size, window, strict=True)]
             if normalization == "batch":
-                self.append(nn.BatchNorm2d(out_channels))
+                self.append(nn.BatchNorm2d(out_channels * n_members))
             self.append(ACTIVATIONS[activation]())
-            n_channels = out_channels
+            n_channels, n_groups = out_channels, n_members
         self.output_shape = (out_channels, *size)
 
 
