@@ -137,7 +137,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         The sorted labels.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     image_shape_ : tuple of int, (n_channels, height, width)
         The shape that each row is given.

@@ -103,7 +103,18 @@ class SoftmaxLinear(nn.Linear):
                 self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Return the logits."""
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits.
+        """
         return super().forward(x.to(self.weight.dtype))
 
 
@@ -214,7 +225,21 @@ class SoftmaxMLP(nn.Module):
         _initialize(self, activation, generator)
 
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
-        r"""Return the logits; ``members`` says whose are averaged for each row."""
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+        members : Tensor of shape (batch_size, n_estimators), bool, default=None
+            Which members are averaged for each row in evaluation; all of them if None.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits; in training with several members those of each, of shape
+            (batch_size, n_estimators, n_classes).
+        """
         x = self.input_scaling(x).to(self.output.weight.dtype)
         # A value may be missing also where none was while the scaling was learned.
         x = fill_missing(x)
@@ -366,7 +391,19 @@ class SoftmaxCNN(nn.Module):
         _initialize(self, activation, generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Return the logits."""
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_channels * height * width)
+            The images, flat or with their axes.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits; in training mode with several members those of each, of shape
+            (batch_size, n_estimators, n_classes).
+        """
         # (B, C * H * W) -> (B, C, H, W)
         x = x.reshape(-1, *self.image_shape)
         x = self.input_scaling(self.augmentation(x))
@@ -521,7 +558,7 @@ def _linear(
 def _initialize(
     module: nn.Module, activation: str, generator: torch.Generator | None
 ) -> None:
-    r"""He's initialisation for hidden weights, a gain of 1 for the logits' weights."""
+    r"""Draw hidden weights by He's method, those of the logits with a gain of 1."""
     hidden_gain = math.sqrt(2.0) if activation in ("relu", "gelu", "silu") else 1.0
     with torch.no_grad():
         for layer in module.modules():
