@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._layers import InputScaling
+from ._piecewise import PiecewiseLinear
 
 # Up to this many categories, a column of the first matrix for each costs little.
 _MOST_SLOTS = 16
@@ -21,6 +22,7 @@ class TableInput(nn.Module):
     categories; from 17 categories on, a learned vector. A missing or unknown category
     is a vector of zeros. Columns in which values may be missing have one more 0/1
     input, which says whether the value is; a learned vector has its own instead.
+    Columns of numbers may be encoded by :class:`PiecewiseLinear` besides.
 
     Parameters
     ----------
@@ -31,6 +33,9 @@ class TableInput(nn.Module):
     method : {"smooth", "standard"} or None, default="smooth"
         Method of the :class:`InputScaling`; None leaves the numbers as they are, with
         0 for a missing value.
+    n_bins : sequence of int, default=None
+        Number of bins of each column, which :meth:`learn_bins` has to be told of; 0
+        for columns without any. None stands for no bins at all.
     generator : torch.Generator, default=None
         Draws the initial vectors; PyTorch's global generator if None.
 
@@ -45,8 +50,8 @@ class TableInput(nn.Module):
 
     - input: ``(batch_size, n_columns)``, any dtype; categories as their index, NaN
       if missing or unknown
-    - output: ``(batch_size, n_outputs)``, float32: the scaled numbers, then the
-      inputs for missing values, for categories, and the learned vectors
+    - output: ``(batch_size, n_outputs)``, float32: the scaled numbers, their bins, then
+      the inputs for missing values, for categories, and the learned vectors
 
     Examples
     --------
@@ -68,6 +73,7 @@ class TableInput(nn.Module):
         missing: Sequence[bool],
         *,
         method: str | None = "smooth",
+        n_bins: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -90,6 +96,8 @@ class TableInput(nn.Module):
         self.scaling: nn.Module = nn.Identity()
         if method is not None and numeric:
             self.scaling = InputScaling((len(numeric),), method=method)
+        bins = [n_bins[column] for column in numeric] if n_bins is not None else []
+        self.pieces = PiecewiseLinear(bins, method=method) if any(bins) else None
         self.embeddings = nn.ModuleList(embeddings)
         for name, columns in (
             ("numeric", numeric),
@@ -101,6 +109,7 @@ class TableInput(nn.Module):
         self.register_buffer("slot_code", codes)
         self.n_outputs = (
             len(numeric)
+            + sum(bins)
             + len(indicated)
             + len(slots)
             + sum(layer.embedding_dim for layer in embeddings)
@@ -119,6 +128,28 @@ class TableInput(nn.Module):
         if isinstance(self.scaling, InputScaling):
             self.scaling.update(X[:, self.numeric.to(X.device)], sample_weight)
 
+    @torch.no_grad()
+    def learn_bins(self, edges: Sequence[Tensor], X: Tensor) -> None:
+        r"""Set the bins of the columns of numbers, after the last :meth:`update`.
+
+        Parameters
+        ----------
+        edges : sequence of Tensor
+            For each column the values between which its bins lie, in ascending order:
+            one more than bins, or none.
+        X : Tensor of shape (n_samples, n_columns)
+            Rows to learn from how to scale what the bins contribute.
+        """
+        assert self.pieces is not None
+        columns = self.numeric.tolist()
+        # Scaling acts on rows: one for each edge, filled up where there are fewer.
+        padded = torch.nn.utils.rnn.pad_sequence([edges[column] for column in columns])
+        scaled = self.scaling(padded.to(self.numeric.device))
+        self.pieces.learn(
+            [scaled[: len(edges[column]), k] for k, column in enumerate(columns)],
+            self.scaling(X.to(self.numeric.device).index_select(1, self.numeric)),
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the inputs of the first layer.
 
@@ -130,8 +161,8 @@ class TableInput(nn.Module):
         Returns
         -------
         inputs : Tensor of shape (batch_size, n_outputs)
-            The scaled numbers, the inputs for missing values and for categories, and
-            the learned vectors.
+            The scaled numbers, their bins, the inputs for missing values and for
+            categories, and the learned vectors.
         """
         dtype = self.slot_code.dtype
         scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
@@ -139,6 +170,8 @@ class TableInput(nn.Module):
         # (N, D) -> (N, S): each slot is 1 for its own code only, and 0 for NaN
         is_code = x.index_select(1, self.slot_column) == self.slot_code
         parts = [fill_missing(scaled), is_missing.to(dtype), is_code.to(dtype)]
+        if self.pieces is not None:
+            parts.insert(1, fill_missing(self.pieces(scaled)))
         for column, layer in zip(self.embedded, self.embeddings, strict=True):
             code = x[:, column]
             parts.append(layer(torch.where(code.isnan(), 0, code + 1).long()))

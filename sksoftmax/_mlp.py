@@ -11,11 +11,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
-from torch import nn
+from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
 from ._net import EarlyStopping
+from ._piecewise import bin_edges
 from ._tables import learn_encoder, n_columns
+from ._torch import as_tensor
 from ._validation import TrainingRows, check_sizes
 from .modules import ACTIVATIONS, SoftmaxMLP
 
@@ -23,6 +25,10 @@ from .modules import ACTIVATIONS, SoftmaxMLP
 _DEEP = 5
 # Hidden layers of "auto" for few rows to train on, and from so many rows on.
 _NARROW, _WIDE, _MANY_ROWS = (128, 128), (256, 256), 20_000
+# Bins of "auto", and up to how many features; of images they would only be a burden.
+_BINS, _MOST_BINNED = 4, 256
+# So many rows tell where the bins lie.
+_SAMPLE_ROWS = 10_000
 
 
 class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
@@ -54,6 +60,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         in ``fit``. "standard" gives zero mean and unit variance; "smooth" follows
         that with the inverse hyperbolic sine, which tames heavy tails and outliers,
         and takes the square root of counts before it; None leaves them as they are.
+    n_bins : int, "auto" or None, default="auto"
+        Into how many bins the range of each column of numbers is divided, so that the
+        first layer can weigh each part of it by itself (piecewise-linear encoding).
+        "auto" means 4 where 20,000 rows or more are trained on and there are at most
+        256 features; elsewhere none, as None does.
     n_estimators : int, default=12
         Number of nets, trained together on the same batches and averaged in
         prediction.
@@ -139,6 +150,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     categories_ : list of (ndarray or None) of length `n_features_in_`, or None
         The categories of each feature, None for features that are numbers; None if no
         feature is categorical.
+    n_bins_ : ndarray of shape (n_features_in_,)
+        The number of bins of each feature; 0 for categories, for numbers of one or two
+        values, and where there are no bins.
     hidden_layer_sizes_ : tuple of int
         Width of each hidden layer of the module.
     module_ : SoftmaxMLP
@@ -222,6 +236,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "input_scaling": [StrOptions({"smooth", "standard"}), None],
+        "n_bins": [
+            StrOptions({"auto"}),
+            Interval(Integral, 2, None, closed="left"),
+            None,
+        ],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "share_weights": ["boolean"],
         "early_stopping": ["boolean", StrOptions({"auto"})],
@@ -240,6 +259,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     _auto_epochs = (5, 100)
 
     hidden_layer_sizes_: tuple[int, ...]
+    n_bins_: NDArray[np.int64]
     is_categorical_: NDArray[np.bool_] | None
     categories_: list[NDArray[Any] | None] | None
 
@@ -252,6 +272,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         input_scaling: str | None = "smooth",
+        n_bins: int | str | None = "auto",
         n_estimators: int = 12,
         share_weights: bool = False,
         categorical_features: ArrayLike | None = "from_dtype",
@@ -283,6 +304,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.dropout = dropout
         self.input_dropout = input_dropout
         self.input_scaling = input_scaling
+        self.n_bins = n_bins
         self.n_estimators = n_estimators
         self.share_weights = share_weights
         self.categorical_features = categorical_features
@@ -346,6 +368,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             if isinstance(sizes, str):
                 sizes = _WIDE if len(rows) >= _MANY_ROWS else _NARROW
             self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
+            X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
+            edges = self._bin_edges(X, len(rows))
+            self.n_bins_ = np.array([max(0, len(one) - 1) for one in edges])
         super()._build(
             data,
             rows,
@@ -353,6 +378,22 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             early_stopping=early_stopping,
             with_optimizer=with_optimizer,
         )
+        if module is None and self.n_bins_.any():
+            self.module_.input_scaling.learn_bins(edges, X)
+
+    def _bin_edges(self, X: Tensor, n_rows: int) -> list[Tensor]:
+        r"""Return the edges of the bins of each column, from a part of the rows."""
+        n_bins = self.n_bins
+        if isinstance(n_bins, str):
+            has_many = n_rows >= _MANY_ROWS and X.shape[1] <= _MOST_BINNED
+            n_bins = _BINS if has_many else None
+        is_categorical = self.is_categorical_
+        if is_categorical is None:
+            is_categorical = np.zeros(X.shape[1], dtype=bool)
+        return [
+            X.new_empty(0) if n_bins is None or skip else bin_edges(column, n_bins)
+            for column, skip in zip(X.T, is_categorical, strict=True)
+        ]
 
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
@@ -379,5 +420,6 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             share_weights=self.share_weights,
             cardinalities=cardinalities,
             missing=self._has_missing.tolist() if self._has_missing.any() else None,
+            n_bins=self.n_bins_.tolist() if self.n_bins_.any() else None,
             generator=generator,
         )

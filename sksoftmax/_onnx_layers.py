@@ -20,6 +20,7 @@ from ._augmentation import RandomShift, SeededTransform
 from ._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
 from ._inputs import TableInput
 from ._layers import _ANSCOMBE, _STRAIGHT_COUNTS, Dropout, InputScaling, Temperature
+from ._piecewise import PiecewiseLinear
 from .modules import SoftmaxCNN, SoftmaxLinear, SoftmaxMLP, _Block
 
 _FLOAT32 = np.dtype(np.float32)
@@ -316,7 +317,11 @@ def _table(graph: Graph, module: TableInput, x: Value) -> Value:
     parts = []
     if len(module.numeric):
         scaled = add_module(graph, module.scaling, columns(module.numeric.cpu()))
-        parts.append(_fill_missing(graph, graph.cast(scaled, dtype)))
+        scaled = graph.cast(scaled, dtype)
+        parts.append(_fill_missing(graph, scaled))
+    if module.pieces is not None:
+        pieces = add_module(graph, module.pieces, scaled)
+        parts.append(_fill_missing(graph, pieces))
     if len(module.indicated) and x.dtype.kind == "f":
         is_missing = graph.add("IsNaN", columns(module.indicated.cpu()), dtype=_BOOL)
         parts.append(graph.cast(is_missing, dtype))
@@ -338,6 +343,14 @@ def _table(graph: Graph, module: TableInput, x: Value) -> Value:
         row = graph.cast(row, _INT64)
         parts.append(graph.add("Gather", vectors, row, axis=0))
     return graph.add("Concat", *parts, axis=1)
+
+
+def _piecewise_linear(graph: Graph, module: PiecewiseLinear, z: Value) -> Value:
+    z = graph.add("Gather", z, _array(module.column), axis=1)
+    distance = graph.add("Sub", z, _array(module.left))
+    share = graph.add("Div", distance, _array(module.width))
+    ends = np.zeros((), dtype=z.dtype), np.ones((), dtype=z.dtype)
+    return add_module(graph, module.scaling, graph.add("Clip", share, *ends))
 
 
 def _softmax_linear(graph: Graph, module: Any, x: Value) -> Value:
@@ -391,6 +404,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Graph, Any, Value], Value]] = {
     MemberLinear: _member_linear,
     RandomShift: _same,
     SeededTransform: _same,
+    PiecewiseLinear: _piecewise_linear,
     SharedLinear: _shared_linear,
     SoftmaxCNN: _softmax_cnn,
     SoftmaxLinear: _softmax_linear,

@@ -75,6 +75,10 @@ class TrainingRows:
                 None if weight is None else as_tensor(weight[part]),
             )
 
+    def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
+        r"""Return the features of so many of some rows, or of all, evenly spread."""
+        return Pages(self.X).take(evenly_spread(rows, n_rows))
+
     def take(self, rows: NDArray[np.int64]) -> TrainingRows:
         r"""Return some of the rows; the same table if all."""
         if len(rows) == len(self.y):
@@ -89,6 +93,14 @@ class TrainingRows:
     def total_weight(self, rows: NDArray[np.int64]) -> float:
         r"""Return the sum of the loss's weights of some rows."""
         return len(rows) if self.loss_weight is None else self.loss_weight[rows].sum()
+
+
+def evenly_spread(rows: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
+    r"""Return so many of some rows, all of them if there are fewer."""
+    if len(rows) <= n_rows:
+        return rows
+    chosen = np.linspace(0, len(rows) - 1, n_rows).round().astype(np.int64)
+    return rows[chosen]
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ._validation import (
     check_weights,
     class_weights,
     encode_target,
+    evenly_spread,
     fitted_state_kept,
 )
 
@@ -139,6 +140,11 @@ class ShardedRows(TrainingRows):
         here = super().missing_columns(self.own(rows))
         anywhere: NDArray[np.bool_] = np.any(_gather(here), axis=0)
         return anywhere
+
+    def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
+        r"""Return the features of some rows of all processes."""
+        chosen = evenly_spread(rows, n_rows)
+        return np.concatenate(_gather(Pages(self.X).take(self.own(chosen))))
 
     def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Let a layer learn the statistics of all rows, one process after another."""

@@ -23,10 +23,12 @@ from ._ensemble import (
 )
 from ._inputs import TableInput, fill_missing
 from ._layers import Dropout, InputScaling, Temperature
+from ._piecewise import PiecewiseLinear
 
 __all__ = [
     "Dropout",
     "InputScaling",
+    "PiecewiseLinear",
     "RandomShift",
     "SoftmaxCNN",
     "SoftmaxLinear",
@@ -153,6 +155,8 @@ class SoftmaxMLP(nn.Module):
         Number of categories of each feature, for a :class:`TableInput` in front.
     missing : sequence of bool, default=None
         Where to learn from missing values, for a :class:`TableInput` in front.
+    n_bins : sequence of int, default=None
+        Number of bins of each feature, for a :class:`TableInput` in front.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -194,16 +198,18 @@ class SoftmaxMLP(nn.Module):
         share_weights: bool = False,
         cardinalities: Sequence[int | None] | None = None,
         missing: Sequence[bool] | None = None,
+        n_bins: Sequence[int] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.n_estimators = n_estimators
         self.input_scaling = _input_scaling((n_features,), input_scaling)
-        if cardinalities is not None or missing is not None:
+        if cardinalities is not None or missing is not None or n_bins is not None:
             self.input_scaling = TableInput(
                 [None] * n_features if cardinalities is None else cardinalities,
                 [False] * n_features if missing is None else missing,
                 method=input_scaling,
+                n_bins=n_bins,
                 generator=generator,
             )
             n_features = self.input_scaling.n_outputs

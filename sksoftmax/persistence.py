@@ -58,6 +58,7 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "coefs_paths_": (np.ndarray,),
     "feature_names_in_": (np.ndarray,),
     "hidden_layer_sizes_": (tuple,),
+    "n_bins_": (np.ndarray,),
     "is_categorical_": (np.ndarray, NoneType),
     "l1_ratio_": (float,),
     "l1_ratios_": (np.ndarray,),

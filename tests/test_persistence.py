@@ -111,6 +111,7 @@ CASES = {
     "object labels": (mlp(), lambda: iris(np.array(["b", "a", "c"], dtype=object))),
     "shared": (mlp(share_weights=True, temperature_scaling=True), table),
     "table": (mlp(n_estimators=2), table),
+    "bins": (mlp(n_bins=3), table),
     "indices": (mlp(categorical_features=np.array([0])), iris),
     "polars": (
         mlp(),
