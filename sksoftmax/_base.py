@@ -10,6 +10,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Self, SupportsIndex
 
 import numpy as np
@@ -25,9 +26,10 @@ from torch import Tensor, nn
 
 from ._calibration import best_temperature
 from ._callbacks import CallbackSupportMixin, FitReport, reported
+from ._checkpoint import Checkpoint, open_checkpoint
 from ._data import BatchIterator, TensorTable, convert
 from ._inputs import TableInput
-from ._layers import InputScaling, Temperature, set_generator
+from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
 from ._net import (
     OPTIMIZERS,
@@ -108,6 +110,7 @@ class BaseSoftmaxClassifier(
         "scoring": [StrOptions(set(MONITORS))],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "warm_start": ["boolean"],
+        "checkpoint": [str, PathLike, None],
         "random_state": ["random_state"],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
@@ -131,6 +134,7 @@ class BaseSoftmaxClassifier(
     # What only some estimators have a parameter for.
     n_estimators: int = 1
     temperature_scaling: bool | str = False
+    checkpoint: str | PathLike[str] | None = None
 
     # What batches are converted to; None if the module takes any dtype.
     _input_dtype: ClassVar[torch.dtype | None] = None
@@ -504,7 +508,8 @@ class BaseSoftmaxClassifier(
         is_scaled = isinstance(temperature, Temperature)
         if is_scaled:
             temperature.value.fill_(1.0)
-        self._train(self._table(data, *training), held_out, report)
+        checkpoint = open_checkpoint(self, data, validation)
+        self._train(self._table(data, *training), held_out, report, None, checkpoint)
         if is_scaled and held_out is not None and self.temperature_scaling:
             temperature.value.fill_(self._best_temperature(held_out))
 
@@ -668,17 +673,20 @@ class BaseSoftmaxClassifier(
         validation: TensorTable | None,
         report: FitReport,
         epochs: int | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         is_held_out = validation is not None
         observer = None
         if report.is_watched:
             observer = EpochReport(report, lambda: self._snapshot(is_held_out))
-        report.begin(self.net_.max_epochs if epochs is None else epochs, "epoch")
+        n_epochs = self.net_.max_epochs if epochs is None else epochs
+        n_done = 0 if checkpoint is None else checkpoint.n_epochs
+        report.begin(n_epochs - n_done, "epoch")
         seed = int(
             torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
         )
         with self._random_scope(seed):
-            train(self.net_, table, validation, epochs, observer)
+            train(self.net_, table, validation, epochs, observer, checkpoint)
         self.module_.eval()
         self.__dict__.update(self._curves(is_held_out))
 
@@ -701,6 +709,12 @@ class BaseSoftmaxClassifier(
         net = net_without_optimizer(self, module)
         net.history = copy.deepcopy(self.net_.history)
         return {"module_": module, "net_": net, **self._curves(is_held_out)}
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        r"""Return what training draws from."""
+        generators = {"batches": self.net_.iterator_train__generator}
+        noise = generator_of(self.module_)
+        return generators if noise is None else {**generators, "noise": noise}
 
     def _random_scope(self, seed: int) -> AbstractContextManager[None]:
         r"""Return the context for building and training.

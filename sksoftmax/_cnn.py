@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,6 +106,12 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         frequency.
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the previous fit.
+    checkpoint : str or path-like or None, default=None
+        File in which ``fit`` keeps the state of the training after each epoch, and from
+        which the same fit goes on if it was killed, with the same result to the last
+        bit; in a directory, every fit has a file of its own. Needs an integer as
+        ``random_state``. See the notes of
+        :class:`SoftmaxMLPClassifier`.
     random_state : int, RandomState instance or None, default=None
         Decides everything random: initial weights, the held-out rows, the order of
         the batches, dropout, augmentation.
@@ -239,6 +246,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         scoring: str = "loss",
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -274,6 +282,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.scoring = scoring
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.device = device
         self.precision = precision

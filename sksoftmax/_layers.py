@@ -336,6 +336,12 @@ class Temperature(nn.Module):
         return logits if self.training else logits / self.value
 
 
+def generator_of(module: nn.Module) -> torch.Generator | None:
+    r"""Return what the layers that draw in training draw from, None without any."""
+    layers = (layer for layer in module.modules() if isinstance(layer, RandomLayer))
+    return next((layer.generator for layer in layers), None)
+
+
 def set_generator(module: nn.Module, generator: torch.Generator) -> None:
     r"""Let every layer of a module that draws in training draw from one generator."""
     for layer in module.modules():

@@ -2,6 +2,7 @@ r"""What comes into ``fit`` and ``predict``, checked and in the form that nets n
 
 from __future__ import annotations
 
+import hashlib
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +75,18 @@ class TrainingRows:
                 as_tensor(pages.take(part)),
                 None if weight is None else as_tensor(weight[part]),
             )
+
+    def digest(self) -> str:
+        r"""Return a number, in hexadecimal digits, that no other rows have."""
+        digest = hashlib.sha256()
+        for array in (self.X, self.y, self.loss_weight, self.sample_weight):
+            if array is None:
+                digest.update(b"None")
+                continue
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            for block in blocks(array):
+                digest.update(np.ascontiguousarray(block).data)
+        return digest.hexdigest()
 
     def take(self, rows: NDArray[np.int64]) -> TrainingRows:
         r"""Return some of the rows; the same table if all."""
