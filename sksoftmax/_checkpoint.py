@@ -119,8 +119,8 @@ class Checkpoint:
         except (InvalidFileError, LookupError, TypeError, ValueError) as error:
             raise self._unusable() from error
         differing = [
-            f"{name} was {_shortened(identity.get(name))} and is "
-            f"{_shortened(self._identity.get(name))}"
+            f"{name}: {_shortened(identity.get(name))} then, "
+            f"{_shortened(self._identity.get(name))} now"
             for name in {**self._identity, **identity}
             if identity.get(name) != self._identity.get(name)
         ]
@@ -183,9 +183,8 @@ def _identity(
     for name, value in estimator.module_.state_dict().items():
         weights.update(name.encode())
         if isinstance(value, Tensor):
-            weights.update(
-                value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-            )
+            value = value.cpu().contiguous().reshape(-1)
+            weights.update(value.view(torch.uint8).numpy().data)
     with np.printoptions(threshold=sys.maxsize):
         parameters = {
             # Where in memory something is says nothing about it.
@@ -199,12 +198,12 @@ def _identity(
         "torch": torch.__version__,
         **parameters,
         # A NumPy integer is the same seed.
-        "random_state": str(int(estimator.random_state)),  # type: ignore[arg-type]
+        "random_state": str(int(estimator.random_state)),
         "device": str(estimator.device_),
         "callbacks": ", ".join(_callbacks(estimator.net_)),
-        "the training data": data.digest(),
-        "the validation data": "None" if validation is None else validation.digest(),
-        "the initial weights": weights.hexdigest(),
+        "training data": data.digest(),
+        "validation data": "None" if validation is None else validation.digest(),
+        "initial state": weights.hexdigest(),
     }
 
 

@@ -275,6 +275,11 @@ def _check_parameters(estimator: BaseSoftmaxClassifier) -> None:
             raise ValueError(
                 f"Got {name}=True, but expected False with several processes."
             )
+    if estimator.checkpoint is not None:
+        raise ValueError(
+            f"Got checkpoint={estimator.checkpoint!r}, but expected None with several "
+            "processes."
+        )
     if not isinstance(estimator.random_state, int | np.integer):
         raise ValueError(
             f"Got random_state={estimator.random_state!r}, but expected an integer, "
