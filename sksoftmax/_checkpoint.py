@@ -200,7 +200,7 @@ def _identity(
         # A NumPy integer is the same seed.
         "random_state": str(int(estimator.random_state)),
         "device": str(estimator.device_),
-        "callbacks": ", ".join(_callbacks(estimator.net_)),
+        "callbacks": ", ".join(estimator.net_.remembering_callbacks),
         "training data": data.digest(),
         "validation data": "None" if validation is None else validation.digest(),
         "initial state": weights.hexdigest(),
@@ -210,14 +210,6 @@ def _identity(
 def _shortened(text: str | None) -> str:
     text = str(text)
     return text if len(text) <= 40 else f"{text[:16]}..."
-
-
-def _callbacks(net: SoftmaxNet) -> dict[str, Any]:
-    r"""Return the callbacks whose state matters: not the clock, nor who prints."""
-    others = {name for name, _ in net._default_callbacks}
-    return {
-        name: one for name, one in net.callbacks_ if name not in {*others, "observer"}
-    }
 
 
 def _state_of(
@@ -245,7 +237,7 @@ def _state_of(
                 if key.endswith("_")
                 and not (inspect.isroutine(value) or inspect.isclass(value))
             }
-            for name, callback in _callbacks(net).items()
+            for name, callback in net.remembering_callbacks.items()
         },
         "stopped": net.stop_training_,
     }
@@ -269,7 +261,7 @@ def _restore(
     for name, generator in generators.items():
         generator.set_state(state["generators"][name])
     net.history[:] = state["history"]
-    for name, callback in _callbacks(net).items():
+    for name, callback in net.remembering_callbacks.items():
         vars(callback).update(state["callbacks"][name])
     net.stop_training_ = state["stopped"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -227,6 +227,17 @@ class SoftmaxNet(NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
+
+    @property
+    def remembering_callbacks(self) -> dict[str, Callback]:
+        r"""The callbacks that training may depend on: no clock and no display."""
+        return {
+            name: callback
+            for name, callback in self.callbacks_
+            if not isinstance(
+                callback, EpochTimer | PrintLog | ProgressBar | EpochReport
+            )
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
