@@ -42,6 +42,7 @@ from ._net import (
     row_weight,
     train,
 )
+from ._range import are_moderate, into_range, large_rows, recomputed
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -442,25 +443,34 @@ class BaseSoftmaxClassifier(
         pages, n_rows = Pages(features), self._prediction_rows
         with torch.inference_mode():
             first, *others = torch.split(as_tensor(features), n_rows)
-            logits = self._forward(first)
+            logits = self._forward(self._batch(first), self.module_)
             if others:
                 # One piece of memory: small ones would lie between large, freed ones.
                 start = logits
                 logits = start.new_empty(len(features), start.shape[1])
                 logits[:n_rows] = start
             for number, rows in enumerate(others, 1):
-                logits[number * n_rows :][: len(rows)] = self._forward(rows)
+                part = self._forward(self._batch(rows), self.module_)
+                logits[number * n_rows :][: len(rows)] = part
                 pages.read(len(rows))
-            return logits.cpu().to(dtype)
+            logits = logits.cpu().to(dtype)
+            if are_moderate(logits):
+                return logits
+            large = large_rows(logits)
+            parts = torch.split(as_tensor(pages.take(large.numpy())), n_rows)
+            wide = recomputed(self.module_, self._forward, parts)
+            return logits.index_copy(0, large, into_range(wide, dtype))
 
-    def _forward(self, rows: Tensor) -> Tensor:
+    def _batch(self, rows: Tensor) -> Tensor:
+        return convert(self._to_device(rows), self._input_dtype)
+
+    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
         n_rows = len(rows)
         if n_rows < _FEWEST_ROWS and self._largest_product() < _COSTLY_PRODUCT:
             rows = torch.cat(
                 [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, rows.shape[1])]
             )
-        rows = convert(self._to_device(rows), self._input_dtype)
-        logits: Tensor = self.module_(rows)[:n_rows]
+        logits: Tensor = module(rows)[:n_rows]
         return logits
 
     def _to_device(self, tensor: Tensor) -> Tensor:

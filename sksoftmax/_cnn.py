@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._augmentation import RandomShift, make_augmentation, variants
 from ._base import BaseSoftmaxClassifier
@@ -323,15 +323,15 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             generator=generator,
         )
 
-    def _forward(self, rows: Tensor) -> Tensor:
+    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
         if not self.test_time_augmentation:
-            return super()._forward(rows)
+            return super()._forward(rows, module)
         augmentation = self.module_.augmentation
         flip = isinstance(augmentation, RandomShift) and augmentation.flip
         images = rows.reshape(-1, *self.image_shape_)
         forward = super()._forward
         log_probabilities = [
-            forward(variant.flatten(1)).log_softmax(1)
+            forward(variant.flatten(1), module).log_softmax(1)
             for variant in variants(images, flip=flip)
         ]
         mean: Tensor = torch.stack(log_probabilities).logsumexp(0)

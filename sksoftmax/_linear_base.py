@@ -19,6 +19,7 @@ from torch import Tensor
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport
 from ._problem import SoftmaxProblem
+from ._range import into_range
 from ._rows import DenseRows, SparseRows
 from ._solvers import Solution, minimize
 from ._torch import as_tensor
@@ -230,9 +231,8 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         logits = torch.from_numpy(features @ weight.T.contiguous().numpy())
         if module.bias is not None:
             logits += module.bias.detach().cpu()
-        return logits.to(
-            torch.float32 if features.dtype == np.float32 else logits.dtype
-        )
+        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
+        return into_range(logits, dtype)
 
 
 class StepReport:

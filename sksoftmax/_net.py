@@ -571,10 +571,11 @@ def train(
         before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
     try:
         net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
-        if not nn.utils.get_total_norm(net.module_.parameters()).isfinite():
+        if not _is_finite(net.module_):
             raise ValueError(
-                "The weights became infinite or NaN in the last step with "
-                f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
+                "The weights, or statistics of batch normalisation, became infinite or "
+                f"NaN in epoch {len(net.history)} with learning_rate={net.lr}. Lower "
+                "learning_rate, or scale the features."
             )
     except BaseException as error:
         # Half an epoch is no state that anybody asked for. A new net is given up whole.
@@ -593,3 +594,14 @@ def train(
         # The net outlives the fit; the data and those who watched must not.
         net.train_split = None
         net.callbacks_ = callbacks
+
+
+def _is_finite(module: nn.Module) -> bool:
+    r"""Return whether what was learned is; a mask among the buffers need not be."""
+    statistics = [
+        buffer
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._NormBase)
+        for buffer in layer.buffers(recurse=False)
+    ]
+    return all(bool(x.isfinite().all()) for x in [*module.parameters(), *statistics])

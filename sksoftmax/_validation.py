@@ -184,15 +184,17 @@ def check_features(
     allows_nan = estimator._accepts_missing()
     finite: bool | str = "allow-nan" if allows_nan else True
     try:
-        features = validate_data(
-            estimator,
-            estimator._encode_table(X, reset=reset, declared=declared),
-            accept_sparse="csr" if estimator._accepts_sparse() else False,
-            dtype=FEATURE_DTYPES,
-            ensure_all_finite=False if Pages(X).is_mapped else finite,
-            order="C",
-            reset=reset,
-        )
+        # Of huge values, scikit-learn's sum may be infinity less infinity.
+        with np.errstate(invalid="ignore"):
+            features = validate_data(
+                estimator,
+                estimator._encode_table(X, reset=reset, declared=declared),
+                accept_sparse="csr" if estimator._accepts_sparse() else False,
+                dtype=FEATURE_DTYPES,
+                ensure_all_finite=False if Pages(X).is_mapped else finite,
+                order="C",
+                reset=reset,
+            )
         if Pages(X).is_mapped:
             for block in blocks(features):
                 assert_all_finite(
