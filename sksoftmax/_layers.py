@@ -151,6 +151,8 @@ class InputScaling(nn.Module):
         # What rounding alone makes of a constant is no variance.
         deviation = variance.sqrt()
         constant = deviation <= _ROUNDING * mean.abs()
+        # Nor is there a number to divide by where float32 has none so small.
+        constant |= deviation.to(self.scale.dtype) == 0
         scale = torch.where(constant, 1.0, deviation)
         for buffer, value in (
             (self.mean, mean),

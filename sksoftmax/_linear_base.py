@@ -220,6 +220,13 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             module.weight.copy_(weight)
             if bias is not None:
                 module.bias.copy_(bias)
+        if not all(parameter.isfinite().all() for parameter in module.parameters()):
+            raise ValueError(
+                f"The coefficients reach {weight.abs().max().item():.3g}, which "
+                f"{module.weight.dtype} cannot hold. Pass X in float64, scale the "
+                "features, for instance with a StandardScaler in a Pipeline, or lower "
+                "C."
+            )
 
     def _logits(self, X: ArrayLike) -> Tensor:
         if not issparse(X):
