@@ -32,6 +32,16 @@ _KIND = "sksoftmax checkpoint"
 # Parameters that do not change what is learned; callbacks are compared by their names.
 _WITHOUT_EFFECT = {"callbacks", "checkpoint", "verbose"}
 
+# What using the content of a file raises that is not what it should be.
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 # What a process leaves behind that is killed while it writes. A file that nobody has
 # touched for so many seconds is not being written.
 _ABANDONED = 60.0
@@ -62,12 +72,9 @@ class Checkpoint:
         self._path = path
         self._identity = identity
         self._generators = generators
+        # Epochs that need not be trained again.
+        self.n_epochs = 0
         self._saved = self._read()
-
-    @property
-    def n_epochs(self) -> int:
-        r"""The number of epochs that need not be trained again."""
-        return 0 if self._saved is None else len(self._saved["history"])
 
     def resume(self, net: SoftmaxNet) -> None:
         r"""Bring a net that is about to train to where the file is.
@@ -81,8 +88,8 @@ class Checkpoint:
             return
         try:
             _restore(net, self._saved, self._generators)
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as e:
-            raise self._unusable() from e
+        except _MALFORMED as error:
+            raise self._unusable() from error
         self._saved = None
 
     def write(self, net: SoftmaxNet) -> None:
@@ -115,8 +122,9 @@ class Checkpoint:
         try:
             document, tensors = read_document(self._path, kind=_KIND)
             identity = dict(document["identity"])
-            state = decode(document["state"], tensors)
-        except (InvalidFileError, LookupError, TypeError, ValueError) as error:
+            state = dict(decode(document["state"], tensors))
+            self.n_epochs = len(state["history"])
+        except _MALFORMED as error:
             raise self._unusable() from error
         differing = [
             f"{name}: {_shortened(identity.get(name))} then, "
@@ -131,7 +139,7 @@ class Checkpoint:
                 "the file to start anew, or choose another path: in a directory, every "
                 "fit has a file of its own."
             )
-        return dict(state)
+        return state
 
     def _unusable(self) -> InvalidFileError:
         return InvalidFileError(

@@ -573,9 +573,9 @@ def train(
         net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
         if not _is_finite(net.module_):
             raise ValueError(
-                "The weights, or statistics of batch normalisation, became infinite or "
-                f"NaN in epoch {len(net.history)} with learning_rate={net.lr}. Lower "
-                "learning_rate, or scale the features."
+                "The weights became infinite or NaN, or statistics of batch "
+                f"normalisation did, in epoch {len(net.history)} with "
+                f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
             )
     except BaseException as error:
         # Half an epoch is no state that anybody asked for. A new net is given up whole.
