@@ -89,6 +89,7 @@ CLASSIFIERS = {
     "images, averaged": cnn(
         test_time_augmentation=True, augmentation="shift_flip", normalization=None
     ),
+    "images, ensemble": cnn(n_estimators=2, temperature_scaling=True),
     "a module": SoftmaxNetClassifier(make_module, max_epochs=3, random_state=0),
 }
 
