@@ -42,7 +42,7 @@ from ._net import (
     row_weight,
     train,
 )
-from ._range import are_moderate, into_range, large_rows, recomputed
+from ._range import into_range, large_rows, recomputed
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -455,9 +455,9 @@ class BaseSoftmaxClassifier(
                 logits[number * n_rows :][: len(rows)] = part
                 pages.read(len(rows))
             logits = logits.cpu().to(dtype)
-            if are_moderate(logits):
-                return logits
             large = large_rows(logits)
+            if not len(large):
+                return logits
             parts = torch.split(as_tensor(pages.take(large.numpy())), n_rows)
             wide = recomputed(self.module_, self._forward, parts)
             return logits.index_copy(0, large, into_range(wide, dtype))

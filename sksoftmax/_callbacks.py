@@ -146,7 +146,7 @@ def stop_asked_for() -> Iterator[list[bool]]:
             raise
         asked.append(True)
     finally:
-        if listens:
+        if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, handler)
 
 

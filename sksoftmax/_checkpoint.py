@@ -120,6 +120,8 @@ class Checkpoint:
         if not self._path.exists():
             return None
         try:
+            if not self._path.is_file():
+                raise ValueError("it is no file")
             document, tensors = read_document(self._path, kind=_KIND)
             identity = dict(document["identity"])
             state = dict(decode(document["state"], tensors))

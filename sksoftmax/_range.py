@@ -9,18 +9,15 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-# The square of anything smaller is far from float32's limit, and so are differences.
-_LARGE = 1e18
-
-
-def are_moderate(logits: Tensor) -> bool:
-    r"""Return whether all logits are finite and far from float32's limits."""
-    # One pass; a logit that is large or NaN makes the norm infinite or NaN.
-    return math.isfinite(torch.linalg.vector_norm(logits))
+# Differences and sums of anything smaller are far from float32's limits.
+_LARGE = 1e15
 
 
 def large_rows(logits: Tensor) -> Tensor:
-    r"""Return the indices of the rows with a logit that is not moderate."""
+    r"""Return the indices of the rows with a logit that is large, infinite or NaN."""
+    # One pass; nearly always it says that there are none.
+    if math.isfinite(torch.linalg.vector_norm(logits)):
+        return torch.empty(0, dtype=torch.int64)
     return (~(logits.abs().amax(1) < _LARGE)).nonzero().flatten()
 
 
@@ -59,9 +56,9 @@ def into_range(logits: Tensor, dtype: torch.dtype) -> Tensor:
 
     The largest of such a row becomes 0, which leaves all probabilities as they are.
     """
-    if dtype == logits.dtype or are_moderate(logits.to(dtype)):
+    rows = large_rows(logits.to(dtype))
+    if dtype == logits.dtype or not len(rows):
         return logits.to(dtype)
-    rows = large_rows(logits)
     shifted = logits[rows]
     shifted -= shifted.amax(1, keepdim=True)
     lowest = torch.finfo(dtype).min

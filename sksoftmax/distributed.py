@@ -53,7 +53,8 @@ def fit_distributed(
     estimator : BaseSoftmaxClassifier
         What to fit, in place, with the same parameters in every process:
         ``random_state`` an integer, no early stopping, no temperature (where these are
-        "auto", they are off), no batch normalisation, no full-batch solver.
+        "auto", they are off), no batch normalisation, no full-batch solver, no
+        checkpoint.
     X : array-like of shape (n_samples, n_features)
         The rows of this process.
     y : array-like of shape (n_samples,)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
@@ -137,6 +138,7 @@ def assert_same_bits(first, second, X):
     assert first_state.keys() == second_state.keys()
     for name, value in first_state.items():
         assert torch.equal(value, second_state[name]), name
+    assert first.net_.optimizer_.n_done == second.net_.optimizer_.n_done
     assert first.n_iter_ == second.n_iter_
     assert first.loss_curve_ == second.loss_curve_
     assert first.validation_scores_ == second.validation_scores_
@@ -180,6 +182,22 @@ class TestGoesOn:
         resumed = mlp(callbacks=[Watch()], checkpoint=path)
         assert_same_bits(resumed.fit(X[:200], y[:200], **rows), never_stopped, X)
 
+    def test_with_a_table_as_it_comes(self, tmp_path):
+        table = pd.DataFrame(
+            {
+                "colour": ["red", "blue", None] * 30,
+                "town": [f"town {number}" for number in range(30)] * 3,
+                "size": [1.0, None] * 45,
+            }
+        )
+        is_red = table["colour"] == "red"
+        options = {"checkpoint": tmp_path / "fit"}
+        never_stopped = mlp(callbacks=[Watch()]).fit(table, is_red)
+        with pytest.raises(KilledError):
+            mlp(callbacks=[Watch(3, kill)], **options).fit(table, is_red)
+        resumed = mlp(callbacks=[Watch()], **options).fit(table, is_red)
+        assert_same_bits(resumed, never_stopped, table)
+
     def test_with_what_a_callback_of_skorch_remembers(self, digits, tmp_path):
         def stopping():
             return EarlyStopping(
@@ -197,6 +215,20 @@ class TestGoesOn:
         watch = Watch()
         resumed = mlp(**options, callbacks=[stopping(), watch]).fit(*digits)
         assert watch.n_epochs == 1
+        assert_same_bits(resumed, never_stopped, digits[0])
+
+    def test_at_the_rate_that_a_callback_has_set(self, digits, tmp_path):
+        class Halving(Callback):
+            def on_epoch_end(self, net, **kwargs):
+                for group in net.optimizer_.param_groups:
+                    group["lr"] /= 2
+
+        options = {"lr_schedule": "constant", "checkpoint": tmp_path / "fit"}
+        never_stopped = mlp(**options | {"checkpoint": None})
+        never_stopped.set_params(callbacks=[Halving(), Watch()]).fit(*digits)
+        with pytest.raises(KilledError):
+            mlp(**options, callbacks=[Halving(), Watch(4, kill)]).fit(*digits)
+        resumed = mlp(**options, callbacks=[Halving(), Watch()]).fit(*digits)
         assert_same_bits(resumed, never_stopped, digits[0])
 
     def test_with_a_callback_that_holds_code(self, digits, tmp_path):
@@ -369,6 +401,10 @@ class TestRefuses:
             with pytest.raises(InvalidFileError, match=r"Got checkpoint=.*Delete it"):
                 mlp(checkpoint=tmp_path / name).fit(*digits)
             assert (tmp_path / name).read_bytes() == contents
+        # From which reading would never return.
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(InvalidFileError, match=r"Got checkpoint=.*Delete it"):
+            mlp(checkpoint=tmp_path / "pipe").fit(*digits)
         (tmp_path / "fit").write_bytes(written)
         with pytest.raises(InvalidFileError, match="no file that save wrote"):
             load(tmp_path / "fit")
