@@ -456,7 +456,7 @@ class BaseSoftmaxClassifier(
                 pages.read(len(rows))
             logits = logits.cpu().to(dtype)
             large = large_rows(logits)
-            if not len(large):
+            if large is None:
                 return logits
             parts = torch.split(as_tensor(pages.take(large.numpy())), n_rows)
             wide = recomputed(self.module_, self._forward, parts)

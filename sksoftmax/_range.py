@@ -13,12 +13,15 @@ from torch import Tensor, nn
 _LARGE = 1e15
 
 
-def large_rows(logits: Tensor) -> Tensor:
-    r"""Return the indices of the rows with a logit that is large, infinite or NaN."""
-    # One pass; nearly always it says that there are none.
+def large_rows(logits: Tensor) -> Tensor | None:
+    r"""Return the indices of the rows with a logit that is large, infinite or NaN.
+
+    None if there are none, which one pass can nearly always tell.
+    """
     if math.isfinite(torch.linalg.vector_norm(logits)):
-        return torch.empty(0, dtype=torch.int64)
-    return (~(logits.abs().amax(1) < _LARGE)).nonzero().flatten()
+        return None
+    rows = (~(logits.abs().amax(1) < _LARGE)).nonzero().flatten()
+    return rows if len(rows) else None
 
 
 def recomputed(
@@ -57,7 +60,7 @@ def into_range(logits: Tensor, dtype: torch.dtype) -> Tensor:
     The largest of such a row becomes 0, which leaves all probabilities as they are.
     """
     rows = large_rows(logits.to(dtype))
-    if dtype == logits.dtype or not len(rows):
+    if dtype == logits.dtype or rows is None:
         return logits.to(dtype)
     shifted = logits[rows]
     shifted -= shifted.amax(1, keepdim=True)
