@@ -10,6 +10,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar, Self, SupportsIndex
 
 import numpy as np
@@ -25,9 +26,10 @@ from torch import Tensor, nn
 
 from ._calibration import best_temperature
 from ._callbacks import CallbackSupportMixin, FitReport, reported
+from ._checkpoint import Checkpoint, open_checkpoint
 from ._data import BatchIterator, TensorTable, convert
 from ._inputs import TableInput
-from ._layers import InputScaling, Temperature, set_generator
+from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
 from ._net import (
     OPTIMIZERS,
@@ -40,6 +42,7 @@ from ._net import (
     row_weight,
     train,
 )
+from ._range import into_range, large_rows, recomputed
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -109,6 +112,7 @@ class BaseSoftmaxClassifier(
         "scoring": [StrOptions(set(MONITORS))],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "warm_start": ["boolean"],
+        "checkpoint": [str, PathLike, None],
         "random_state": ["random_state"],
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
@@ -132,6 +136,7 @@ class BaseSoftmaxClassifier(
     # What only some estimators have a parameter for.
     n_estimators: int = 1
     temperature_scaling: bool | str = False
+    checkpoint: str | PathLike[str] | None = None
 
     # What batches are converted to; None if the module takes any dtype.
     _input_dtype: ClassVar[torch.dtype | None] = None
@@ -439,25 +444,34 @@ class BaseSoftmaxClassifier(
         pages, n_rows = Pages(features), self._prediction_rows
         with torch.inference_mode():
             first, *others = torch.split(as_tensor(features), n_rows)
-            logits = self._forward(first)
+            logits = self._forward(self._batch(first), self.module_)
             if others:
                 # One piece of memory: small ones would lie between large, freed ones.
                 start = logits
                 logits = start.new_empty(len(features), start.shape[1])
                 logits[:n_rows] = start
             for number, rows in enumerate(others, 1):
-                logits[number * n_rows :][: len(rows)] = self._forward(rows)
+                part = self._forward(self._batch(rows), self.module_)
+                logits[number * n_rows :][: len(rows)] = part
                 pages.read(len(rows))
-            return logits.cpu().to(dtype)
+            logits = logits.cpu().to(dtype)
+            large = large_rows(logits)
+            if large is None:
+                return logits
+            parts = torch.split(as_tensor(pages.take(large.numpy())), n_rows)
+            wide = recomputed(self.module_, self._forward, parts)
+            return logits.index_copy(0, large, into_range(wide, dtype))
 
-    def _forward(self, rows: Tensor) -> Tensor:
+    def _batch(self, rows: Tensor) -> Tensor:
+        return convert(self._to_device(rows), self._input_dtype)
+
+    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
         n_rows = len(rows)
         if n_rows < _FEWEST_ROWS and self._largest_product() < _COSTLY_PRODUCT:
             rows = torch.cat(
                 [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, rows.shape[1])]
             )
-        rows = convert(self._to_device(rows), self._input_dtype)
-        logits: Tensor = self.module_(rows)[:n_rows]
+        logits: Tensor = module(rows)[:n_rows]
         return logits
 
     def _to_device(self, tensor: Tensor) -> Tensor:
@@ -505,7 +519,8 @@ class BaseSoftmaxClassifier(
         is_scaled = isinstance(temperature, Temperature)
         if is_scaled:
             temperature.value.fill_(1.0)
-        self._train(self._table(data, *training), held_out, report)
+        checkpoint = open_checkpoint(self, data, validation)
+        self._train(self._table(data, *training), held_out, report, None, checkpoint)
         if is_scaled and held_out is not None and self.temperature_scaling:
             temperature.value.fill_(self._best_temperature(held_out))
 
@@ -669,17 +684,20 @@ class BaseSoftmaxClassifier(
         validation: TensorTable | None,
         report: FitReport,
         epochs: int | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         is_held_out = validation is not None
         observer = None
         if report.is_watched:
             observer = EpochReport(report, lambda: self._snapshot(is_held_out))
-        report.begin(self.net_.max_epochs if epochs is None else epochs, "epoch")
+        n_epochs = self.net_.max_epochs if epochs is None else epochs
+        n_done = 0 if checkpoint is None else checkpoint.n_epochs
+        report.begin(n_epochs - n_done, "epoch")
         seed = int(
             torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
         )
         with self._random_scope(seed):
-            train(self.net_, table, validation, epochs, observer)
+            train(self.net_, table, validation, epochs, observer, checkpoint)
         self.module_.eval()
         self.__dict__.update(self._curves(is_held_out))
 
@@ -702,6 +720,12 @@ class BaseSoftmaxClassifier(
         net = net_without_optimizer(self, module)
         net.history = copy.deepcopy(self.net_.history)
         return {"module_": module, "net_": net, **self._curves(is_held_out)}
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        r"""Return what training draws from."""
+        generators = {"batches": self.net_.iterator_train__generator}
+        noise = generator_of(self.module_)
+        return generators if noise is None else {**generators, "noise": noise}
 
     def _random_scope(self, seed: int) -> AbstractContextManager[None]:
         r"""Return the context for building and training.

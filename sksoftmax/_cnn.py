@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._augmentation import RandomShift, make_augmentation, variants
 from ._base import BaseSoftmaxClassifier
@@ -113,6 +114,12 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         frequency.
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the previous fit.
+    checkpoint : str or path-like or None, default=None
+        File in which ``fit`` keeps the state of the training after each epoch, and from
+        which the same fit goes on if it was killed, with the same result to the last
+        bit; in a directory, every fit has a file of its own. Needs an integer as
+        ``random_state``. See the notes of
+        :class:`SoftmaxMLPClassifier`.
     random_state : int, RandomState instance or None, default=None
         Decides everything random: initial weights, the held-out rows, the order of
         the batches, dropout, augmentation.
@@ -251,6 +258,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         scoring: str = "loss",
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -288,6 +296,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.scoring = scoring
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.device = device
         self.precision = precision
@@ -329,15 +338,15 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             generator=generator,
         )
 
-    def _forward(self, rows: Tensor) -> Tensor:
+    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
         if not self.test_time_augmentation:
-            return super()._forward(rows)
+            return super()._forward(rows, module)
         augmentation = self.module_.augmentation
         flip = isinstance(augmentation, RandomShift) and augmentation.flip
         images = rows.reshape(-1, *self.image_shape_)
         forward = super()._forward
         log_probabilities = [
-            forward(variant.flatten(1)).log_softmax(1)
+            forward(variant.flatten(1), module).log_softmax(1)
             for variant in variants(images, flip=flip)
         ]
         mean: Tensor = torch.stack(log_probabilities).logsumexp(0)

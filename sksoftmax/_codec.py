@@ -37,6 +37,8 @@ def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return [encode(element, tensors) for element in value]
     if kind is tuple:
         return {"tuple": [encode(element, tensors) for element in value]}
+    if kind is set:
+        return {"set": [encode(element, tensors) for element in value]}
     if kind is dict:
         items = [[encode(x, tensors) for x in item] for item in value.items()]
         return {"dict": items}
@@ -44,6 +46,8 @@ def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return {"scalar": encode(np.asarray(value), tensors)}
     if kind is np.ndarray:
         return _encode_array(value, tensors)
+    if isinstance(value, Tensor):
+        return {"tensor": _add(value, tensors)}
     if kind is TableEncoder:
         return {"encoder": encode(value.to_arrays(), tensors)}
     raise TypeError(f"{kind.__module__}.{kind.__qualname__}")
@@ -62,14 +66,19 @@ def decode(encoded: Any, tensors: dict[str, Tensor]) -> Any:
 def _encode_array(array: NDArray[Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
     dtype = array.dtype
     if dtype.kind in _NUMERIC_KINDS:
-        name = f"array.{len(tensors)}"
         native = np.array(array, dtype=dtype.newbyteorder("="), order="C")
-        tensors[name] = torch.from_numpy(native)
-        return {"array": name}
+        return {"array": _add(torch.from_numpy(native), tensors)}
     if dtype.kind not in "UO":
         raise TypeError(f"numpy.ndarray of dtype {dtype}")
     elements = [encode(element, tensors) for element in array.ravel().tolist()]
     return {"objects": [dtype.str, list(array.shape), elements]}
+
+
+def _add(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
+    name = f"array.{len(tensors)}"
+    # Neither shared nor in another order of memory, neither of which is stored.
+    tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    return name
 
 
 def _decode_objects(content: Any, tensors: dict[str, Tensor]) -> NDArray[Any]:
@@ -84,9 +93,11 @@ def _decode_objects(content: Any, tensors: dict[str, Tensor]) -> NDArray[Any]:
 _DECODERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
     "float": lambda text, _: float(text),
     "tuple": lambda elements, tensors: tuple(decode(elements, tensors)),
+    "set": lambda elements, tensors: set(decode(elements, tensors)),
     "dict": lambda items, tensors: dict(decode(items, tensors)),
     "scalar": lambda array, tensors: decode(array, tensors)[()],
     "array": lambda name, tensors: tensors[name].numpy().copy(),
+    "tensor": lambda name, tensors: tensors[name],
     "objects": _decode_objects,
     "encoder": lambda arrays, tensors: TableEncoder.from_arrays(
         decode(arrays, tensors)

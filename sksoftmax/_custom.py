@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
-from ._torch import global_generator_seeded
+from ._torch import global_generator_seeded, global_generators
 
 _PREFIX = "module__"
 
@@ -69,6 +70,12 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         frequency.
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the previous fit.
+    checkpoint : str or path-like or None, default=None
+        File in which ``fit`` keeps the state of the training after each epoch, and from
+        which the same fit goes on if it was killed, with the same result to the last
+        bit; in a directory, every fit has a file of its own. Needs an integer as
+        ``random_state``. See the notes of
+        :class:`SoftmaxMLPClassifier`.
     random_state : int, RandomState instance or None, default=None
         Decides everything random: initial weights, the held-out rows, the order of
         the batches, dropout.
@@ -164,6 +171,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         scoring: str = "loss",
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -187,6 +195,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         self.scoring = scoring
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.device = device
         self.precision = precision
@@ -279,6 +288,9 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
                 f"rows of {n_features} features, but expected logits: a Tensor of "
                 f"shape (2, {n_classes}), one column for each class."
             )
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        return {**super()._generators(), **global_generators(self.device_)}
 
     def _random_scope(self, seed: int) -> AbstractContextManager[None]:
         return global_generator_seeded(seed, self.device_)

@@ -32,12 +32,15 @@ class InvalidFileError(ValueError):
 
 
 def write_document(
-    path: Path, document: dict[str, Any], tensors: dict[str, Tensor]
+    path: Path,
+    document: dict[str, Any],
+    tensors: dict[str, Tensor],
+    kind: str = _FORMAT,
 ) -> None:
     r"""Write a document, and the tensors that it is about, into one file."""
     text = json.dumps(document)
     metadata = {
-        "format": _FORMAT,
+        "format": kind,
         "format_version": _FORMAT_VERSIONS[-1],
         "document": text,
         "sha256": _digest(text, tensors),
@@ -45,7 +48,9 @@ def write_document(
     write_whole(path, safetensors.torch.save(tensors, metadata))
 
 
-def read_document(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_document(
+    path: Path, kind: str = _FORMAT
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     r"""Return the document and the tensors of a file, as they were saved."""
     contents = path.read_bytes()
     expected = f"expected one of format version {', '.join(_FORMAT_VERSIONS)}"
@@ -58,7 +63,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"({error}), but {expected}. Save the classifier again with "
             "sksoftmax.persistence.save; load reads neither pickles nor skops files."
         ) from error
-    if header.get("format") != _FORMAT:
+    if header.get("format") != kind:
         raise InvalidFileError(
             f"Got {path}, which has tensors but is no file that save wrote, but "
             f"{expected}. Load such weights with safetensors.torch.load_file."

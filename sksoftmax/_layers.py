@@ -69,7 +69,7 @@ class InputScaling(nn.Module):
     mean: Tensor
     mean_remainder: Tensor
     scale: Tensor
-    variance: Tensor
+    deviation: Tensor
     weight_seen: Tensor
     is_count: Tensor
 
@@ -80,7 +80,8 @@ class InputScaling(nn.Module):
         # What float32 cannot hold of the mean; not every device has float64.
         self.register_buffer("mean_remainder", torch.zeros(*shape))
         self.register_buffer("scale", torch.ones(*shape))
-        self.register_buffer("variance", torch.zeros(*shape))
+        # Unlike its square, it fits into float32 for all features that do.
+        self.register_buffer("deviation", torch.zeros(*shape))
         self.register_buffer("weight_seen", torch.zeros(*shape))
         self.register_buffer("is_count", torch.zeros(*shape, dtype=torch.bool))
 
@@ -127,12 +128,12 @@ class InputScaling(nn.Module):
 
     def _merge(self, mean_here: Tensor, variance_here: Tensor, total: Tensor) -> None:
         r"""Merge by Chan, Golub and LeVeque's update, stable for large means."""
-        mean, remainder, variance, seen = (
+        mean, remainder, deviation, seen = (
             buffer.double().cpu().flatten()
             for buffer in (
                 self.mean,
                 self.mean_remainder,
-                self.variance,
+                self.deviation,
                 self.weight_seen,
             )
         )
@@ -143,17 +144,20 @@ class InputScaling(nn.Module):
         delta = mean_here - mean
         mean = mean + share * delta
         variance = (
-            (1 - share) * variance
+            (1 - share) * deviation**2
             + share * variance_here
             + share * (1 - share) * delta**2
         )
         # What rounding alone makes of a constant is no variance.
-        constant = variance.sqrt() <= _ROUNDING * mean.abs()
-        scale = torch.where(constant, 1.0, variance.sqrt())
+        deviation = variance.sqrt()
+        constant = deviation <= _ROUNDING * mean.abs()
+        # Nor is there a number to divide by where float32 has none so small.
+        constant |= deviation.to(self.scale.dtype) == 0
+        scale = torch.where(constant, 1.0, deviation)
         for buffer, value in (
             (self.mean, mean),
             (self.mean_remainder, mean - mean.float().double()),
-            (self.variance, variance),
+            (self.deviation, deviation),
             (self.scale, scale),
             (self.weight_seen, seen),
         ):
@@ -183,7 +187,9 @@ class InputScaling(nn.Module):
             return z
         # asinh(z / s) * s, whose own kernel takes five times as long.
         straight = torch.where(self.is_count, _STRAIGHT_COUNTS, 1.0)
-        z = z / straight
+        # What is larger would be infinite on the way, and its logarithm hardly differs.
+        most = torch.finfo(z.dtype).max / 4
+        z = (z / straight).clamp_(-most, most)
         magnitude = z.abs()
         root = torch.hypot(z, z.new_ones(()))
         curved = (magnitude + magnitude * (magnitude / (1 + root))).log1p()
@@ -367,6 +373,12 @@ class Temperature(nn.Module):
             The logits, divided by the temperature.
         """
         return logits if self.training else logits / self.value
+
+
+def generator_of(module: nn.Module) -> torch.Generator | None:
+    r"""Return what the layers that draw in training draw from, None without any."""
+    layers = (layer for layer in module.modules() if isinstance(layer, RandomLayer))
+    return next((layer.generator for layer in layers), None)
 
 
 def set_generator(module: nn.Module, generator: torch.Generator) -> None:

@@ -23,6 +23,7 @@ MINIBATCH_SOLVERS = {"sgd", "adam"}
 
 # Parameters of the nets that have another name here, or no use.
 _NOT_LINEAR = {
+    "checkpoint",
     "optimizer",
     "weight_decay",
     "max_epochs",

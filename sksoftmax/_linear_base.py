@@ -19,6 +19,7 @@ from torch import Tensor
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport
 from ._problem import SoftmaxProblem
+from ._range import into_range
 from ._rows import DenseRows, SparseRows
 from ._solvers import Solution, minimize
 from ._torch import as_tensor
@@ -219,6 +220,13 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             module.weight.copy_(weight)
             if bias is not None:
                 module.bias.copy_(bias)
+        if not all(parameter.isfinite().all() for parameter in module.parameters()):
+            raise ValueError(
+                f"The coefficients reach {weight.abs().max().item():.3g}, which "
+                f"{module.weight.dtype} cannot hold. Pass X in float64, scale the "
+                "features, for instance with a StandardScaler in a Pipeline, or lower "
+                "C."
+            )
 
     def _logits(self, X: ArrayLike) -> Tensor:
         if not issparse(X):
@@ -230,9 +238,8 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         logits = torch.from_numpy(features @ weight.T.contiguous().numpy())
         if module.bias is not None:
             logits += module.bias.detach().cpu()
-        return logits.to(
-            torch.float32 if features.dtype == np.float32 else logits.dtype
-        )
+        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
+        return into_range(logits, dtype)
 
 
 class StepReport:

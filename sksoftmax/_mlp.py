@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,6 +120,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         frequency.
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the previous fit.
+    checkpoint : str or path-like or None, default=None
+        File in which ``fit`` keeps the state of the training after each epoch, and from
+        which the same fit goes on if it was killed, with the same result to the last
+        bit; in a directory, every fit has a file of its own. Needs an integer as
+        ``random_state``. See the notes.
     random_state : int, RandomState instance or None, default=None
         Decides everything random: initial weights, the held-out rows, the order of
         the batches, dropout.
@@ -186,6 +192,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     vector for each category. Categories that were not seen in ``fit`` count as missing
     ones. ``partial_fit`` learns in its first call what the categories are and where
     values are missing: pass a categorical dtype there that has all the categories.
+
+    With ``checkpoint=path``, ``fit`` goes on from the last whole epoch if it finds the
+    file of a fit with the same parameters, data and ``random_state``; a finished one
+    is returned at once. Anything else at ``path`` is an error, and stays as it is: the
+    file is never deleted, so delete it to train anew. In a directory the file is named
+    after the fit, so that a search, whose fits may run at the same time, can go on,
+    too. The file holds data and no code. skorch's callbacks go on if what they remember
+    is data, as that of ``EarlyStopping`` is; ``partial_fit`` keeps no checkpoint.
 
     References
     ----------
@@ -292,6 +306,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         scoring: str = "loss",
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -324,6 +339,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.scoring = scoring
         self.class_weight = class_weight
         self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.device = device
         self.precision = precision

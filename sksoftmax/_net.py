@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._callbacks import FitReport, Snapshot
+from ._callbacks import FitReport, Snapshot, stop_asked_for
+from ._checkpoint import Checkpoint
 from ._data import Batch, BatchIterator, TensorTable
 from ._optimizers import SGD, Adam, AdamW
 
@@ -126,7 +127,7 @@ class StepSchedule:
         self._changes = name != "constant"
         self._learning_rate = learning_rate
         self._n_steps = n_steps
-        self._step = 0
+        self.n_done = 0
 
     def start(self, optimizer: torch.optim.Optimizer) -> None:
         r"""Set the rate that training begins with."""
@@ -135,9 +136,9 @@ class StepSchedule:
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         r"""Set the rate of the next step."""
         if self._changes:
-            progress = self._step / self._n_steps
+            progress = self.n_done / self._n_steps
             self._set(optimizer, self._learning_rate * self._factor(progress))
-            self._step += 1
+            self.n_done += 1
 
     @staticmethod
     def _set(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -173,7 +174,7 @@ class BestEpoch(Callback):
         self.stalled_ = 0 if score > self.best_score_ + self.tol else self.stalled_ + 1
         if score > self.best_score_:
             self.best_score_ = score
-            self.best_state_ = copy.deepcopy(net.module_.state_dict())
+            self.best_state_ = copy.deepcopy(dict(net.module_.state_dict()))
         if self.stalled_ >= self.patience:
             net.stop_training_ = True
 
@@ -227,6 +228,17 @@ class SoftmaxNet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer()), ("print_log", PrintLog())]
 
+    @property
+    def remembering_callbacks(self) -> dict[str, Callback]:
+        r"""The callbacks that training may depend on: no clock and no display."""
+        return {
+            name: callback
+            for name, callback in self.callbacks_
+            if not isinstance(
+                callback, EpochTimer | PrintLog | ProgressBar | EpochReport
+            )
+        }
+
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
         # What the net was made of is what it trains: once in a pickle is enough.
@@ -271,7 +283,12 @@ class SoftmaxNet(NeuralNet):
         return self
 
     def fit_loop(
-        self, X: Any, y: Any = None, epochs: int | None = None, **fit_params: Any
+        self,
+        X: Any,
+        y: Any = None,
+        epochs: int | None = None,
+        checkpoint: Checkpoint | None = None,
+        **fit_params: Any,
     ) -> SoftmaxNet:
         # A given number of epochs continues a training, whose schedule is at its end.
         schedule = "constant" if epochs is not None else self.lr_schedule
@@ -285,17 +302,22 @@ class SoftmaxNet(NeuralNet):
         self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
         self.has_gradient_listeners_ = self._listened("on_grad_computed")
         datasets = {"dataset_train": train, "dataset_valid": valid}
-        for _ in range(epochs):
+        first = 0
+        if checkpoint is not None:
+            first = checkpoint.n_epochs
+            checkpoint.resume(self)
+        for _ in range(first, epochs):
+            if self.stop_training_:
+                break
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(batches, True, "train", self.train_step)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
-            try:
+            with stop_asked_for() as asked:
                 self.notify("on_epoch_end", **datasets)
-            except KeyboardInterrupt:
-                # The way skorch's own callbacks, EarlyStopping say, end training.
+            if asked:
                 self.stop_training_ = True
-            if self.stop_training_:
-                break
+            if checkpoint is not None:
+                checkpoint.write(self)
         return self
 
     def run_single_epoch(
@@ -532,10 +554,12 @@ def train(
     validation: TensorTable | None = None,
     epochs: int | None = None,
     observer: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     r"""Train a net on a table, watching the validation table if there is one.
 
-    ``observer`` is called before the net's own callbacks, and not kept.
+    ``observer`` is called before the net's own callbacks, and not kept. A net that has
+    a ``checkpoint`` goes on from there, and keeps it up to date.
     """
     net.train_split = None if validation is None else predefined_split(validation)
     callbacks = net.callbacks_
@@ -546,10 +570,11 @@ def train(
     if n_epochs:
         before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
     try:
-        net.partial_fit(table, epochs=epochs)
-        if not nn.utils.get_total_norm(net.module_.parameters()).isfinite():
+        net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
+        if not _is_finite(net.module_):
             raise ValueError(
-                "The weights became infinite or NaN in the last step with "
+                "The weights became infinite or NaN, or statistics of batch "
+                f"normalisation did, in epoch {len(net.history)} with "
                 f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
             )
     except BaseException as error:
@@ -569,3 +594,14 @@ def train(
         # The net outlives the fit; the data and those who watched must not.
         net.train_split = None
         net.callbacks_ = callbacks
+
+
+def _is_finite(module: nn.Module) -> bool:
+    r"""Return whether what was learned is; a mask among the buffers need not be."""
+    statistics = [
+        buffer
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.batchnorm._NormBase)
+        for buffer in layer.buffers(recurse=False)
+    ]
+    return all(bool(x.isfinite().all()) for x in [*module.parameters(), *statistics])

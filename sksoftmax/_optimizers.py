@@ -21,7 +21,7 @@ class _Optimizer(torch.optim.Optimizer):
     r"""What all of them do: drop gradients, and averages that became negligible."""
 
     # On the class, because PyTorch pickles no attribute of an optimizer's own.
-    _n_steps = 0
+    n_done = 0
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         r"""Drop the gradients."""
@@ -30,8 +30,8 @@ class _Optimizer(torch.optim.Optimizer):
                 parameter.grad = None
 
     def _count_step(self) -> None:
-        self._n_steps += 1
-        if self._n_steps % _STEPS_BETWEEN_FLUSHES == 0:
+        self.n_done += 1
+        if self.n_done % _STEPS_BETWEEN_FLUSHES == 0:
             for state in self.state.values():
                 for average in state.values():
                     if isinstance(average, Tensor) and average.ndim:

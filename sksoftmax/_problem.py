@@ -21,6 +21,11 @@ _THIN_ROWS_PER_UNKNOWN = 1.5
 _THIN_RIDGE = 1e-3
 # A penalty so small, on standardised features, hardly changes a Hessian.
 _NEGLIGIBLE_PENALTY = 1e-5
+# Features that are almost zero have a larger unit, whose square, times a penalty,
+# float32 cannot compute with. This one already leaves nothing of their weights.
+_LARGEST_UNIT = 1e12
+# No gradient with respect to the weights of standardised features is as large.
+_LARGEST_LASSO = 1e24
 # Steps of the power method, which is off by less than a tenth then.
 _POWER_STEPS = 30
 
@@ -92,7 +97,8 @@ class SoftmaxProblem:
         # What a unit of the original weights is in standardised ones; the intercept's
         # is 0, since it is not penalised.
         self.unit = torch.zeros(rows.n_columns, dtype=torch.float64, device=y.device)
-        self.unit[: len(rows.scale)] = 1 / rows.scale
+        most = _LARGEST_UNIT / l2.max().clamp(min=1).sqrt()
+        self.unit[: len(rows.scale)] = (1 / rows.scale).clamp(max=most)
         self._set_share(share)
         self._set_penalties(l2, l1)
 
@@ -104,7 +110,7 @@ class SoftmaxProblem:
     def _set_penalties(self, l2: Tensor, l1: Tensor) -> None:
         self.l2, self.l1 = l2, l1
         self.ridge = l2[:, None] * self.unit.square()
-        self.lasso = l1[:, None, None] * self.unit
+        self.lasso = (l1[:, None, None] * self.unit).clamp(max=_LARGEST_LASSO)
 
     def thinned(self, step: int) -> SoftmaxProblem | None:
         r"""Return the problem of every so manieth row, if there are enough of them."""

@@ -102,6 +102,17 @@ def make_generator(seed: int, device: torch.device | None = None) -> torch.Gener
     return torch.Generator(device or "cpu").manual_seed(seed)
 
 
+def global_generators(device: torch.device) -> dict[str, torch.Generator]:
+    r"""Return PyTorch's own generators that a module on a device may draw from."""
+    generators = {"cpu": torch.default_generator}
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generators["cuda"] = torch.cuda.default_generators[index]
+    elif device.type == "mps":
+        generators["mps"] = torch.mps._get_default_mps_generator()
+    return generators
+
+
 @contextmanager
 def global_generator_seeded(seed: int, device: torch.device) -> Iterator[None]:
     r"""Seed PyTorch's global generators in the block and restore them after it."""

@@ -2,6 +2,7 @@ r"""What comes into ``fit`` and ``predict``, checked and in the form that nets n
 
 from __future__ import annotations
 
+import hashlib
 import numbers
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,6 +79,18 @@ class TrainingRows:
     def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
         r"""Return the features of so many of some rows, or of all, evenly spread."""
         return Pages(self.X).take(evenly_spread(rows, n_rows))
+
+    def digest(self) -> str:
+        r"""Return a number, in hexadecimal digits, that no other rows have."""
+        digest = hashlib.sha256()
+        for array in (self.X, self.y, self.loss_weight, self.sample_weight):
+            if array is None:
+                digest.update(b"None")
+                continue
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            for block in blocks(array):
+                digest.update(np.ascontiguousarray(block).data)
+        return digest.hexdigest()
 
     def take(self, rows: NDArray[np.int64]) -> TrainingRows:
         r"""Return some of the rows; the same table if all."""
@@ -183,15 +196,17 @@ def check_features(
     allows_nan = estimator._accepts_missing()
     finite: bool | str = "allow-nan" if allows_nan else True
     try:
-        features = validate_data(
-            estimator,
-            estimator._encode_table(X, reset=reset, declared=declared),
-            accept_sparse="csr" if estimator._accepts_sparse() else False,
-            dtype=FEATURE_DTYPES,
-            ensure_all_finite=False if Pages(X).is_mapped else finite,
-            order="C",
-            reset=reset,
-        )
+        # Of huge values, scikit-learn's sum may be infinity less infinity.
+        with np.errstate(invalid="ignore"):
+            features = validate_data(
+                estimator,
+                estimator._encode_table(X, reset=reset, declared=declared),
+                accept_sparse="csr" if estimator._accepts_sparse() else False,
+                dtype=FEATURE_DTYPES,
+                ensure_all_finite=False if Pages(X).is_mapped else finite,
+                order="C",
+                reset=reset,
+            )
         if Pages(X).is_mapped:
             for block in blocks(features):
                 assert_all_finite(

@@ -54,7 +54,8 @@ def fit_distributed(
     estimator : BaseSoftmaxClassifier
         What to fit, in place, with the same parameters in every process:
         ``random_state`` an integer, no early stopping, no temperature (where these are
-        "auto", they are off), no batch normalisation, no full-batch solver.
+        "auto", they are off), no batch normalisation, no full-batch solver, no
+        checkpoint.
     X : array-like of shape (n_samples, n_features)
         The rows of this process.
     y : array-like of shape (n_samples,)
@@ -281,6 +282,11 @@ def _check_parameters(estimator: BaseSoftmaxClassifier) -> None:
             raise ValueError(
                 f"Got {name}=True, but expected False with several processes."
             )
+    if estimator.checkpoint is not None:
+        raise ValueError(
+            f"Got checkpoint={estimator.checkpoint!r}, but expected None with several "
+            "processes."
+        )
     if not isinstance(estimator.random_state, int | np.integer):
         raise ValueError(
             f"Got random_state={estimator.random_state!r}, but expected an integer, "

@@ -69,8 +69,8 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "validation_scores_": (list, NoneType),
 }
 
-# What ``load`` is given instead, since it is code.
-_CODE = ("module",)
+# Code, which ``load`` is given instead, and a place on the machine of the fit.
+_NOT_KEPT = ("checkpoint", "module")
 
 _WEIGHT = "module."
 
@@ -108,7 +108,8 @@ def save(classifier: BaseSoftmaxClassifier, path: str | os.PathLike[str]) -> Non
 
     Notes
     -----
-    The optimizer and the history of ``net_`` are not stored, nor is what is no
+    The optimizer and the history of ``net_`` are not stored, nor are the parameter
+    ``checkpoint``, a place on the machine of the fit, and what is no
     parameter and no fitted attribute: attributes of yours, scikit-learn's callbacks
     and metadata requests. :mod:`joblib` keeps everything, by running what a file says.
 
@@ -311,7 +312,7 @@ def _encode_parameters(
 ) -> dict[str, Any]:
     encoded = {}
     for name, value in classifier.get_params(deep=False).items():
-        if name in _CODE:
+        if name in _NOT_KEPT:
             continue
         try:
             encoded[name] = encode(value, arrays)
@@ -376,6 +377,7 @@ def _make_classifier(
     parameters = {
         name: decode(encoded, tensors)
         for name, encoded in document["parameters"].items()
+        if name not in _NOT_KEPT
     }
     if module is not None:
         parameters["module"] = module
