@@ -43,6 +43,8 @@ class TableInput(nn.Module):
     ----------
     n_outputs : int
         Number of outputs.
+    binned_outputs : slice
+        Where among the outputs the bins are.
 
     Notes
     -----
@@ -105,6 +107,7 @@ class TableInput(nn.Module):
             ("slot_column", [column for column, _ in slots]),
         ):
             self.register_buffer(name, torch.tensor(columns, dtype=torch.int64))
+        self.binned_outputs = slice(len(numeric), len(numeric) + sum(bins))
         codes = torch.tensor([code for _, code in slots], dtype=torch.float32)
         self.register_buffer("slot_code", codes)
         self.n_outputs = (

@@ -27,7 +27,7 @@ _DEEP = 5
 # Hidden layers of "auto" for few rows to train on, and from so many rows on.
 _NARROW, _WIDE, _MANY_ROWS = (128, 128), (256, 256), 20_000
 # Bins of "auto", and up to how many features; of images they would only be a burden.
-_BINS, _MOST_BINNED = 4, 256
+_BINS, _MOST_BINNED = 8, 256
 # So many rows tell where the bins lie.
 _SAMPLE_ROWS = 10_000
 
@@ -54,7 +54,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         hidden layers on, where a net does not train without.
     dropout : float, default=0.0
         Dropout rate after each hidden layer.
-    input_dropout : float, default=0.0
+    input_dropout : float, default=0.1
         Dropout rate of the scaled inputs.
     input_scaling : {"smooth", "standard"} or None, default="smooth"
         What happens to the features before the first layer, with statistics learned
@@ -64,8 +64,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     n_bins : int, "auto" or None, default="auto"
         Into how many bins the range of each column of numbers is divided, so that the
         first layer can weigh each part of it by itself (piecewise-linear encoding).
-        "auto" means 4 where 20,000 rows or more are trained on and there are at most
-        256 features; elsewhere none, as None does.
+        Of several nets every other one is shown the bins: those that are see what goes
+        up and down, and the others do not overfit to it. "auto" means 8 for up to 256
+        features; for more of them, pixels for example, none, as None does.
     n_estimators : int, default=12
         Number of nets, trained together on the same batches and averaged in
         prediction.
@@ -91,7 +92,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 200 steps, in 5 to 100 passes.
+        Passes over the rows. "auto" makes about 200 steps, in 6 to 100 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -270,7 +271,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     # Averaged nets learn best in few passes at a high rate: more of them overfit, and
     # what regularises them costs time that further members use better.
     _auto_steps = 200
-    _auto_epochs = (5, 100)
+    _auto_epochs = (6, 100)
 
     hidden_layer_sizes_: tuple[int, ...]
     n_bins_: NDArray[np.int64]
@@ -284,7 +285,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         activation: str = "silu",
         normalization: str | None = "auto",
         dropout: float = 0.0,
-        input_dropout: float = 0.0,
+        input_dropout: float = 0.1,
         input_scaling: str | None = "smooth",
         n_bins: int | str | None = "auto",
         n_estimators: int = 12,
@@ -385,7 +386,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
                 sizes = _WIDE if len(rows) >= _MANY_ROWS else _NARROW
             self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
             X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
-            edges = self._bin_edges(X, len(rows))
+            edges = self._bin_edges(X)
             self.n_bins_ = np.array([max(0, len(one) - 1) for one in edges])
         super()._build(
             data,
@@ -397,12 +398,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         if module is None and self.n_bins_.any():
             self.module_.input_scaling.learn_bins(edges, X)
 
-    def _bin_edges(self, X: Tensor, n_rows: int) -> list[Tensor]:
+    def _bin_edges(self, X: Tensor) -> list[Tensor]:
         r"""Return the edges of the bins of each column, from a part of the rows."""
         n_bins = self.n_bins
         if isinstance(n_bins, str):
-            has_many = n_rows >= _MANY_ROWS and X.shape[1] <= _MOST_BINNED
-            n_bins = _BINS if has_many else None
+            n_bins = _BINS if X.shape[1] <= _MOST_BINNED else None
         is_categorical = self.is_categorical_
         if is_categorical is None:
             is_categorical = np.zeros(X.shape[1], dtype=bool)

@@ -361,7 +361,10 @@ def _softmax_linear(graph: Graph, module: Any, x: Value) -> Value:
 def _softmax_mlp(graph: Graph, module: SoftmaxMLP, x: Value) -> Value:
     x = add_module(graph, module.input_scaling, x)
     x = graph.cast(x, np.dtype(_array(module.output.weight).dtype))
-    x = add_module(graph, module.hidden, _fill_missing(graph, x))
+    x = _fill_missing(graph, x)
+    if module.shown is not None:
+        x = graph.add("Mul", x, _array(module.shown))
+    x = add_module(graph, module.hidden, x)
     return _logits(graph, module, x)
 
 

@@ -156,7 +156,8 @@ class SoftmaxMLP(nn.Module):
     missing : sequence of bool, default=None
         Where to learn from missing values, for a :class:`TableInput` in front.
     n_bins : sequence of int, default=None
-        Number of bins of each feature, for a :class:`TableInput` in front.
+        Number of bins of each feature, for a :class:`TableInput` in front. Of several
+        members every other one is shown the bins, beginning with the first.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -183,6 +184,8 @@ class SoftmaxMLP(nn.Module):
     torch.Size([8, 9])
     """
 
+    shown: Tensor | None
+
     def __init__(
         self,
         n_features: int,
@@ -203,6 +206,7 @@ class SoftmaxMLP(nn.Module):
     ) -> None:
         super().__init__()
         self.n_estimators = n_estimators
+        shown = None
         self.input_scaling = _input_scaling((n_features,), input_scaling)
         if cardinalities is not None or missing is not None or n_bins is not None:
             self.input_scaling = TableInput(
@@ -213,6 +217,10 @@ class SoftmaxMLP(nn.Module):
                 generator=generator,
             )
             n_features = self.input_scaling.n_outputs
+            if n_estimators > 1 and any(n_bins or ()):
+                shown = torch.ones(n_estimators, 1, n_features)
+                shown[1::2, :, self.input_scaling.binned_outputs] = 0
+        self.register_buffer("shown", shown, persistent=False)
         sizes = [n_features, *hidden_layer_sizes]
         layers: list[nn.Module] = [Dropout(input_dropout)] if input_dropout else []
         layers += _hidden_layers(
@@ -252,6 +260,8 @@ class SoftmaxMLP(nn.Module):
         if self.n_estimators > 1:
             # (B, D) -> (K, B, D)
             x = x.expand(self.n_estimators, *x.shape)
+        if self.shown is not None:
+            x = x * self.shown
         logits: Tensor = self.output(self.hidden(x))
         if self.n_estimators > 1:
             if self.training:
