@@ -33,8 +33,6 @@ def check_equal(results, expected):
 
 
 # The cluster closes its sockets when it is collected, which is after the test.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed")
 def test_dask_search_equals_the_serial_one():
     distributed = pytest.importorskip("distributed")
     expected = search()
@@ -59,7 +57,6 @@ def test_dask_search_equals_the_serial_one():
 
 
 # Ray warns about what it will change, and leaves sockets to the collector.
-@pytest.mark.filterwarnings("ignore")
 def test_ray_search_equals_the_serial_one():
     ray = pytest.importorskip("ray")
     from ray.util.joblib import register_ray
