@@ -223,6 +223,18 @@ def test_out_of_core_benchmark(capsys):
     assert float(rows["SoftmaxRegression, predict"][1]) < 100
 
 
+def test_leaks_benchmark(capsys):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("resident sizes as on Linux")
+    leaks = benchmark("leaks.py")
+    leaks["main"](["--only", "small", "--fits", "10", "--predictions", "50"])
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows.keys() >= leaks["SMALL"].keys()
+    for name in leaks["SMALL"]:
+        # Caches are not filled yet; this is only to see that it measures.
+        assert max(map(float, rows[name])) < 100
+
+
 # OptunaSearchCV says that it is experimental, and imports what is to be removed.
 @pytest.mark.filterwarnings("ignore:OptunaSearchCV is experimental")
 @pytest.mark.filterwarnings("ignore:`optuna.terminator` module:FutureWarning")
