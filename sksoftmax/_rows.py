@@ -19,8 +19,8 @@ _FEWEST_BLOCK_ROWS = 256
 # Relative to its mean, a spread that rounding leaves of a constant feature.
 _ROUNDING = 1e-13
 
-# PyTorch says once that these tensors are in beta. It does so here, since fits in several
-# threads would restore the filters of warnings, which they share, in the wrong order.
+# PyTorch says once that these tensors are in beta: here, since several threads would
+# restore the filters of warnings, which they share, in the wrong order.
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
     torch.eye(1).to_sparse_csr()

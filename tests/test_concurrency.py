@@ -17,6 +17,7 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from sksoftmax import (
@@ -37,9 +38,14 @@ needs_linux = pytest.mark.skipif(
 )
 
 
-def make_module(n_features, n_classes):
+def make_module(n_features, n_classes, width=16):
     # Dropout of PyTorch's own draws from the generator that all threads share.
-    return nn.Sequential(nn.Dropout(0.2), nn.Linear(n_features, n_classes))
+    return nn.Sequential(
+        nn.Linear(n_features, width),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Linear(width, n_classes),
+    )
 
 
 ESTIMATORS = {
@@ -121,6 +127,21 @@ def in_threads():
 
 
 def in_loky():
+    # A search of scikit-learn first, which takes the same workers.
+    alone, together = (
+        GridSearchCV(
+            ESTIMATORS["net"][0],
+            {"module__width": [4, 16]},
+            cv=2,
+            scoring="neg_log_loss",
+            n_jobs=n_jobs,
+        ).fit(X, y)
+        for n_jobs in (1, 2)
+    )
+    for fold in range(2):
+        key = f"split{fold}_test_score"
+        assert together.cv_results_[key].tolist() == alone.cv_results_[key].tolist()
+    np.testing.assert_array_equal(together.predict_proba(X), alone.predict_proba(X))
     return joblib.Parallel(n_jobs=2, backend="loky")(
         joblib.delayed(fit_all)() for _ in range(2)
     )

@@ -191,6 +191,39 @@ def test_progress_and_callbacks(capsys):
     assert "learning rates: 1e-02 1e-02 1e-03 1e-03 1e-04 1e-04" in output
 
 
+def test_messy_tables(capsys):
+    output = run("messy_tables.py", capsys)
+    losses = [float(loss) for loss in re.findall(r"log loss (\S+)", output)]
+    assert len(losses) == 4
+    assert max(losses) < np.log(3)
+    # Its own way with categories is the better one here.
+    assert losses[2] == min(losses)
+    # Only what cannot take missing values has an imputer before it.
+    assert output.count("SimpleImputer") == 1
+    assert output.endswith("polars\n")
+
+
+# What MLflow's store and models import, and say of their own annotations.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
+def test_mlflow_tracking(capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # The example sets it for the whole process.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    import mlflow
+
+    try:
+        output = run("mlflow_tracking.py", capsys)
+    finally:
+        mlflow.set_tracking_uri(None)
+    losses = re.search(r"by epoch: (.*)", output)[1].split()
+    assert len(losses) == 5
+    assert float(losses[-1]) < float(losses[0])
+    assert float(re.search(r"accuracy (\S+)", output)[1]) > 0.9
+    assert "the same to the last bit: True" in output
+    assert "columns: alcohol, malic_acid, ash" in output
+
+
 def test_out_of_core(capsys):
     output = run("out_of_core.py", capsys)
     accuracies = re.findall(r"accuracy (\S+)$", output, re.MULTILINE)
@@ -209,8 +242,9 @@ def test_distributed_search():
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.returncode == 0, process.stderr
-    n_clusters = 1 if "ray is not installed" in process.stdout else 2
-    assert process.stdout.count("equal: True") == n_clusters
+    # On Dask, and on Ray.
+    assert process.stdout.count("equal: True") == 2
+    assert re.search(r"^ray: log loss", process.stdout, re.MULTILINE)
 
 
 def test_out_of_core_benchmark(capsys):

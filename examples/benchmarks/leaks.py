@@ -16,6 +16,7 @@ Run ``python examples/benchmarks/leaks.py``; on Linux only. ``--only`` picks a p
 # ---------
 import argparse
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -92,8 +93,8 @@ def show_small(n_fits, n_predictions):
 # %%
 # A search
 # --------
-# Candidates differ in learning rate. Both searches have two workers; the first makes one
-# fit in each.
+# Candidates differ in learning rate. Both searches have two workers; the first makes
+# one fit in each.
 def peak_of_workers(search, X, y):
     r"""Return the largest peak, in MiB, of the processes that a search starts."""
     get_reusable_executor().shutdown(wait=True)
@@ -103,10 +104,9 @@ def peak_of_workers(search, X, y):
         while not is_done.wait(0.1):
             for children in Path("/proc/self/task").glob("*/children"):
                 for child in children.read_text(encoding="ascii").split():
-                    try:
+                    # It may have ended.
+                    with suppress(OSError, IndexError):
                         peaks[child] = mebibytes(child, "VmHWM")
-                    except (OSError, IndexError):
-                        pass  # It has ended.
 
     watcher = Thread(target=watch)
     watcher.start()
