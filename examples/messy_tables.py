@@ -3,7 +3,7 @@ Messy tables: dates, dirty text, missing values
 ===============================================
 
 Real tables have dates, names that are spelt in many ways, and holes.
-:func:`skrub.tabular_pipeline` puts in front of a classifier what such a table needs; a
+``skrub.tabular_pipeline`` puts in front of a classifier what such a table needs; a
 multi-layer perceptron needs less than most, since it takes missing values and
 categories itself. Needs ``pip install "sksoftmax[tabular]"``, and takes a few seconds.
 """

@@ -41,7 +41,7 @@ print("classes of the last fifth:", *y[-len(y) // 5 :].unique())
 # %%
 # The second trap follows from the first. ``id`` counts the rows, so it gives the class
 # away: a decision tree that sees nothing else looks perfect in cross-validation, and
-# on Kaggle's test rows it would be worthless. That is why :func:`load_otto` keeps
+# on Kaggle's test rows it would be worthless. That is why ``load_otto`` keeps
 # ``ids`` apart from ``data``.
 folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=0)
 leak = cross_val_score(DecisionTreeClassifier(), train.ids.to_frame(), y, cv=folds)
@@ -91,7 +91,7 @@ for params, score in zip(results["params"], results["mean_test_score"], strict=T
 # %%
 # Submission
 # ----------
-# The winner is trained on all rows. :func:`otto_submission` puts the columns into
+# The winner is trained on all rows. ``otto_submission`` puts the columns into
 # Kaggle's order and clips the probabilities as Kaggle does.
 test = load_otto(subset="test")
 best = SoftmaxMLPClassifier(**search.best_params_, random_state=0).fit(X, y)

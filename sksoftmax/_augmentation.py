@@ -73,7 +73,18 @@ class RandomShift(RandomLayer):
         self.flip = flip
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Shift the images in training, do nothing in evaluation."""
+        r"""Shift the images in training, do nothing in evaluation.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The images, of any dtype.
+
+        Returns
+        -------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The images that became of them.
+        """
         if not self.training:
             return x
         down, right = (self._draw(x, -most, most) for most in self.max_shift)

@@ -67,7 +67,8 @@ _TEMPERATURE_ROWS = 2000
 # Parts of a table that members of an ensemble leave out in turn.
 _MOST_FOLDS = 6
 
-# Where the documentation of an estimator is, for scikit-learn's HTML representation.
+# Where the documentation of an estimator will be hosted, for scikit-learn's HTML
+# representation; the end of it is where docs/ builds the page to.
 DOCUMENTATION = (
     "https://sksoftmax.readthedocs.io/en/stable/generated/"
     "sksoftmax.{estimator_name}.html"

@@ -70,6 +70,10 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         by one pixel in four directions, and of all their mirror images if training
         flipped; their logarithms take the place of the logits. Takes five or ten times
         as long.
+    n_estimators : int, default=1
+        Number of members: nets that begin differently and are trained together, on the
+        same batches, as the groups of one net's convolutions. Their probabilities are
+        averaged. Ten of them make a quarter fewer mistakes, for ten times the work.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.005
@@ -96,6 +100,10 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.
+    temperature_scaling : bool, default=False
+        Whether the held-out rows also choose a temperature, which all logits are
+        divided by, so that the probabilities are neither too sure nor too cautious.
+        With ``early_stopping=False``, up to 2,000 rows are held out for that alone.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"
@@ -129,7 +137,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         The sorted labels.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     image_shape_ : tuple of int, (n_channels, height, width)
         The shape that each row is given.
@@ -200,6 +208,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             None,
         ],
         "test_time_augmentation": ["boolean"],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "temperature_scaling": ["boolean"],
     }
 
     _auto_batch_size = 128
@@ -224,6 +234,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         input_scaling: str | None = "standard",
         augmentation: str | Callable[[Tensor], Tensor] | None = "auto",
         test_time_augmentation: bool = False,
+        n_estimators: int = 1,
         optimizer: str = "adamw",
         learning_rate: float = 0.005,
         momentum: float = 0.9,
@@ -235,6 +246,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
+        temperature_scaling: bool = False,
         tol: float = 1e-4,
         scoring: str = "loss",
         class_weight: dict[Any, float] | str | None = None,
@@ -259,6 +271,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.input_scaling = input_scaling
         self.augmentation = augmentation
         self.test_time_augmentation = test_time_augmentation
+        self.n_estimators = n_estimators
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -270,6 +283,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.temperature_scaling = temperature_scaling
         self.tol = tol
         self.scoring = scoring
         self.class_weight = class_weight
@@ -311,6 +325,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             dropout=self.dropout,
             input_scaling=self.input_scaling,
             augmentation=make_augmentation(self.augmentation, self.image_shape_[1:]),
+            n_estimators=self.n_estimators,
             generator=generator,
         )
 

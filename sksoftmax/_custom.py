@@ -93,7 +93,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         The sorted labels.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     module_ : torch.nn.Module
         The fitted module.

@@ -120,7 +120,19 @@ class TableInput(nn.Module):
             self.scaling.update(X[:, self.numeric.to(X.device)], sample_weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Return the inputs of the first layer."""
+        r"""Return the inputs of the first layer.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_columns)
+            The rows, with categories as their index.
+
+        Returns
+        -------
+        inputs : Tensor of shape (batch_size, n_outputs)
+            The scaled numbers, the inputs for missing values and for categories, and
+            the learned vectors.
+        """
         dtype = self.slot_code.dtype
         scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
         is_missing = x.index_select(1, self.indicated).isnan()

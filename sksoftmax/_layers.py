@@ -93,7 +93,7 @@ class InputScaling(nn.Module):
 
         Parameters
         ----------
-        X : Tensor of shape (n_samples, *row)
+        X : Tensor of shape (n_samples, ...)
             The rows, or the same rows flat.
         sample_weight : Tensor of shape (n_samples,), default=None
             How often each row counts; once each if None.
@@ -160,7 +160,18 @@ class InputScaling(nn.Module):
             buffer.copy_(value.reshape(buffer.shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Scale a batch."""
+        r"""Scale a batch.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, ...)
+            The rows.
+
+        Returns
+        -------
+        z : Tensor of shape (batch_size, ...)
+            The scaled rows, float32.
+        """
         if self.method == "smooth":
             x = torch.where(self.is_count, _root(x), x)
         centred = x - self.mean
@@ -224,7 +235,7 @@ class RandomLayer(nn.Module):
 class Dropout(RandomLayer):
     r"""Dropout that can be seeded on its own and costs little on a CPU.
 
-    Does what :class:`torch.nn.Dropout` does, but draws from :attr:`generator`, so
+    Does what :class:`torch.nn.Dropout` does, but draws from ``generator``, so
     that training neither depends on PyTorch's global generator nor disturbs it. On a
     CPU, where drawing a float per element takes half of a training step, it draws a
     byte per element; the rate is then the nearest multiple of 1/256 (from 1/64 on),
@@ -275,7 +286,18 @@ class Dropout(RandomLayer):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Zero elements at random in training, do nothing in evaluation."""
+        r"""Zero elements at random in training, do nothing in evaluation.
+
+        Parameters
+        ----------
+        x : Tensor
+            Any values.
+
+        Returns
+        -------
+        x : Tensor
+            Those that are kept, divided by their expected share, and 0 for the others.
+        """
         if not self.training or self.p == 0:
             return x
         threshold = min(round(256 * self.p), 255)
@@ -332,7 +354,18 @@ class Temperature(nn.Module):
         self.register_buffer("value", torch.ones(()))
 
     def forward(self, logits: Tensor) -> Tensor:
-        r"""Scale the logits in evaluation."""
+        r"""Scale the logits in evaluation, do nothing in training.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits, divided by the temperature.
+        """
         return logits if self.training else logits / self.value
 
 

@@ -120,7 +120,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         Intercepts; zeros if ``fit_intercept=False``.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     module_ : SoftmaxLinear
         The fitted module. With two classes it has a row for each, of opposite signs.

@@ -53,7 +53,7 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
 
     @property
     def coef_(self) -> NDArray[np.floating[Any]]:
-        r"""Weights on the scale of the input; assign others to predict with those."""
+        r"""The weights, on the scale of the input; others can be assigned."""
         check_is_fitted(self)
         return self._by_class(self.module_.weight)
 

@@ -110,7 +110,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         Newton step. Not there with ``refit=False``.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     module_ : SoftmaxLinear
         The fitted module. With two classes it has a row for each, of opposite signs.

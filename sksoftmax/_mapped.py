@@ -49,7 +49,7 @@ class Pages:
 
     @property
     def rows_at_once(self) -> int:
-        r"""Rows of a large file, one after another, that may be in memory."""
+        r"""The most rows of a large file, one after another, to have in memory."""
         return max(1, _MOST_BYTES // self._row_bytes)
 
     def read(self, n_rows: int) -> None:

@@ -60,8 +60,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     share_weights : bool, default=False
         Whether these nets have their weight matrices in common, and differ in scales
         and biases, as in TabM: less memory, but not less time on a CPU.
-    categorical_features : array-like of {bool, int, str} or "from_dtype" or None, \
-            default="from_dtype"
+    categorical_features : array-like, "from_dtype" or None, default="from_dtype"
         Which features are categories: a boolean mask, indices, names of columns, or
         none. "from_dtype" finds the columns of a pandas or polars DataFrame that hold
         categories, text or booleans; none in an array. See the notes.
@@ -133,11 +132,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         The sorted labels.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
-    is_categorical_ : ndarray of bool of shape (n_features_in_,) or None
+    is_categorical_ : ndarray of bool of shape (`n_features_in_`,) or None
         Which features are categorical; None if none is.
-    categories_ : list of (ndarray or None) of length n_features_in_, or None
+    categories_ : list of (ndarray or None) of length `n_features_in_`, or None
         The categories of each feature, None for features that are numbers; None if no
         feature is categorical.
     hidden_layer_sizes_ : tuple of int
@@ -160,7 +159,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     SoftmaxRegression : Linear classifier, exact optimum.
     SoftmaxCNNClassifier : Convolutional net for images.
     SoftmaxNetClassifier : The same estimator around a module of your own.
-    sklearn.neural_network.MLPClassifier : scikit-learn's own.
+    sklearn.neural_network.MLPClassifier : The one of scikit-learn.
 
     Notes
     -----

@@ -349,6 +349,10 @@ def _softmax_mlp(graph: Graph, module: SoftmaxMLP, x: Value) -> Value:
     x = add_module(graph, module.input_scaling, x)
     x = graph.cast(x, np.dtype(_array(module.output.weight).dtype))
     x = add_module(graph, module.hidden, _fill_missing(graph, x))
+    return _logits(graph, module, x)
+
+
+def _logits(graph: Graph, module: SoftmaxMLP | SoftmaxCNN, x: Value) -> Value:
     logits = add_module(graph, module.output, x)
     if module.n_estimators > 1:
         logits = log_mean_proba(graph, logits, axis=0)
@@ -364,9 +368,13 @@ def _softmax_cnn(graph: Graph, module: SoftmaxCNN, x: Value) -> Value:
     x = graph.cast(x, np.dtype(_array(module.output.weight).dtype))
     x = add_module(graph, module.blocks, x)
     x = add_module(graph, module.global_pooling, x)
-    # (N, C', H', W') -> (N, C' * H' * W')
+    # (N, K * C', H', W') -> (N, K * C' * H' * W')
     x = graph.add("Flatten", x, axis=1)
-    return add_module(graph, module.output, add_module(graph, module.hidden, x))
+    if module.n_estimators > 1:
+        # (N, K * D) -> (N, K, D) -> (K, N, D)
+        shape = np.array([0, module.n_estimators, -1], dtype=np.int64)
+        x = graph.add("Transpose", graph.add("Reshape", x, shape), perm=[1, 0, 2])
+    return _logits(graph, module, add_module(graph, module.hidden, x))
 
 
 def log_mean_proba(graph: Graph, logits: Value, axis: int) -> Value:

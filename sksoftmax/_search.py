@@ -22,7 +22,8 @@ from ._search_fits import Evaluation, groups_of, with_parameters
 from ._validation import fitted_state_kept
 
 
-class SoftmaxGridSearchCV(GridSearchCV):
+# The linter reads files, and does not see the parameters that are inherited.
+class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     r"""Grid search that solves all penalties of a softmax regression together.
 
     What :class:`~sklearn.model_selection.GridSearchCV` does, with the same parameters
@@ -72,7 +73,7 @@ class SoftmaxGridSearchCV(GridSearchCV):
         The sorted labels.
     n_features_in_ : int
         Number of features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``best_estimator_`` has them.
     refit_time_ : float
         Seconds of the last fit.

@@ -116,6 +116,7 @@ def fetch_mnist(
         each class shows, "0" to "9"; ``image_shape``: ``(28, 28)``; ``DESCR``: source,
         licence and citation.
     (data, target) : tuple if ``return_X_y`` is True
+        The two of them alone.
 
     Raises
     ------
@@ -168,6 +169,7 @@ def fetch_fashion_mnist(
     dataset : :class:`~sklearn.utils.Bunch`
         As in :func:`fetch_mnist`, with the ``target_names`` "T-shirt/top" and so on.
     (data, target) : tuple if ``return_X_y`` is True
+        The two of them alone.
 
     Raises
     ------
@@ -296,6 +298,7 @@ def load_otto(
         ``frame``: DataFrame of ``data`` and ``target``; ``feature_names``,
         ``target_names``: their names; ``DESCR``: source, licence and citation.
     (data, target) : tuple if ``return_X_y`` is True
+        The two of them alone.
 
     Raises
     ------

@@ -103,7 +103,18 @@ class SoftmaxLinear(nn.Linear):
                 self.bias.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Return the logits."""
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits.
+        """
         return super().forward(x.to(self.weight.dtype))
 
 
@@ -214,7 +225,21 @@ class SoftmaxMLP(nn.Module):
         _initialize(self, activation, generator)
 
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
-        r"""Return the logits; ``members`` says whose are averaged for each row."""
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+        members : Tensor of shape (batch_size, n_estimators), bool, default=None
+            Which members are averaged for each row in evaluation; all of them if None.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits; in training with several members those of each, of shape
+            (batch_size, n_estimators, n_classes).
+        """
         x = self.input_scaling(x).to(self.output.weight.dtype)
         # A value may be missing also where none was while the scaling was learned.
         x = fill_missing(x)
@@ -236,6 +261,8 @@ class SoftmaxCNN(nn.Module):
     A block is convolution -> max pooling -> normalisation -> activation, followed by
     further convolutions -> normalisation -> activation of the smaller image. After the
     last block comes pooling over the whole image, unless ``global_pooling`` is None.
+    With ``n_estimators`` above 1 it is that many nets, trained together; in evaluation
+    mode their probabilities are averaged.
 
     Parameters
     ----------
@@ -269,6 +296,8 @@ class SoftmaxCNN(nn.Module):
     augmentation : torch.nn.Module, default=None
         Layer in front of everything that varies the images in training, such as
         :class:`RandomShift`; nothing does if None.
+    n_estimators : int, default=1
+        Number of members. They are the groups of one net's convolutions.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -278,7 +307,8 @@ class SoftmaxCNN(nn.Module):
 
     - input: ``(batch_size, n_channels * height * width)`` or
       ``(batch_size, n_channels, height, width)``, any dtype
-    - output: ``(batch_size, n_classes)``, logits
+    - output: ``(batch_size, n_classes)``, logits; in training mode with several members
+      ``(batch_size, n_estimators, n_classes)``, the logits of each
 
     Examples
     --------
@@ -306,10 +336,12 @@ class SoftmaxCNN(nn.Module):
         dropout: float = 0.0,
         input_scaling: str | None = None,
         augmentation: nn.Module | None = None,
+        n_estimators: int = 1,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.image_shape = tuple(image_shape)
+        self.n_estimators = n_estimators
         self.augmentation = nn.Identity() if augmentation is None else augmentation
         self.input_scaling = _input_scaling((image_shape[0], 1, 1), input_scaling)
         sides = _kernel_sizes(kernel_size, len(channels), padding)
@@ -330,6 +362,8 @@ class SoftmaxCNN(nn.Module):
                 pool_size=window,
                 activation=activation,
                 normalization=normalization,
+                n_members=n_estimators,
+                is_first=not blocks,
             )
             blocks.append(block)
             shape = block.output_shape
@@ -350,21 +384,42 @@ class SoftmaxCNN(nn.Module):
         n_values = math.prod(shape) if global_pooling is None else shape[0]
         sizes = [n_values, *hidden_layer_sizes]
         head: list[nn.Module] = [Dropout(dropout)] if dropout else []
-        head += _hidden_layers(sizes, activation, normalization, dropout)
+        head += _hidden_layers(sizes, activation, normalization, dropout, n_estimators)
         self.hidden = nn.Sequential(*head)
-        self.output = _empty(nn.Linear, sizes[-1], n_classes)
+        self.output = _linear(n_estimators, sizes[-1], n_classes)
+        self.temperature = Temperature()
         _initialize(self, activation, generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Return the logits."""
-        # (N, C * H * W) -> (N, C, H, W)
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_channels * height * width)
+            The images, flat or with their axes.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits; in training mode with several members those of each, of shape
+            (batch_size, n_estimators, n_classes).
+        """
+        # (B, C * H * W) -> (B, C, H, W)
         x = x.reshape(-1, *self.image_shape)
         x = self.input_scaling(self.augmentation(x))
         x = self.blocks(x.to(self.output.weight.dtype))
-        # (N, C', H', W') -> (N, C' * H' * W')
+        # (B, K * C', H', W') -> (B, K * C' * H' * W')
         x = self.global_pooling(x).flatten(1)
+        if self.n_estimators > 1:
+            # (B, K * D) -> (K, B, D)
+            x = x.view(len(x), self.n_estimators, -1).transpose(0, 1)
         logits: Tensor = self.output(self.hidden(x))
-        return logits
+        if self.n_estimators > 1:
+            if self.training:
+                return logits.transpose(0, 1)
+            logits = average_members(logits)
+        scaled: Tensor = self.temperature(logits)
+        return scaled
 
     def extra_repr(self) -> str:
         r"""Describe the net in its representation."""
@@ -372,7 +427,11 @@ class SoftmaxCNN(nn.Module):
 
 
 class _Block(nn.Sequential):
-    r"""Convolution -> pooling -> normalisation -> activation, more convolutions."""
+    r"""Convolution -> pooling -> normalisation -> activation, more convolutions.
+
+    The channels of several members follow one another; the first convolution of all
+    finds no members in the image.
+    """
 
     def __init__(
         self,
@@ -384,37 +443,39 @@ class _Block(nn.Sequential):
         pool_size: int,
         activation: str,
         normalization: str | None,
+        n_members: int,
+        is_first: bool,
     ) -> None:
         super().__init__()
         n_channels, *size = image_shape
         # Multiplications that the largest convolution spends on one row.
         self.largest_product = 0
+        n_groups = 1 if is_first else n_members
         for index, side in enumerate(kernel_sizes):
             if padding == "valid":
                 size = [length - side + 1 for length in size]
-            product = n_channels * out_channels * side**2 * math.prod(size)
-            self.largest_product = max(self.largest_product, product)
-            # A shift follows every normalisation, so the convolution needs none.
-            bias = normalization is None
-            self.append(
-                _empty(
-                    nn.Conv2d,
-                    n_channels,
-                    out_channels,
-                    side,
-                    padding=padding,
-                    bias=bias,
-                )
+            convolution = _empty(
+                nn.Conv2d,
+                n_channels * n_groups,
+                out_channels * n_members,
+                side,
+                padding=padding,
+                groups=n_groups,
+                # A shift follows every normalisation, so the convolution needs none.
+                bias=normalization is None,
             )
+            self.append(convolution)
+            product = convolution.weight.numel() * math.prod(size)
+            self.largest_product = max(self.largest_product, product)
             if index == 0 and pool_size > 1:
                 # Before normalisation and activation, which then have less to do.
                 window = [max(1, min(pool_size, length)) for length in size]
                 self.append(nn.MaxPool2d((window[0], window[1])))
                 size = [n // step for n, step in zip(size, window, strict=True)]
             if normalization == "batch":
-                self.append(nn.BatchNorm2d(out_channels))
+                self.append(nn.BatchNorm2d(out_channels * n_members))
             self.append(ACTIVATIONS[activation]())
-            n_channels = out_channels
+            n_channels, n_groups = out_channels, n_members
         self.output_shape = (out_channels, *size)
 
 
@@ -497,7 +558,7 @@ def _linear(
 def _initialize(
     module: nn.Module, activation: str, generator: torch.Generator | None
 ) -> None:
-    r"""He's initialisation for hidden weights, a gain of 1 for the logits' weights."""
+    r"""Draw hidden weights by He's method, those of the logits with a gain of 1."""
     hidden_gain = math.sqrt(2.0) if activation in ("relu", "gelu", "silu") else 1.0
     with torch.no_grad():
         for layer in module.modules():

@@ -161,8 +161,8 @@ def load(
     path : str or path-like
         The file.
     module : callable, default=None
-        The parameter of the same name of a :class:`SoftmaxNetClassifier`, which is
-        code and therefore not in the file. Only for such a classifier.
+        The parameter of the same name of a :class:`~sksoftmax.SoftmaxNetClassifier`,
+        which is code and therefore not in the file. Only for such a classifier.
     device : str, default=None
         Where to compute; becomes the parameter of the same name. If None, that stays
         as it was saved, unless this machine has no such device: then it is "auto".
@@ -258,8 +258,8 @@ def to_onnx(
         If it is not fitted.
     ValueError
         If ``X_sample`` does not look like the rows of the fit, if a
-        :class:`SoftmaxNetClassifier` has a layer that cannot be expressed, or if there
-        are labels or categories that ONNX has no type for.
+        :class:`~sksoftmax.SoftmaxNetClassifier` has a layer that cannot be expressed,
+        or if there are labels or categories that ONNX has no type for.
 
     Notes
     -----

@@ -1,17 +1,21 @@
 r"""What the documentation says is true."""
 
 import ast
+import doctest
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import sksoftmax
 from sksoftmax import datasets, distributed, inspection, modules, persistence
+from sksoftmax._base import DOCUMENTATION
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,8 +59,6 @@ def test_documented_parameters_and_defaults_are_those_of_the_signature(documente
     parameters = dict(inspect.signature(documented).parameters)
     parameters.pop("self", None)
     documented_ones = documented_parameters(documented)
-    if documented.__name__ == "forward":
-        return
     assert list(documented_ones) == list(parameters)
     for name, parameter in parameters.items():
         stated = re.search(r"default=(.+?)\s*$", documented_ones[name])
@@ -101,6 +103,75 @@ def test_fitted_attributes_are_documented(cls):
     assert fitted <= documented
     missing = {name for name in documented if not hasattr(classifier, name)}
     assert missing <= {"feature_names_in_"}
+
+
+@pytest.mark.parametrize("documented", PUBLIC + METHODS, ids=qualified_name)
+def test_numpydoc_has_nothing_to_correct(documented):
+    hook = pytest.importorskip("numpydoc.hooks.validate_docstrings")
+    config = hook.parse_config(ROOT)
+    name = qualified_name(documented)
+    if config["exclude"].search(name):
+        pytest.skip("excluded in pyproject.toml")
+    errors = hook.validate.validate(name)["errors"]
+    assert [error for error in errors if error[0] in config["checks"]] == []
+
+
+def test_reference_lists_every_public_name():
+    public = {
+        f"{module.__name__}.{name}"
+        for module in (
+            sksoftmax,
+            datasets,
+            distributed,
+            inspection,
+            modules,
+            persistence,
+        )
+        for name in module.__all__
+        if not isinstance(getattr(module, name), ModuleType) and name != "__version__"
+    }
+    reference = (ROOT / "docs" / "api.rst").read_text()
+    _, *sections = re.split(r"^\.\. currentmodule:: (\S+)$", reference, flags=re.M)
+    listed = [
+        f"{module}.{name}"
+        for module, text in zip(sections[::2], sections[1::2], strict=True)
+        for name in re.findall(r"^   (\w+)$", text, re.MULTILINE)
+    ]
+    assert sorted(listed) == sorted(public)
+
+
+def test_getting_started_is_true():
+    failed, attempted = doctest.testfile(
+        str(ROOT / "docs" / "getting_started.rst"), module_relative=False
+    )
+    assert attempted > 10
+    assert failed == 0
+
+
+def test_documentation_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx_gallery")
+    # The build writes beside its sources. Of the gallery one script is run, whose
+    # picture is on the front page.
+    for name in ("docs", "examples"):
+        built = shutil.ignore_patterns("_build", "auto_examples", "generated")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=built)
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    pages = tmp_path / "html"
+    options = ["-W", "-q", "-D", "sphinx_gallery_conf.filename_pattern=inspection"]
+    completed = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, "-b", "html", "docs", str(pages)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert (pages / "_images" / "sphx_glr_inspection_002.png").is_file()
+    _, _, address = DOCUMENTATION.partition("/stable/")
+    for name in sksoftmax.__all__:
+        if name.startswith("Softmax"):
+            page = (pages / address.format(estimator_name=name)).read_text()
+            assert f'id="sksoftmax.{name}.fit"' in page
 
 
 def test_changelog_and_package_agree_on_the_version():

@@ -14,11 +14,11 @@ from sklearn.model_selection import train_test_split
 from torch import nn
 from torch.nn import functional as F
 
-from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
 from sksoftmax._ensemble import MemberBatchNorm, SharedLinear, average_members
 from sksoftmax._net import WeightedCrossEntropy
 from sksoftmax._validation import deal_folds
-from sksoftmax.modules import SoftmaxMLP
+from sksoftmax.modules import SoftmaxCNN, SoftmaxMLP
 
 
 def generator(seed=0):
@@ -73,6 +73,72 @@ def test_each_member_is_a_net_of_its_own(share_weights):
         for k in range(3):
             assert_allclose(logits[:, k], member_of(ensemble, k)(x), atol=1e-5)
     assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden_layer_sizes": (7,)},
+        {"global_pooling": None, "convolutions_per_block": 1, "normalization": None},
+    ],
+    ids=["pooled", "flat"],
+)
+def test_each_convolutional_member_is_a_net_of_its_own(options):
+    shape = {"image_shape": (2, 12, 12), "n_classes": 4, "channels": (3, 5)}
+    ensemble = SoftmaxCNN(**shape, **options, n_estimators=3, generator=generator())
+    x = torch.randn(6, 2 * 12 * 12, generator=generator(1))
+    with torch.no_grad():
+        logits = ensemble(x)
+        mean = ensemble.eval()(x)
+    alone = []
+    for k in range(3):
+        member = SoftmaxCNN(**shape, **options, generator=generator())
+        with torch.no_grad():
+            for target, source in zip(
+                member.parameters(), ensemble.parameters(), strict=True
+            ):
+                if target.ndim == source.ndim:
+                    # Convolutions and normalisation: a part of the channels.
+                    part = source.chunk(3)[k]
+                else:
+                    # Linear layers: (K, D, H) -> (H, D), (K, 1, H) -> (H)
+                    part = source[k].T.squeeze(-1)
+                target.copy_(part.reshape(target.shape))
+            alone.append(member(x))
+            assert_allclose(logits[:, k], alone[k], atol=1e-5)
+            # The statistics of a batch of each are those of the ensemble.
+            alone[k] = member.eval()(x)
+    expected = torch.stack(alone).softmax(2).mean(0)
+    assert_allclose(mean.exp(), expected, atol=1e-6)
+    assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
+
+
+def test_convolutional_members_make_fewer_mistakes_together():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    options = {"channels": (8, 16), "kernel_size": 3, "max_epochs": 8}
+    losses = [
+        log_loss(
+            y_test,
+            SoftmaxCNNClassifier(**options, n_estimators=n, random_state=0)
+            .fit(X_train, y_train)
+            .predict_proba(X_test),
+        )
+        for n in (1, 6)
+    ]
+    assert losses[1] < 0.9 * losses[0]
+
+
+def test_temperature_of_a_convolutional_net():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    classifier = SoftmaxCNNClassifier(
+        channels=(8, 16), kernel_size=3, max_epochs=8, random_state=0
+    )
+    before = log_loss(y_test, classifier.fit(X_train, y_train).predict_proba(X_test))
+    classifier.set_params(temperature_scaling=True).fit(X_train, y_train)
+    assert classifier.module_.temperature.value != 1
+    assert log_loss(y_test, classifier.predict_proba(X_test)) < 1.2 * before
 
 
 def test_prediction_is_the_mean_probability():

@@ -167,6 +167,10 @@ CASES = {
         cnn(hidden_layer_sizes=(8,), global_pooling=None, image_shape=(1, 4, 16)),
         digits(),
     ),
+    "cnn, members": (
+        cnn(n_estimators=2, hidden_layer_sizes=(8,), temperature_scaling=True),
+        digits(),
+    ),
     "tta": (cnn(test_time_augmentation=True, augmentation="shift_flip"), digits()),
     "net": (SoftmaxNetClassifier(make_module, max_epochs=3, random_state=0), iris()),
     "pipeline": (make_pipeline(StandardScaler(), SoftmaxRegression()), iris()),

@@ -117,6 +117,7 @@ CASES = {
         lambda: (pl.from_pandas(table()[0].drop(columns=["mixed"])), table()[1]),
     ),
     "cnn": (cnn(), digits),
+    "cnn, members": (cnn(n_estimators=2, temperature_scaling=True), digits),
     "tta": (cnn(test_time_augmentation=True, augmentation="shift_flip"), digits),
     "dropout": (
         cnn(image_shape=(4, 16), dropout=0.1, kernel_size=np.array([3, 3])),
