@@ -7,6 +7,7 @@ import runpy
 import struct
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -255,6 +256,32 @@ def test_out_of_core_benchmark(capsys):
     rows = printed_rows(capsys.readouterr().out)
     assert float(rows["SoftmaxMLPClassifier, fit"][2]) > 0.5
     assert float(rows["SoftmaxRegression, predict"][1]) < 100
+
+
+def test_features_benchmark(capsys):
+    features = benchmark("features.py")
+    with warnings.catch_warnings():
+        names = ["SoftmaxRegression", "LogisticRegression"]
+        features["main"](["--without-checks", "--only", *names])
+    rows = printed_rows(capsys.readouterr().out)
+    tried = list(features["TRIED"])
+    ours, theirs = (dict(zip(tried, rows[name], strict=True)) for name in names)
+    assert ours.pop("`partial_fit(X, y, classes)`") == "yes"
+    assert theirs.pop("`partial_fit(X, y, classes)`") == "no"
+    assert ours == theirs
+    assert ours["missing values"] == "no"
+    failed = features["count_failed_checks"](features["SoftmaxRegression"]())
+    assert re.fullmatch(r"0 of \d+", failed)
+
+
+def test_readme_pictures(capsys, folder):
+    output = run("readme_pictures.py", capsys)
+    names = set(output.split())
+    shown = re.findall(r"docs/pictures/(\w+\.png)", (ROOT / "README.md").read_text())
+    assert names == set(shown)
+    for name in names:
+        assert (folder / name).stat().st_size > 5000
+        assert (ROOT / "docs" / "pictures" / name).is_file()
 
 
 def test_leaks_benchmark(capsys):
