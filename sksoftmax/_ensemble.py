@@ -162,7 +162,7 @@ def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
     log_probabilities : Tensor of shape (batch_size, n_classes)
         They are logits, too: those of the mean.
     """
-    # (K, B, C) -> (B, C, K): over the last axis PyTorch sums in the same order for every
+    # (K, B, C) -> (B, C, K): over the last axis PyTorch sums in one order for every
     # row, over the first in one that depends on where in the batch a row is.
     log_proba = logits.log_softmax(2).movedim(0, -1).contiguous()
     if members is None:

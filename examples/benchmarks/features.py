@@ -172,7 +172,7 @@ def attempt(check, classifier):
         return "no"
 
 
-def count_failed_checks(classifier):
+def count_failed(classifier):
     r"""Return how many of scikit-learn's checks fail, of how many."""
     results = check_estimator(clone(classifier), on_skip=None, on_fail=None)
     run = [result["status"] for result in results if result["status"] != "skipped"]
@@ -188,16 +188,17 @@ def main(arguments=None):
     parser.add_argument("--without-checks", action="store_true")
     args = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    rows = [*TRIED] + ["scikit-learn's checks that fail"] * (not args.without_checks)
-    print("| |", " | ".join(rows), "|")
-    print("|---" * (1 + len(rows)) + "|")
+    columns = {}
     for name, classifier in make_classifiers().items():
-        if args.only and name not in args.only:
-            continue
-        cells = [attempt(check, classifier) for check in TRIED.values()]
-        if not args.without_checks:
-            cells.append(count_failed_checks(classifier))
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        if args.only is None or name in args.only:
+            cells = {what: attempt(check, classifier) for what, check in TRIED.items()}
+            if not args.without_checks:
+                cells["scikit-learn's checks that fail"] = count_failed(classifier)
+            columns[name] = cells
+    print("| |", " | ".join(columns), "|")
+    print("|---" * (1 + len(columns)) + "|")
+    for what in next(iter(columns.values())):
+        print(f"| {what} |", " | ".join(cells[what] for cells in columns.values()), "|")
 
 
 if __name__ == "__main__":
