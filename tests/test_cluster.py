@@ -35,7 +35,6 @@ def check_equal(results, expected):
         np.testing.assert_array_equal(found, wanted)
 
 
-# The cluster closes its sockets when it is collected, which is after the test.
 def test_dask_search_equals_the_serial_one():
     expected = search()
     with (
