@@ -260,8 +260,9 @@ def test_out_of_core_benchmark(capsys):
 
 def test_features_benchmark(capsys):
     features = benchmark("features.py")
+    names = ["SoftmaxRegression", "LogisticRegression"]
+    # It silences what the contestants warn of.
     with warnings.catch_warnings():
-        names = ["SoftmaxRegression", "LogisticRegression"]
         features["main"](["--without-checks", "--only", *names])
     rows = printed_rows(capsys.readouterr().out)
     assert rows.pop(names[0]) == names[1:]
@@ -269,8 +270,6 @@ def test_features_benchmark(capsys):
     assert rows.pop("`partial_fit(X, y, classes)`") == ["yes", "no"]
     assert rows["missing values"] == ["no", "no"]
     assert all(ours == theirs for ours, theirs in rows.values())
-    failed = features["count_failed"](features["SoftmaxRegression"]())
-    assert re.fullmatch(r"0 of \d+", failed)
 
 
 def test_readme_pictures(capsys, folder, monkeypatch):
