@@ -7,6 +7,7 @@ room for improvement. The example starts where courses on deep learning start, s
 regression by minibatch gradient descent, goes on to a convolutional net and asks which
 clothes it still takes for which. The images are downloaded if the folder that the
 environment variable ``SKSOFTMAX_DATA`` names does not hold them.
+With ``pip install "sksoftmax[plot]"`` there is a picture at the end.
 """
 
 # %%

@@ -6,6 +6,7 @@ The handwritten digits that every classifier is tried on: 60,000 images to learn
 10,000 to be tested on, 28 x 28 pixels each. They are downloaded if the folder that
 the environment variable ``SKSOFTMAX_DATA`` names does not hold them. On two processor
 cores the example takes about three minutes, most of them in the convolutional net.
+With ``pip install "sksoftmax[plot]"`` there is a picture at the end.
 """
 
 # %%

@@ -162,8 +162,10 @@ def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
     log_probabilities : Tensor of shape (batch_size, n_classes)
         They are logits, too: those of the mean.
     """
-    log_proba = logits.log_softmax(2)
+    # (K, B, C) -> (B, C, K): over the last axis PyTorch sums in one order for every
+    # row, over the first in one that depends on where in the batch a row is.
+    log_proba = logits.log_softmax(2).movedim(0, -1).contiguous()
     if members is None:
-        return log_proba.logsumexp(0) - math.log(len(logits))
-    log_proba = log_proba.masked_fill(~members.T[:, :, None], -math.inf)
-    return log_proba.logsumexp(0) - members.sum(1, keepdim=True).log()
+        return log_proba.logsumexp(-1) - math.log(len(logits))
+    log_proba = log_proba.masked_fill(~members[:, None], -math.inf)
+    return log_proba.logsumexp(-1) - members.sum(1, keepdim=True).log()

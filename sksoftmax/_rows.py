@@ -19,6 +19,12 @@ _FEWEST_BLOCK_ROWS = 256
 # Relative to its mean, a spread that rounding leaves of a constant feature.
 _ROUNDING = 1e-13
 
+# PyTorch says once that these tensors are in beta: here, since several threads would
+# restore the filters of warnings, which they share, in the wrong order.
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+    torch.eye(1).to_sparse_csr()
+
 
 @dataclass(frozen=True)
 class DenseBlock:
@@ -238,12 +244,10 @@ class SparseRows:
 
 
 def _as_tensor(matrix: Any) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr),
-            torch.from_numpy(matrix.indices),
-            torch.from_numpy(matrix.data),
-            matrix.shape,
-            check_invariants=False,
-        )
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(matrix.indptr),
+        torch.from_numpy(matrix.indices),
+        torch.from_numpy(matrix.data),
+        matrix.shape,
+        check_invariants=False,
+    )

@@ -2,6 +2,7 @@ r"""What stands between NumPy and PyTorch: devices, seeds and arrays."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from torch import Tensor
 # PyTorch's generator for a device is one object for the whole process, so fits that
 # have to borrow it, because the user's module draws from it, take turns.
 _GLOBAL_GENERATOR = threading.RLock()
+
+# Whether this process may have computed with several threads.
+_has_computed = False
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps")
 
@@ -89,6 +93,9 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
     PyTorch has no read-only tensors and warns about such an array. Nothing in this
     package writes to its input, so the warning would be noise and a copy a waste.
     """
+    global _has_computed
+    # Every fit and every prediction begins here.
+    _has_computed = True
     if any(stride < 0 for stride in array.strides):
         # NumPy calls one reversed row contiguous; PyTorch refuses it all the same.
         array = array.copy()
@@ -129,3 +136,19 @@ def global_generator_seeded(seed: int, device: torch.device) -> Iterator[None]:
         if accelerated:
             getattr(torch, device.type).manual_seed(seed)
         yield
+
+
+def _after_fork_in_child() -> None:
+    r"""Let a forked process compute, which has only one thread of its parent's.
+
+    OpenMP would wait for the others for ever, unless it is told to do without. And who
+    held the lock is not here to release it.
+    """
+    global _GLOBAL_GENERATOR
+    _GLOBAL_GENERATOR = threading.RLock()
+    if _has_computed:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)

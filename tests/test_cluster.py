@@ -1,8 +1,11 @@
-r"""Searches on Dask's and Ray's local clusters equal the serial ones."""
+r"""Searches on a local cluster of Dask equal the serial ones.
 
+With Ray: the test of ``examples/distributed_search.py``.
+"""
+
+import distributed
 import joblib
 import numpy as np
-import pytest
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -32,11 +35,7 @@ def check_equal(results, expected):
         np.testing.assert_array_equal(found, wanted)
 
 
-# The cluster closes its sockets when it is collected, which is after the test.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:distributed")
 def test_dask_search_equals_the_serial_one():
-    distributed = pytest.importorskip("distributed")
     expected = search()
     with (
         distributed.LocalCluster(
@@ -55,27 +54,4 @@ def test_dask_search_equals_the_serial_one():
         # Tasks ran there, not here.
         ran = client.run(lambda dask_worker: len(dask_worker.state.log))
         assert sum(count > 0 for count in ran.values()) == 2
-    check_equal(results, expected)
-
-
-# Ray warns about what it will change, and leaves sockets to the collector.
-@pytest.mark.filterwarnings("ignore")
-def test_ray_search_equals_the_serial_one():
-    ray = pytest.importorskip("ray")
-    from ray.util.joblib import register_ray
-
-    expected = search()
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        object_store_memory=100 * 2**20,
-    )
-    try:
-        register_ray()
-        with joblib.parallel_config("ray", n_jobs=2):
-            results = search()
-    finally:
-        ray.shutdown()
     check_equal(results, expected)

@@ -95,7 +95,7 @@ def expected_failures(estimator):
             cv=2,
             error_score="raise",
         ),
-        SoftmaxMLPClassifier(hidden_layer_sizes=(32,), n_estimators=2),
+        SoftmaxMLPClassifier(hidden_layer_sizes=(16,)),
         SoftmaxMLPClassifier(
             hidden_layer_sizes=(16,) * 5, n_estimators=1, max_epochs=60
         ),

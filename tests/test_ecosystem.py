@@ -310,17 +310,6 @@ class TestMetaEstimators:
         assert train_scores.shape == (2, 3)
         assert test_scores[1].mean() > test_scores[0].mean()
 
-    def test_searches_in_processes_agree(self, iris):
-        # One estimator only, since it takes seconds to start processes.
-        X, y = iris
-        grid = {"module__width": [4, 16]}
-        search = partial(GridSearchCV, Net(), grid, cv=2, scoring="neg_log_loss")
-        alone = search(n_jobs=1).fit(X, y)
-        together = search(n_jobs=2).fit(X, y)
-        for key in ("split0_test_score", "split1_test_score"):
-            assert same_bits(alone.cv_results_[key], together.cv_results_[key])
-        assert same_bits(alone.predict_proba(X), together.predict_proba(X))
-
     @for_each(ESTIMATORS)
     def test_fits_in_threads_agree(self, make, iris):
         X, y = iris

@@ -7,6 +7,7 @@ import runpy
 import struct
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import nbformat
@@ -191,6 +192,39 @@ def test_progress_and_callbacks(capsys):
     assert "learning rates: 1e-02 1e-02 1e-03 1e-03 1e-04 1e-04" in output
 
 
+def test_messy_tables(capsys):
+    output = run("messy_tables.py", capsys)
+    losses = [float(loss) for loss in re.findall(r"log loss (\S+)", output)]
+    assert len(losses) == 4
+    assert max(losses) < np.log(3)
+    # Its own way with categories is the better one here.
+    assert losses[2] == min(losses)
+    # Only what cannot take missing values has an imputer before it.
+    assert output.count("SimpleImputer") == 1
+    assert output.endswith("polars\n")
+
+
+# What MLflow's store and models import, and say of their own annotations.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")
+def test_mlflow_tracking(capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    # The example sets it for the whole process.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    import mlflow
+
+    try:
+        output = run("mlflow_tracking.py", capsys)
+    finally:
+        mlflow.set_tracking_uri(None)
+    losses = re.search(r"by epoch: (.*)", output)[1].split()
+    assert len(losses) == 5
+    assert float(losses[-1]) < float(losses[0])
+    assert float(re.search(r"accuracy (\S+)", output)[1]) > 0.9
+    assert "the same to the last bit: True" in output
+    assert "columns: alcohol, malic_acid, ash" in output
+
+
 def test_out_of_core(capsys):
     output = run("out_of_core.py", capsys)
     accuracies = re.findall(r"accuracy (\S+)$", output, re.MULTILINE)
@@ -209,8 +243,9 @@ def test_distributed_search():
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.returncode == 0, process.stderr
-    n_clusters = 1 if "ray is not installed" in process.stdout else 2
-    assert process.stdout.count("equal: True") == n_clusters
+    # On Dask, and on Ray.
+    assert process.stdout.count("equal: True") == 2
+    assert re.search(r"^ray: log loss", process.stdout, re.MULTILINE)
 
 
 def test_out_of_core_benchmark(capsys):
@@ -221,6 +256,43 @@ def test_out_of_core_benchmark(capsys):
     rows = printed_rows(capsys.readouterr().out)
     assert float(rows["SoftmaxMLPClassifier, fit"][2]) > 0.5
     assert float(rows["SoftmaxRegression, predict"][1]) < 100
+
+
+def test_features_benchmark(capsys):
+    features = benchmark("features.py")
+    names = ["SoftmaxRegression", "LogisticRegression"]
+    # It silences what the contestants warn of.
+    with warnings.catch_warnings():
+        features["main"](["--without-checks", "--only", *names])
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows.pop(names[0]) == names[1:]
+    assert rows.keys() == features["TRIED"].keys()
+    assert rows.pop("`partial_fit(X, y, classes)`") == ["yes", "no"]
+    assert rows["missing values"] == ["no", "no"]
+    assert all(ours == theirs for ours, theirs in rows.values())
+
+
+def test_readme_pictures(capsys, folder, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["readme_pictures.py", str(folder)])
+    output = run("readme_pictures.py", capsys)
+    names = set(output.split())
+    shown = re.findall(r"docs/pictures/(\w+\.png)", (ROOT / "README.md").read_text())
+    assert names == set(shown)
+    for name in names:
+        assert (folder / name).stat().st_size > 5000
+        assert (ROOT / "docs" / "pictures" / name).is_file()
+
+
+def test_leaks_benchmark(capsys):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("resident sizes as on Linux")
+    leaks = benchmark("leaks.py")
+    leaks["main"](["--only", "small", "--fits", "10", "--predictions", "50"])
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows.keys() >= leaks["SMALL"].keys()
+    for name in leaks["SMALL"]:
+        # Caches are not filled yet; this is only to see that it measures.
+        assert max(map(float, rows[name])) < 100
 
 
 # OptunaSearchCV says that it is experimental, and imports what is to be removed.
