@@ -168,6 +168,10 @@ class BaseSoftmaxClassifier(
     ) -> nn.Module:
         r"""Return a new module that maps rows to logits."""
 
+    def _epochs_range(self, n_rows: int) -> tuple[int, int]:
+        r"""Return the fewest and the most passes over so many rows for "auto"."""
+        return self._auto_epochs
+
     def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
         r"""Return how to train on so many rows, with "auto" resolved."""
         batch_size = self.batch_size
@@ -177,7 +181,7 @@ class BaseSoftmaxClassifier(
             batch_size = min(max(power, 32), self._auto_batch_size)
         max_epochs = self.max_epochs
         if max_epochs == "auto":
-            fewest, most = self._auto_epochs
+            fewest, most = self._epochs_range(n_rows)
             steps_per_epoch = math.ceil(n_rows / batch_size)
             max_epochs = min(
                 max(round(self._auto_steps / steps_per_epoch), fewest), most

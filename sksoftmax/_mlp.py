@@ -26,8 +26,9 @@ from .modules import ACTIVATIONS, SoftmaxMLP
 _DEEP = 5
 # Hidden layers of "auto" for few rows to train on, and from so many rows on.
 _NARROW, _WIDE, _MANY_ROWS = (128, 128), (256, 256), 20_000
-# Bins of "auto", and up to how many features; of images they would only be a burden.
-_BINS, _MOST_BINNED = 8, 256
+# Bins of "auto", and from how many features on it has other rules: of pixels, bins
+# would only be a burden, and they bear more passes.
+_BINS, _MANY_FEATURES = 8, 256
 # So many rows tell where the bins lie.
 _SAMPLE_ROWS = 10_000
 
@@ -54,8 +55,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         hidden layers on, where a net does not train without.
     dropout : float, default=0.0
         Dropout rate after each hidden layer.
-    input_dropout : float, default=0.1
-        Dropout rate of the scaled inputs.
+    input_dropout : float or "auto", default="auto"
+        Dropout rate of the scaled inputs. "auto" means 0.1, and 0.2 for more than 256
+        features, which repeat one another.
     input_scaling : {"smooth", "standard"} or None, default="smooth"
         What happens to the features before the first layer, with statistics learned
         in ``fit``. "standard" gives zero mean and unit variance; "smooth" follows
@@ -92,7 +94,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 200 steps, in 6 to 100 passes.
+        Passes over the rows. "auto" makes about 200 steps, in 6 to 100 passes;
+        in 24 for 20,000 rows or more of more than 256 features.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -249,7 +252,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "normalization": [StrOptions({"auto", "batch", "layer"}), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "input_scaling": [StrOptions({"smooth", "standard"}), None],
         "n_bins": [
             StrOptions({"auto"}),
@@ -272,6 +275,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     # what regularises them costs time that further members use better.
     _auto_steps = 200
     _auto_epochs = (6, 100)
+    _auto_epochs_of_many_features = (24, 100)
 
     hidden_layer_sizes_: tuple[int, ...]
     n_bins_: NDArray[np.int64]
@@ -285,7 +289,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         activation: str = "silu",
         normalization: str | None = "auto",
         dropout: float = 0.0,
-        input_dropout: float = 0.1,
+        input_dropout: float | str = "auto",
         input_scaling: str | None = "smooth",
         n_bins: int | str | None = "auto",
         n_estimators: int = 12,
@@ -350,6 +354,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     def _accepts_missing(self) -> bool:
         return True
 
+    def _epochs_range(self, n_rows: int) -> tuple[int, int]:
+        if self.n_features_in_ > _MANY_FEATURES and n_rows >= _MANY_ROWS:
+            return self._auto_epochs_of_many_features
+        return self._auto_epochs
+
     def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
         if reset:
             self._encoder = learn_encoder(
@@ -402,7 +411,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         r"""Return the edges of the bins of each column, from a part of the rows."""
         n_bins = self.n_bins
         if isinstance(n_bins, str):
-            n_bins = _BINS if X.shape[1] <= _MOST_BINNED else None
+            n_bins = _BINS if X.shape[1] <= _MANY_FEATURES else None
         is_categorical = self.is_categorical_
         if is_categorical is None:
             is_categorical = np.zeros(X.shape[1], dtype=bool)
@@ -417,6 +426,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         normalization = self.normalization
         if normalization == "auto":
             normalization = "batch" if len(self.hidden_layer_sizes_) >= _DEEP else None
+        input_dropout = self.input_dropout
+        if isinstance(input_dropout, str):
+            input_dropout = 0.2 if n_features > _MANY_FEATURES else 0.1
         cardinalities = None
         if self.categories_ is not None:
             cardinalities = [
@@ -430,7 +442,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             activation=self.activation,
             normalization=normalization,
             dropout=self.dropout,
-            input_dropout=self.input_dropout,
+            input_dropout=input_dropout,
             input_scaling=self.input_scaling,
             n_estimators=self.n_estimators,
             share_weights=self.share_weights,
