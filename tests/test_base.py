@@ -58,6 +58,9 @@ MLP = partial(
     n_estimators=1,
     temperature_scaling=False,
     dropout=0.2,
+    # What is added to the inputs and dropped from them has tests of its own.
+    n_bins=None,
+    input_dropout=0.0,
     learning_rate=0.02,
     max_epochs=12,
     random_state=0,

@@ -250,7 +250,12 @@ def test_everything_an_estimator_does_works_on_an_ensemble(
 def test_shifts_and_scales_of_members_do_not_decay():
     X, y = load_digits(return_X_y=True)
     classifier = SoftmaxMLPClassifier(
-        (8, 8), n_estimators=2, share_weights=True, max_epochs=1, random_state=0
+        (8, 8),
+        n_estimators=2,
+        share_weights=True,
+        n_bins=None,
+        max_epochs=1,
+        random_state=0,
     ).fit(X, y)
     decaying = {
         parameter.shape

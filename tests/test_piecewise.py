@@ -97,7 +97,13 @@ def test_bins_find_what_goes_up_and_down():
     losses = [
         log_loss(
             y_test,
-            SoftmaxMLPClassifier((32,), n_bins=n_bins, n_estimators=2, random_state=0)
+            SoftmaxMLPClassifier(
+                (32,),
+                n_bins=n_bins,
+                n_estimators=1,
+                input_dropout=0.0,
+                random_state=0,
+            )
             .fit(X, y)
             .predict_proba(X_test),
         )
@@ -124,3 +130,40 @@ def test_later_parts_keep_the_bins_of_the_first():
     before = classifier.module_.input_scaling.pieces.width.clone()
     classifier.partial_fit(X[:2], y[:2])
     assert_array_equal(classifier.module_.input_scaling.pieces.width, before)
+
+
+def test_every_other_member_is_shown_the_bins():
+    X, y = steps(300, 0)
+    classifier = SoftmaxMLPClassifier(
+        (8,), n_bins=4, n_estimators=3, max_epochs=2, random_state=0
+    ).fit(X, y)
+    module = classifier.module_.train()
+    module.hidden = module.hidden[1:]  # without the dropout of inputs
+    with torch.no_grad():
+        before = module(torch.from_numpy(X))
+        # Bins that say something else change what those say who are shown them.
+        module.input_scaling.pieces.left.sub_(0.5)
+        changed = (module(torch.from_numpy(X)) != before).any(2).any(0)
+    assert changed.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(("n_features", "has_bins"), [(256, True), (257, False)])
+def test_auto_has_no_bins_for_many_features(n_features, has_bins):
+    X = np.random.default_rng(0).normal(size=(40, n_features))
+    classifier = SoftmaxMLPClassifier((4,), n_estimators=2, max_epochs=1).fit(
+        X, np.arange(40) % 2
+    )
+    assert classifier.n_bins_.any() == has_bins
+    rate = classifier.module_.hidden[0].p
+    assert rate == (0.1 if has_bins else 0.2)
+
+
+def test_auto_makes_more_passes_over_many_rows_of_many_features():
+    def passes(n_rows, n_features):
+        X = np.zeros((n_rows, n_features), dtype=np.uint8)
+        X[::2] = 1
+        classifier = SoftmaxMLPClassifier((2,), n_estimators=1, random_state=0)
+        return classifier.fit(X, X[:, 0]).n_iter_
+
+    assert passes(23_000, 256) == 6
+    assert passes(23_000, 257) == 24

@@ -37,7 +37,8 @@ def mlp(**params):
         "n_estimators": 1,
         "max_epochs": 30,
         "learning_rate": 0.01,
-        "dropout": 0.0,
+        "input_dropout": 0.0,
+        "n_bins": None,
         "random_state": 0,
         **params,
     }
