@@ -160,7 +160,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     categories_ : list of (ndarray or None) of length `n_features_in_`, or None
         The categories of each feature, None for features that are numbers; None if no
         feature is categorical.
-    n_bins_ : ndarray of shape (n_features_in_,)
+    n_bins_ : ndarray of shape (`n_features_in_`,)
         The number of bins of each feature; 0 for categories, for numbers of one or two
         values, and where there are no bins.
     hidden_layer_sizes_ : tuple of int

@@ -81,8 +81,9 @@ def fit_distributed(
     The example below is a group of one process. Under ``torchrun``, which says in the
     environment what the group is, ``init_process_group()`` needs no arguments.
 
-    Dropout draws other noise in every process, so that a classifier with dropout is
-    not the same as that of a single process. Labels and weights of all rows are in the
+    Dropout draws other noise in every process, so that a classifier with dropout, of
+    the inputs by default in :class:`SoftmaxMLPClassifier`, is not the same as that of a
+    single process. Labels and weights of all rows are in the
     memory of every process, features are not.
 
     References

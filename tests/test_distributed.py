@@ -49,7 +49,13 @@ def make_jobs():
     with_missing[490:, 5] = np.nan
     bad = X.copy()
     bad[-1, -1] = np.inf
-    options = {"max_epochs": 3, "random_state": 0, "early_stopping": False}
+    # Processes drop other inputs than one would.
+    options = {
+        "input_dropout": 0.0,
+        "max_epochs": 3,
+        "random_state": 0,
+        "early_stopping": False,
+    }
     mlp = SoftmaxMLPClassifier((16,), n_estimators=3, **options)
     linear = SoftmaxRegression(solver="sgd", max_iter=3, batch_size=64, random_state=0)
     balanced = SoftmaxMLPClassifier(
