@@ -144,13 +144,15 @@ class TableInput(nn.Module):
             Rows to learn from how to scale what the bins contribute.
         """
         assert self.pieces is not None
-        columns = self.numeric.tolist()
+        columns, device = self.numeric.tolist(), self.numeric.device
+        # One device has no float64.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
         # Scaling acts on rows: one for each edge, filled up where there are fewer.
         padded = torch.nn.utils.rnn.pad_sequence([edges[column] for column in columns])
-        scaled = self.scaling(padded.to(self.numeric.device))
+        scaled = self.scaling(padded.to(device, dtype))
         self.pieces.learn(
             [scaled[: len(edges[column]), k] for k, column in enumerate(columns)],
-            self.scaling(X.to(self.numeric.device).index_select(1, self.numeric)),
+            self.scaling(X.to(device, dtype).index_select(1, self.numeric)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
