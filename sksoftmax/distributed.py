@@ -82,8 +82,8 @@ def fit_distributed(
     environment what the group is, ``init_process_group()`` needs no arguments.
 
     Dropout draws other noise in every process, so that a classifier with dropout, of
-    the inputs by default in :class:`SoftmaxMLPClassifier`, is not the same as that of a
-    single process. Labels and weights of all rows are in the
+    the inputs by default in :class:`~sksoftmax.SoftmaxMLPClassifier`, is not the same
+    as that of a single process. Labels and weights of all rows are in the
     memory of every process, features are not.
 
     References
