@@ -74,7 +74,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     n_estimators : int, default=1
         Number of members: nets that begin differently and are trained together, on the
         same batches, as the groups of one net's convolutions. Their probabilities are
-        averaged. Ten of them make a quarter fewer mistakes, for ten times the work.
+        averaged. The work grows as their number does.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.005

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._tables import TableEncoder
+from ._torch import to_be_stored
 
 # JSON has these of its own. What is not, is an object of one entry: its kind.
 _PLAIN = (type(None), bool, int, str)
@@ -76,8 +77,7 @@ def _encode_array(array: NDArray[Any], tensors: dict[str, Tensor]) -> dict[str, 
 
 def _add(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
     name = f"array.{len(tensors)}"
-    # Neither shared nor in another order of memory, neither of which is stored.
-    tensors[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    tensors[name] = to_be_stored(tensor)
     return name
 
 

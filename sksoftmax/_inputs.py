@@ -142,13 +142,22 @@ class TableInput(nn.Module):
             one more than bins, or none.
         X : Tensor of shape (n_samples, n_columns)
             Rows to learn from how to scale what the bins contribute.
+
+        Raises
+        ------
+        ValueError
+            If the table was made without bins.
         """
-        assert self.pieces is not None
+        if self.pieces is None:
+            raise ValueError(
+                "Got bins to learn, but the TableInput was made without any. Expected "
+                "n_bins with the number of bins of each column."
+            )
         columns, device = self.numeric.tolist(), self.numeric.device
         # One device has no float64.
         dtype = torch.float32 if device.type == "mps" else torch.float64
         # Scaling acts on rows: one for each edge, filled up where there are fewer.
-        padded = torch.nn.utils.rnn.pad_sequence([edges[column] for column in columns])
+        padded = nn.utils.rnn.pad_sequence([edges[column] for column in columns])
         scaled = self.scaling(padded.to(device, dtype))
         self.pieces.learn(
             [scaled[: len(edges[column]), k] for k, column in enumerate(columns)],

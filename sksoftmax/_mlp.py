@@ -388,15 +388,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         early_stopping: EarlyStopping | None = None,
         with_optimizer: bool = True,
     ) -> None:
+        bins = None
         if module is None:
             self._has_missing = data.missing_columns(rows)
             sizes = self.hidden_layer_sizes
             if isinstance(sizes, str):
                 sizes = _WIDE if len(rows) >= _MANY_ROWS else _NARROW
             self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
-            X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
-            edges = self._bin_edges(X)
-            self.n_bins_ = np.array([max(0, len(one) - 1) for one in edges])
+            bins = self._find_bins(data, rows)
         super()._build(
             data,
             rows,
@@ -404,21 +403,30 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             early_stopping=early_stopping,
             with_optimizer=with_optimizer,
         )
-        if module is None and self.n_bins_.any():
-            self.module_.input_scaling.learn_bins(edges, X)
+        if bins is not None:
+            self.module_.input_scaling.learn_bins(*bins)
 
-    def _bin_edges(self, X: Tensor) -> list[Tensor]:
-        r"""Return the edges of the bins of each column, from a part of the rows."""
+    def _find_bins(
+        self, data: TrainingRows, rows: NDArray[np.int64]
+    ) -> tuple[list[Tensor], Tensor] | None:
+        r"""Set ``n_bins_``; return the bins' edges and the rows that they come from."""
         n_bins = self.n_bins
         if isinstance(n_bins, str):
-            n_bins = _BINS if X.shape[1] <= _MANY_FEATURES else None
+            n_bins = _BINS if self.n_features_in_ <= _MANY_FEATURES else None
+        self.n_bins_ = np.zeros(self.n_features_in_, dtype=np.int64)
+        if n_bins is None:
+            return None
+        X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
         is_categorical = self.is_categorical_
         if is_categorical is None:
-            is_categorical = np.zeros(X.shape[1], dtype=bool)
-        return [
-            X.new_empty(0) if n_bins is None or skip else bin_edges(column, n_bins)
+            is_categorical = np.zeros(self.n_features_in_, dtype=bool)
+        edges = [
+            # Of no values there are no bins.
+            bin_edges(column[:0] if skip else column, n_bins)
             for column, skip in zip(X.T, is_categorical, strict=True)
         ]
+        self.n_bins_[:] = [max(0, len(one) - 1) for one in edges]
+        return (edges, X) if self.n_bins_.any() else None
 
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator

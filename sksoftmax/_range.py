@@ -59,9 +59,12 @@ def into_range(logits: Tensor, dtype: torch.dtype) -> Tensor:
 
     The largest of such a row becomes 0, which leaves all probabilities as they are.
     """
-    rows = large_rows(logits.to(dtype))
-    if dtype == logits.dtype or rows is None:
-        return logits.to(dtype)
+    if dtype == logits.dtype:
+        return logits
+    converted = logits.to(dtype)
+    rows = large_rows(converted)
+    if rows is None:
+        return converted
     shifted = logits[rows]
     shifted -= shifted.amax(1, keepdim=True)
     lowest = torch.finfo(dtype).min

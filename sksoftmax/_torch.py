@@ -104,6 +104,14 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
     return torch.from_numpy(array)
 
 
+def to_be_stored(tensor: Tensor) -> Tensor:
+    r"""Return a copy on the CPU that shares nothing and lies in the usual order.
+
+    A file of tensors holds neither shared memory nor another order of it.
+    """
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
 def make_generator(seed: int, device: torch.device | None = None) -> torch.Generator:
     r"""Return a new generator, independent of PyTorch's global ones."""
     return torch.Generator(device or "cpu").manual_seed(seed)

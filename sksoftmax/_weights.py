@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ._augmentation import SeededTransform
 from ._net import SoftmaxNet, make_net
-from ._torch import make_generator, resolve_device
+from ._torch import make_generator, resolve_device, to_be_stored
 
 if TYPE_CHECKING:
     from ._base import BaseSoftmaxClassifier
@@ -35,8 +35,7 @@ def weights_of(classifier: BaseSoftmaxClassifier) -> dict[str, Tensor]:
                 f"{type(value).__name__}, but expected tensors only. Keep such things "
                 "in buffers, or use joblib."
             )
-        # Neither shared nor in another order of memory, neither of which is stored.
-        weights[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        weights[key] = to_be_stored(value)
     # Building sets attributes, which the classifier itself should keep.
     fresh = _fresh_module(copy.copy(classifier)).to(module_dtype(weights))
     _check_same(_layers(fresh), _layers(module))

@@ -139,6 +139,11 @@ def test_temperature_of_a_convolutional_net():
     classifier.set_params(temperature_scaling=True).fit(X_train, y_train)
     assert classifier.module_.temperature.value != 1
     assert log_loss(y_test, classifier.predict_proba(X_test)) < 1.2 * before
+    # All logits are divided by it.
+    temperature = classifier.module_.temperature.value
+    divided, divisor = classifier.decision_function(X_test), temperature.item()
+    temperature.fill_(1.0)
+    assert_allclose(classifier.decision_function(X_test), divided * divisor, rtol=1e-5)
 
 
 def test_prediction_is_the_mean_probability():

@@ -74,6 +74,12 @@ def test_bins_survive_offsets_that_float32_cannot_hold():
     assert_allclose(pieces, torch.tril(torch.ones(8, 7), diagonal=-1), atol=1e-5)
 
 
+def test_a_table_without_bins_has_none_to_learn():
+    table = TableInput([None], [False])
+    with pytest.raises(ValueError, match=r"made without any\. Expected n_bins"):
+        table.learn_bins([torch.tensor([0.0, 1.0])], torch.zeros(2, 1))
+
+
 def test_missing_values_and_categories_have_no_bins():
     X = torch.tensor([[0.0, 5.0], [1.0, 6.0], [0.0, 8.0], [1.0, torch.nan]])
     table = TableInput([2, None], [False, True], n_bins=[0, 2])
