@@ -68,7 +68,7 @@ def to_file(folder, X, mode="r"):
     not Path("/proc/self/clear_refs").exists(), reason="resident sizes as on Linux"
 )
 def test_memory_of_a_fit_does_not_grow_with_the_file(tmp_path):
-    path, n_rows, n_features = tmp_path / "X.npy", 100_000, 1024
+    path, n_rows, n_features = tmp_path / "X.npy", 150_000, 1024
     header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, n_features)}
     with path.open("wb") as file:
         np.lib.format.write_array_header_2_0(file, header)
