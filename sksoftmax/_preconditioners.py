@@ -12,16 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ._measured import Measured
 from ._problem import SoftmaxProblem, are_typical, kinds
-from ._rows import DenseRows, SparseRows
+from ._rows import DenseRows, SparseRows, weighted_gram
 
 # So many products with a Hessian, for a Newton step of such an accuracy, call for a
 # better preconditioner; with blocks of the Hessian, so many more are no surprise.
 _MANY_PRODUCTS, _USUAL_ACCURACY, _MORE_WITH_BLOCKS = 8, 0.03, 3
 # An exact Hessian worth more products than that is out of reach: its blocks will do.
 _FAR_TOO_MANY_PRODUCTS = 100
-# Rows per unknown to estimate an exact Hessian, and per column to estimate its blocks.
-_ROWS_PER_UNKNOWN, _ROWS_PER_COLUMN = 16, 8
+# Rows per unknown to estimate an exact Hessian, and fewest per column to estimate its
+# blocks, or as many as cost no more than a few products.
+_ROWS_PER_UNKNOWN, _ROWS_PER_COLUMN, _FEW_PRODUCTS = 16, 8, 5
 # Eigenvectors and inverses of more columns would cost more than they save.
 _MOST_COLUMNS = 2000
 # So few numbers are multiplied in float64: weak curvatures drown in float32.
@@ -29,7 +31,7 @@ _SMALL = 2**18
 # Relative to the largest, a curvature that cannot be told from none in float32.
 _FLOOR = 1e-6
 # Rows of an exact Hessian that a cache can hold with all classes' probabilities.
-_EXACT_BLOCK_ROWS = 4096
+_EXACT_BLOCK_ROWS = 2048
 
 
 class Kronecker:
@@ -151,8 +153,7 @@ def class_blocks(
     """
     # (K, n)
     weight = (proba * (1 - proba)).to(Z.dtype) * share.to(Z.dtype)
-    columns = Z.T.contiguous()
-    blocks = [((columns * row) @ Z).double() for row in weight]
+    blocks = [weighted_gram(Z, row).double() for row in weight]
     return _inverses(torch.stack(blocks), ridge)
 
 
@@ -230,16 +231,21 @@ class Inverse:
     matrices: list[Tensor]
     # Of those without a matrix, in their order; None if all have one.
     approximate: KroneckerInverse | DiagonalInverse | None
+    measured: Measured
 
     def select(self, keep: Tensor) -> Inverse:
         r"""Return it for some of the candidates, those of a mask."""
         approximate = self.approximate
         if approximate is not None:
             approximate = approximate.select(keep[self.group < 0])
-        return Inverse(self.group[keep], self.matrices, approximate)
+        measured = self.measured.select(keep)
+        return Inverse(self.group[keep], self.matrices, approximate, measured)
 
     def solve(self, residual: Tensor) -> Tensor:
         r"""Return the inverse times a stack of directions."""
+        return self.measured.balance(self._solve, residual)
+
+    def _solve(self, residual: Tensor) -> Tensor:
         others = self.group < 0
         solved = torch.empty_like(residual)
         if self.approximate is not None:
@@ -282,6 +288,8 @@ class Preconditioner:
         self._group = torch.full((n_candidates,), -1, device=device)
         self._matrices: list[Tensor] = []
         self._kronecker: Kronecker | None = None
+        shape = n_candidates, problem.n_classes, problem.rows.n_columns
+        self._measured = Measured.nothing(shape, problem.rows.n_samples, device)
 
     def inherit(self, elder: Preconditioner, member: Tensor) -> None:
         r"""Begin where a simpler problem ended; ``member`` says who is whose."""
@@ -290,9 +298,16 @@ class Preconditioner:
         if elder.problem.rows is self.problem.rows:
             self._group, self._matrices = elder._group[member], elder._matrices
             self._many_products = elder._many_products[member]
+            self._measured = elder._measured.select(member)
 
-    def record(self, which: Tensor, n_products: Tensor, accuracy: Tensor) -> None:
-        r"""Note how many products candidates took to minimise so accurately."""
+    def record(
+        self, which: Tensor, n_products: Tensor, accuracy: Tensor, measured: Measured
+    ) -> None:
+        r"""Note how many products candidates took to minimise so accurately.
+
+        And what these measured.
+        """
+        self._measured.assign(which, measured)
         usual = math.log(_USUAL_ACCURACY) / accuracy.log()
         self._n_products[which] = (n_products * usual).float()
 
@@ -309,7 +324,8 @@ class Preconditioner:
         approximate = None
         if others.any():
             approximate = self._approximate(proba[others], which[others])
-        return Inverse(group, self._matrices, approximate)
+        measured = self._measured.select(which)
+        return Inverse(group, self._matrices, approximate, measured)
 
     def _add_matrices(self, proba: Tensor, which: Tensor) -> None:
         r"""Invert Hessians, or their blocks, where the last step took many products."""
@@ -351,21 +367,26 @@ class Preconditioner:
 
         And how many products with it will call for another.
         """
-        n_columns = rows.n_columns
+        n_columns, is_single = rows.n_columns, len(which) == 1
         size = self.problem.n_classes * n_columns
         # A product is bound by memory, so its operations take about ten times as long
         # as those of the exact Hessian. Products of many candidates are wide, and less
         # bound by memory.
-        product = self.n_steps * (10.0 if len(which) == 1 else 10 / 3) * rows.n_samples
-        worth = product * self._n_products[which[members]].sum().item()
+        product = (10.0 if is_single else 10 / 3) * rows.n_samples
+        n_products = self.n_steps * self._n_products[which[members]].sum().item()
         n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
-        if n_rows * size <= worth:
+        # Blocks mostly do for a single candidate. Folds share an exact Hessian, which
+        # saves wide products.
+        is_new = bool((self._group[which[members]] < 0).any())
+        if n_rows * size <= n_products * product and not (is_single and is_new):
             return exact, n_rows, _MANY_PRODUCTS
-        if n_rows * size < _FAR_TOO_MANY_PRODUCTS * product:
+        far = self.n_steps * _FAR_TOO_MANY_PRODUCTS * product
+        if not is_single and n_rows * size < far:
             # The exact Hessian pays soon, and is better than its blocks.
             return None
-        n_rows = min(rows.n_samples, _ROWS_PER_COLUMN * n_columns)
-        if n_columns > _MOST_COLUMNS or 2 * n_rows * n_columns > worth:
+        few = int(_FEW_PRODUCTS * product / (2 * n_columns))
+        n_rows = min(rows.n_samples, max(few, _ROWS_PER_COLUMN * n_columns))
+        if n_columns > _MOST_COLUMNS or 2 * n_rows * n_columns > n_products * product:
             return None
         return class_blocks, n_rows, _MORE_WITH_BLOCKS * _MANY_PRODUCTS
 

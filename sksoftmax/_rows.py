@@ -16,6 +16,8 @@ from torch import Tensor
 # Numbers in the larger matrix of a product of one block: what a cache can hold.
 _BLOCK_SIZE = 2**20
 _FEWEST_BLOCK_ROWS = 256
+# Columns of a symmetric product that are multiplied at a time.
+_STRIP_COLUMNS = 128
 # Relative to its mean, a spread that rounding leaves of a constant feature.
 _ROUNDING = 1e-13
 
@@ -101,8 +103,7 @@ class DenseRows:
         r"""Return the weighted sum of outer products of the rows, in float64."""
         total = self.Z.new_zeros(self.n_columns, self.n_columns, dtype=torch.float64)
         for block in self.blocks(1, precise=False):
-            weighted = block.Z * share[block.rows, None].float()
-            total += block.Z.T @ weighted
+            total += weighted_gram(block.Z, share[block.rows].float())
         return total
 
     def diagonal(self, weight: Tensor) -> Tensor:
@@ -129,6 +130,29 @@ class DenseRows:
         if not self.fit_intercept:
             return Z
         return torch.cat([Z, Z.new_ones(len(Z), 1)], dim=1)
+
+
+def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
+    r"""Return the weighted sum of the outer products of rows.
+
+    It is symmetric, so only the part right of each strip's beginning is multiplied.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (n_rows, n_columns)
+        The rows.
+    weight : Tensor of shape (n_rows,), same dtype
+        Their weights.
+    """
+    n_columns = Z.shape[1]
+    weighted = Z * weight[:, None]
+    total = Z.new_empty(n_columns, n_columns)
+    for start in range(0, n_columns, _STRIP_COLUMNS):
+        strip = slice(start, start + _STRIP_COLUMNS)
+        part = Z[:, strip].T @ weighted[:, start:]
+        total[strip, start:] = part
+        total[start:, strip] = part.T
+    return total
 
 
 @dataclass(frozen=True)

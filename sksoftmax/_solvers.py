@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ._measured import Measured
 from ._preconditioners import Inverse, Preconditioner
 from ._problem import Point, SoftmaxProblem, first_members
 from ._rows import DenseRows
@@ -226,8 +227,10 @@ class _Descent:
     def _newton_step(self, point: Point, which: Tensor, accuracy: Tensor) -> Tensor:
         r"""Return the steps, and let the preconditioner know what they took."""
         inverse = self.preconditioner.inverse(point.proba, which)
-        step, n_products = _newton(self.problem, point, which, inverse, accuracy)
-        self.preconditioner.record(which, n_products, accuracy)
+        step, n_products, measured = _newton(
+            self.problem, point, which, inverse, accuracy
+        )
+        self.preconditioner.record(which, n_products, accuracy, measured)
         return step
 
     def _search(
@@ -275,10 +278,11 @@ def _newton(
     which: Tensor,
     inverse: Inverse,
     accuracy: Tensor,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Measured]:
     r"""Minimise the quadratic models by conjugate gradients, as far as it pays.
 
-    Returns the steps and how many products with the Hessian each of them took.
+    Returns the steps, how many products with the Hessian each of them took, and what
+    these measured.
     """
     unit = torch.linalg.vector_norm(point.gradient, torch.inf, dim=(1, 2), keepdim=True)
     residual = (point.gradient / -unit).float()
@@ -290,9 +294,12 @@ def _newton(
     goal = accuracy.float().square() * squared
     active, proba = torch.arange(len(which), device=which.device), point.proba
     n_products = torch.ones_like(active)
-    for _ in range(_MOST_PRODUCTS):
+    measured = Measured.nothing(residual.shape, problem.rows.n_samples, residual.device)
+    for index in range(_MOST_PRODUCTS):
         product = problem.hessian(proba, which, direction)
         curvature = (direction * product).sum((1, 2))
+        if index < measured.n_directions:
+            measured.add(index, active, direction, product, curvature)
         # Who is done goes on until enough are, and may have nothing left to do.
         length = torch.where(curvature > 0, squared / curvature, 0.0)[:, None, None]
         steps[active] += length * direction
@@ -319,7 +326,7 @@ def _newton(
     flat = (steps == 0).all(2).all(1)[:, None, None]
     steps = torch.where(flat, fallback, steps)
     # Once more in float64, or the shift that rounding leaves would add up.
-    return _without_shift(steps.double() * unit), n_products
+    return _without_shift(steps.double() * unit), n_products, measured
 
 
 def _without_shift(directions: Tensor) -> Tensor:

@@ -64,10 +64,13 @@ def objective(X, y, coef, intercept, C):
 def test_same_coefficients_as_scikit_learn(load, C):
     X, y = load(return_X_y=True)
     X = standardized(X)
-    ours, theirs = SoftmaxRegression(C=C).fit(X, y), at_the_optimum(C=C).fit(X, y)
+    # A gradient of tol may leave a coefficient tol * C * n_samples from the optimum,
+    # where nothing but the penalty determines it.
+    ours = SoftmaxRegression(C=C, tol=1e-10).fit(X, y)
+    theirs = at_the_optimum(C=C).fit(X, y)
     assert ours.coef_.shape == theirs.coef_.shape
-    assert_allclose(ours.coef_, theirs.coef_, atol=1e-3)
-    assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-3)
+    assert_allclose(ours.coef_, theirs.coef_, atol=1e-4)
+    assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-4)
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
 
 
