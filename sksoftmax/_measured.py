@@ -31,25 +31,35 @@ class Measured:
 
     @classmethod
     def nothing(
-        cls, shape: tuple[int, int, int], n_samples: int, device: torch.device
+        cls,
+        shape: tuple[int, int, int],
+        most_directions: int = _MOST_DIRECTIONS,
+        *,
+        device: torch.device,
     ) -> Measured:
-        r"""Return room for as many directions as are worth it.
+        r"""Return room for directions.
 
         Parameters
         ----------
         shape : (n_candidates, n_classes, n_columns)
             Shape of a stack of directions.
-        n_samples : int
-            Number of rows: the directions take no more memory than the probabilities.
+        most_directions : int, default=16
+            Most directions to keep for each candidate, of which 16 will do.
         device : torch.device
             Where the directions will be.
         """
         n_candidates, n_classes, n_columns = shape
-        n_directions = min(_MOST_DIRECTIONS, n_samples // (2 * n_columns))
+        n_directions = min(_MOST_DIRECTIONS, most_directions)
         stack = torch.zeros(
             2, n_candidates, n_directions, n_classes * n_columns, device=device
         )
         return cls(stack[0], stack[1])
+
+    def blank(self) -> Measured:
+        r"""Return as much room for the same candidates."""
+        return Measured(
+            torch.zeros_like(self.directions), torch.zeros_like(self.products)
+        )
 
     @property
     def n_directions(self) -> int:

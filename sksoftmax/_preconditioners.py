@@ -288,8 +288,12 @@ class Preconditioner:
         self._group = torch.full((n_candidates,), -1, device=device)
         self._matrices: list[Tensor] = []
         self._kronecker: Kronecker | None = None
-        shape = n_candidates, problem.n_classes, problem.rows.n_columns
-        self._measured = Measured.nothing(shape, problem.rows.n_samples, device)
+        rows = problem.rows
+        # No more numbers than the probabilities have; for few rows, a product costs no
+        # more than what would be saved.
+        most = 0 if rows.is_small else rows.n_samples // (2 * rows.n_columns)
+        shape = n_candidates, problem.n_classes, rows.n_columns
+        self._measured = Measured.nothing(shape, most, device=device)
 
     def inherit(self, elder: Preconditioner, member: Tensor) -> None:
         r"""Begin where a simpler problem ended; ``member`` says who is whose."""
@@ -375,10 +379,11 @@ class Preconditioner:
         product = (10.0 if is_single else 10 / 3) * rows.n_samples
         n_products = self.n_steps * self._n_products[which[members]].sum().item()
         n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
-        # Blocks mostly do for a single candidate. Folds share an exact Hessian, which
-        # saves wide products.
+        # Blocks mostly do for a single candidate of many rows. Folds share an exact
+        # Hessian, which saves wide products.
         is_new = bool((self._group[which[members]] < 0).any())
-        if n_rows * size <= n_products * product and not (is_single and is_new):
+        blocks_first = is_single and is_new and not rows.is_small
+        if n_rows * size <= n_products * product and not blocks_first:
             return exact, n_rows, _MANY_PRODUCTS
         far = self.n_steps * _FAR_TOO_MANY_PRODUCTS * product
         if not is_single and n_rows * size < far:

@@ -294,7 +294,7 @@ def _newton(
     goal = accuracy.float().square() * squared
     active, proba = torch.arange(len(which), device=which.device), point.proba
     n_products = torch.ones_like(active)
-    measured = Measured.nothing(residual.shape, problem.rows.n_samples, residual.device)
+    measured = inverse.measured.blank()
     for index in range(_MOST_PRODUCTS):
         product = problem.hessian(proba, which, direction)
         curvature = (direction * product).sum((1, 2))
