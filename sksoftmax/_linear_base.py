@@ -31,6 +31,10 @@ from .modules import SoftmaxLinear
 _CPU = torch.device("cpu")
 
 
+# A larger one leaves nothing of the weights either.
+_LARGEST_PENALTY = 1e100
+
+
 def penalties(
     C: float, l1_ratio: float, total_weight: float, n_classes: int
 ) -> tuple[float, float]:
@@ -38,7 +42,9 @@ def penalties(
     # With two classes scikit-learn penalises the difference w of the two rows. Ours
     # are w / 2 and -w / 2: their squares sum to half of w's, their sizes to w's.
     rows_per_weight = 2.0 if n_classes == 2 else 1.0
-    strength = 1 / (C * total_weight)
+    # Python's numbers become infinite without a warning, and one by one no product
+    # does so before its time.
+    strength = min(1 / float(C) / float(total_weight), _LARGEST_PENALTY)
     return (1 - l1_ratio) * rows_per_weight * strength, l1_ratio * strength
 
 

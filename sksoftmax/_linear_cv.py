@@ -38,7 +38,12 @@ from ._linear_base import (
 from ._net import Recipe
 from ._solvers import minimize
 from ._torch import resolve_device
-from ._validation import TrainingRows, check_training_rows, fitted_state_kept
+from ._validation import (
+    TrainingRows,
+    check_training_rows,
+    check_weights,
+    fitted_state_kept,
+)
 
 # The score of many rows cannot tell coefficients apart that are this close.
 _FOLD_TOL = 1e-5
@@ -228,12 +233,13 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             stays as it was.
         """
         _raise_for_params(params, self, "fit")
-        routed = self._route("fit", sample_weight, params)
         with reported(self, X, y, sample_weight) as report, fitted_state_kept(self):
             self.device_ = resolve_device(self.device)
             self.Cs_, self.l1_ratios_ = self._check_grid()
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)
             self._check_number_of_classes(data)
+            weight = check_weights(self, sample_weight, data.X)
+            routed = self._route("fit", weight, params)
             labels = self.classes_[data.y]
             splitter = check_cv(self.cv, labels, classifier=True)
             folds = list(splitter.split(X, labels, **routed.splitter.split))
@@ -341,12 +347,16 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         Cs = self.Cs
         Cs = np.logspace(-4, 4, Cs) if isinstance(Cs, Integral) else np.asarray(Cs)
         l1_ratios = np.asarray(self.l1_ratios)
-        for name, values, fine in (
-            ("Cs", Cs, Cs > 0),
-            ("l1_ratios", l1_ratios, (l1_ratios >= 0) & (l1_ratios <= 1)),
+        for name, values, expected in (
+            ("Cs", Cs, "above 0"),
+            ("l1_ratios", l1_ratios, "from 0 to 1"),
         ):
-            if values.ndim != 1 or not len(values) or not fine.all():
-                expected = "above 0" if name == "Cs" else "from 0 to 1"
+            fine = values.ndim == 1 and len(values) > 0 and values.dtype.kind in "iuf"
+            if fine and name == "Cs":
+                fine = bool((values > 0).all())
+            elif fine:
+                fine = bool(((values >= 0) & (values <= 1)).all())
+            if not fine:
                 raise ValueError(
                     f"Got {name}={getattr(self, name)!r}, but expected a sequence of "
                     f"numbers {expected}."
@@ -364,6 +374,12 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         for fold, (train, _) in enumerate(folds):
             weights[fold, train] = weight[train]
         totals = weights.sum(1)
+        if not totals.all():
+            raise ValueError(
+                f"Fold {totals.argmin() + 1} of {len(folds)} trains on rows whose "
+                "weights are all 0. Expected some weight in the training part of "
+                "every fold: drop the rows without weight, or shuffle them with `cv`."
+            )
         candidates = [
             (fold, *penalties(C, l1_ratio, total, len(self.classes_)))
             for fold, total in enumerate(totals)

@@ -223,7 +223,9 @@ def column_values(table: Any, column: int) -> Any:
     r"""Return one column in a form that pandas takes."""
     if _is_polars(table):
         return table.to_series(column).to_numpy()
-    return table.iloc[:, column] if is_frame(table) else table[:, column]
+    values = table.iloc[:, column] if is_frame(table) else table[:, column]
+    # Which pandas does not look up.
+    return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:

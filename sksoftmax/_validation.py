@@ -322,7 +322,10 @@ def check_target(
             "(None, NaN or NA). Expected a label for each row: drop these rows."
         )
     assert_all_finite(labels, input_name="y")
-    check_classification_targets(_text_as_codes(labels))
+    if not labels.dtype.isnative:
+        # As a file of another machine has them; pandas refuses them.
+        labels = labels.astype(labels.dtype.newbyteorder("="))
+    check_classification_targets(_sortable(labels))
     if len(labels) != X.shape[0]:
         raise ValueError(
             "Found input variables with inconsistent numbers of samples: "
@@ -331,9 +334,21 @@ def check_target(
     return labels
 
 
-def _text_as_codes(labels: NDArray[Any]) -> NDArray[Any]:
-    r"""Return integers for text, whose sorting would take most of a check."""
-    if pd.api.types.infer_dtype(labels, skipna=False) != "string":
+def _sortable(labels: NDArray[Any]) -> NDArray[Any]:
+    r"""Return integers for text, whose sorting would take most of a check.
+
+    Text among other labels has no order at all.
+    """
+    kind = pd.api.types.infer_dtype(labels, skipna=False)
+    if kind.startswith("mixed"):
+        text = [label for label in labels if isinstance(label, str)]
+        if text:
+            raise ValueError(
+                f"y mixes text with labels of other types: {len(text)} of "
+                f"{len(labels)} are text, {text[0]!r} for example. Expected labels of "
+                "one type: convert them all to text, for example."
+            )
+    if kind != "string":
         return labels
     codes: NDArray[np.int64] = pd.factorize(labels)[0]
     return codes
@@ -362,7 +377,7 @@ def check_weights(
     sample_weight: ArrayLike | None,
     X: NDArray[np.generic],
 ) -> NDArray[np.float64] | None:
-    r"""Validate sample weights: finite, none negative, at least one positive."""
+    r"""Validate sample weights: finite in sum, none negative, at least one positive."""
     if sample_weight is None:
         return None
     weight: NDArray[np.float64] = _check_sample_weight(
@@ -372,6 +387,14 @@ def check_weights(
         raise ValueError(
             f"Negative values in data passed to `sample_weight`: the smallest is "
             f"{weight.min():.3g}. Expected weights of at least 0."
+        )
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if total > _LARGEST_FLOAT32:
+        raise ValueError(
+            f"The weights in `sample_weight` sum to {total:.3g}. Expected at most "
+            f"{_LARGEST_FLOAT32:.3g}, which single precision can hold: divide "
+            "them all by the same number."
         )
     return weight
 
