@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -52,6 +53,18 @@ Machine Learning Algorithms", 2017, arXiv:1708.07747""",
 Source: {_OTTO_URL} (under the competition's rules)
 Otto Group Product Classification Challenge, Kaggle, 2015""",
 }
+# What damaged tables and archives make pandas and zipfile raise; RuntimeError where a
+# damaged flag says that there is a password.
+_DAMAGE = (
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _DOWNLOAD_ERRORS = (OSError, RuntimeError, ValueError, EOFError, HTTPException)
 _CONSTRAINTS = {
     "data_home": [str, os.PathLike, None],
@@ -350,15 +363,17 @@ def _read_otto(path: Path, subset: str) -> pd.DataFrame:
     import pandas as pd
 
     name = f"{subset}.csv"
+    # Apart, so that whatever happens in the parsing means that the content is wrong.
+    content = io.BytesIO(path.read_bytes())
     try:
         # low_memory=False: in chunks, one stray text would make a column's type mixed
         # and pandas warn of that, before _check_otto can say what is wrong with it.
         if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive, archive.open(name) as file:
+            with zipfile.ZipFile(content) as archive, archive.open(name) as file:
                 table = pd.read_csv(file, low_memory=False)
         else:
-            table = pd.read_csv(path, low_memory=False)
-    except (KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            table = pd.read_csv(content, low_memory=False)
+    except _DAMAGE as error:
         raise ValueError(
             f"Got {path}, which cannot be read, but expected Kaggle's {name} or a zip "
             f"archive that holds it: {error}"
@@ -404,6 +419,8 @@ def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
             f"unexpected columns {_shorten(unexpected)}, but expected exactly "
             f"{_shorten(expected)}."
         )
+    if table.empty:
+        raise ValueError(f"Got {source} without rows, but expected at least one.")
     for name in table.columns.drop("target", errors="ignore"):
         counts = pd.to_numeric(table[name], errors="coerce")
         # float64 tells whole numbers apart up to 2 ** 53.

@@ -470,9 +470,14 @@ def tables(draw):
         content = packed.getvalue()
         if draw(st.booleans()):
             content = draw(damaged(content))
-    return content, draw(st.sampled_from(["train.csv", "train.csv.zip", "train.zip"]))
+    return content, draw(st.sampled_from(OTTO_FILES))
 
 
+OTTO_FILES = [
+    "train.csv",
+    "train.csv.zip",
+    "otto-group-product-classification-challenge.zip",
+]
 CELLS = ["", "x", "nan", "1e400", "-1", "1.5", '"', "Class_99", "\0", "1,2", "0x10"]
 
 
@@ -482,7 +487,7 @@ def check_otto(table):
         path = Path(folder) / name
         path.write_bytes(content)
         with only_what_is_documented():
-            X, y = load_otto(path, return_X_y=True)
+            X, y = load_otto(data_home=folder, return_X_y=True)
             assert len(X) == len(y)
             assert X.shape[1] == 93
             assert np.isfinite(X.to_numpy(dtype=float)).all()
