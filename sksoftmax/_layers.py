@@ -154,6 +154,9 @@ class InputScaling(nn.Module):
         # Nor is there a number to divide by where float32 has none so small.
         constant |= deviation.to(self.scale.dtype) == 0
         scale = torch.where(constant, 1.0, deviation)
+        # Of weights beyond float32's range is known whether there were any.
+        limits = torch.finfo(self.weight_seen.dtype)
+        seen = torch.where(seen > 0, seen.clamp(limits.tiny, limits.max), 0.0)
         for buffer, value in (
             (self.mean, mean),
             (self.mean_remainder, mean - mean.float().double()),

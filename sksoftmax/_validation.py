@@ -389,12 +389,12 @@ def check_weights(
             f"{weight.min():.3g}. Expected weights of at least 0."
         )
     with np.errstate(over="ignore"):
-        total = weight.sum()
-    if total > _LARGEST_FLOAT32:
+        is_finite = np.isfinite(weight.sum())
+    if not is_finite:
         raise ValueError(
-            f"The weights in `sample_weight` sum to {total:.3g}. Expected at most "
-            f"{_LARGEST_FLOAT32:.3g}, which single precision can hold: divide "
-            "them all by the same number."
+            "The sum of the weights in `sample_weight`, of which the largest is "
+            f"{weight.max():.3g}, is beyond double precision. Expected at most 1.8e308 "
+            "in all: divide them all by the same number."
         )
     return weight
 

@@ -75,9 +75,18 @@ def test_extreme_penalties_leave_no_weights_or_no_penalty():
     assert_allclose(all_.coef_, SoftmaxRegression(C=np.inf).fit(X, Y).coef_, rtol=1e-4)
 
 
-def test_weights_beyond_single_precision_are_refused():
-    with pytest.raises(ValueError, match=r"sum to 4e\+307.*divide them all"):
-        SoftmaxRegression().fit(X, Y, sample_weight=np.full(40, 1e306))
+def test_weights_without_a_finite_sum_are_refused():
+    with pytest.raises(ValueError, match=r"largest is 1e\+307.*divide them all"):
+        SoftmaxRegression().fit(X, Y, sample_weight=np.full(40, 1e307))
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_what_is_known_of_extreme_weights_is_a_number(size):
+    classifier = SoftmaxMLPClassifier((4,), n_estimators=1, max_epochs=1)
+    classifier.fit(X, Y, sample_weight=np.full(40, size))
+    seen = classifier.module_.input_scaling.scaling.weight_seen
+    assert seen.isfinite().all()
+    assert (seen > 0).all()
 
 
 def test_half_precision_columns_may_be_categories():
