@@ -224,8 +224,13 @@ def column_values(table: Any, column: int) -> Any:
     if _is_polars(table):
         return table.to_series(column).to_numpy()
     values = table.iloc[:, column] if is_frame(table) else table[:, column]
-    # Which pandas does not look up.
-    return values.astype(np.float32) if values.dtype == np.float16 else values
+    dtype = values.dtype
+    if not isinstance(dtype, np.dtype):
+        return values
+    # pandas looks up neither another machine's numbers nor those of other precision.
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return values.astype(np.float64)
+    return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
 
 
 def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:

@@ -89,13 +89,16 @@ def test_what_is_known_of_extreme_weights_is_a_number(size):
     assert (seen > 0).all()
 
 
-def test_half_precision_columns_may_be_categories():
-    table = pd.DataFrame(X.round().astype(np.float16))
+@pytest.mark.parametrize("dtype", ["f2", "g", ">f4", ">f8", ">i8"])
+@pytest.mark.parametrize("make", [np.asarray, pd.DataFrame])
+def test_numbers_that_pandas_does_not_look_up_may_be_categories(dtype, make):
+    whole = X.round()
     classifier = SoftmaxMLPClassifier(
         (4,), n_estimators=1, max_epochs=1, categorical_features=[0], random_state=0
     )
+    table = make(whole.astype(dtype))
     proba = classifier.fit(table, Y).predict_proba(table)
-    expected = classifier.fit(table.astype(float), Y).predict_proba(table.astype(float))
+    expected = classifier.fit(whole, Y).predict_proba(whole)
     assert_allclose(proba, expected, atol=1e-6)
 
 
