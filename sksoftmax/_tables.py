@@ -210,7 +210,7 @@ def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
             return pd.Index(own.to_list())
     try:
         values = pd.Categorical(values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"Column {column} of X is categorical but holds values of a kind that "
             f"cannot be a category ({error}). Expected text, numbers or booleans: "
