@@ -190,8 +190,9 @@ class InputScaling(nn.Module):
             return z
         # asinh(z / s) * s, whose own kernel takes five times as long.
         straight = torch.where(self.is_count, _STRAIGHT_COUNTS, 1.0)
-        # What is larger would be infinite on the way, and its logarithm hardly differs.
-        most = torch.finfo(z.dtype).max / 4
+        # What is larger would be infinite on the way, and its logarithm hardly differs;
+        # to PyTorch 2.6, log1p is infinite from 1e38 on.
+        most = torch.finfo(z.dtype).max / 8
         z = (z / straight).clamp_(-most, most)
         magnitude = z.abs()
         root = torch.hypot(z, z.new_ones(()))

@@ -396,6 +396,9 @@ def check_weights(
             f"{weight.max():.3g}, is beyond double precision. Expected at most 1.8e308 "
             "in all: divide them all by the same number."
         )
+    # As scikit-learn does itself from 1.9 on.
+    if not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
     return weight
 
 

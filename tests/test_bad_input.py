@@ -608,7 +608,7 @@ def test_type_error_of_the_builder_itself_keeps_its_cause():
     with pytest.raises(TypeError, match="failed: ") as caught:
         Net(module=raises_type_error_itself).fit(X, y)
     assert isinstance(caught.value.__cause__, TypeError)
-    assert "three" in str(caught.value) or "str" in str(caught.value)
+    assert str(caught.value.__cause__) in str(caught.value)
 
 
 @table(

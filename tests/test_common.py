@@ -103,7 +103,6 @@ def expected_failures(estimator):
         SoftmaxNetClassifier(Module, learning_rate=0.01, max_epochs=50),
     ],
     expected_failed_checks=expected_failures,
-    xfail_strict=True,
 )
 def test_scikit_learn_check(estimator, check):
     check(estimator)

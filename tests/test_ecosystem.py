@@ -39,6 +39,7 @@ from sklearn.model_selection import (
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.fixes import parse_version
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -538,6 +539,9 @@ class TestHTML:
         fitted = model.fit(*iris)._repr_html_()
         shown = {key for key in vars(model) if key.endswith("_")}
         assert len(shown) > 5
+        # Before 1.9, scikit-learn's representation leaves out what a fit has learned.
+        if parse_version(sklearn.__version__) < parse_version("1.9"):
+            return
         for attribute in shown:
             assert f"--doc-link-{attribute};" in fitted
         if "device_" in shown:

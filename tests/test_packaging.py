@@ -40,6 +40,13 @@ OPTIONAL = {
 CORE = modules_of(PROJECT["dependencies"]) | IMPLIED
 
 
+def test_the_oldest_versions_that_are_tested_are_those_required():
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text()
+    for requirement in PROJECT["dependencies"]:
+        name, oldest = requirement.split(">=")
+        assert re.search(rf'"{name}=={re.escape(oldest)}(\.\*)?"', workflow), requirement
+
+
 def third_party_imports(path):
     r"""Return the top-level modules that a file imports, at its top or deep inside."""
     names = set()

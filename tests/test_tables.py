@@ -222,7 +222,7 @@ class TestMissingValues:
         scaling = model.module_.input_scaling
         mean = scaling.mean.double() + scaling.mean_remainder.double()
         filled = rows.copy()
-        filled[:, 0] = mean[0]
+        filled[:, 0] = mean[0].item()
         assert model.predict_proba(rows).dtype == dtype
         np.testing.assert_allclose(
             model.predict_proba(rows), model.predict_proba(filled), atol=1e-6
