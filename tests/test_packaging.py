@@ -44,7 +44,9 @@ def test_the_oldest_versions_that_are_tested_are_those_required():
     workflow = (ROOT / ".github/workflows/tests.yml").read_text()
     for requirement in PROJECT["dependencies"]:
         name, oldest = requirement.split(">=")
-        assert re.search(rf'"{name}=={re.escape(oldest)}(\.\*)?"', workflow), requirement
+        assert re.search(rf'"{name}=={re.escape(oldest)}(\.\*)?"', workflow), (
+            requirement
+        )
 
 
 def third_party_imports(path):
