@@ -1,6 +1,7 @@
-r"""Newton's method for a problem so small that calls cost more than arithmetic.
+r"""Newton's method for one problem that a cache holds.
 
-On NumPy, whose calls take a fraction of PyTorch's.
+On NumPy: PyTorch's calls, and what it takes to set several threads to work, cost more
+than the arithmetic.
 """
 
 from __future__ import annotations
@@ -13,11 +14,20 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 # Sufficient decrease in a line search (Armijo), and the smallest step in one.
 DECREASE, SMALLEST_STEP = 1e-4, 1e-10
 # What rounding may add to an objective, relative to it or to 1.
 NOISE = 1e-14
+# Up to so many operations, an exact Hessian costs no more than the calls for it.
+_FEW_OPERATIONS = 2**23
+# So many products call for another preconditioner; most for one step.
+_MANY_PRODUCTS, _MOST_PRODUCTS = 12, 200
+# Up to so many unknowns, an exact Hessian is inverted where that many products fail.
+_MOST_UNKNOWNS = 1000
+# Relative to the largest, a curvature that an inverse in float32 cannot tell from none.
+_FLOOR = 1e-6
 
 
 class Observer(Protocol):
@@ -43,7 +53,9 @@ def solve_small(
     max_iter: int,
     observer: Observer | None = None,
 ) -> tuple[Array, float, list[float]] | None:
-    r"""Minimise mean cross-entropy plus a ridge by exact Newton steps.
+    r"""Minimise mean cross-entropy plus a ridge by Newton's method.
+
+    Steps are exact, or found by conjugate gradients where that is less work.
 
     Parameters
     ----------
@@ -68,12 +80,13 @@ def solve_small(
     -------
     theta, gradient_norm, objectives : tuple or None
         Where it ended, and how; None where a Hessian is singular, as with hardly a
-        penalty on few rows.
+        penalty on few rows, or beyond float32.
     """
     target = np.zeros((len(y), len(theta)))
     target[np.arange(len(y)), y] = 1.0
     value, proba = _evaluate(Z, target, share, ridge, theta)
     objectives, norm = [value], math.inf
+    steps = _Steps(Z, share, ridge, len(theta))
     for n_steps in range(max_iter + 1):
         gradient = ((proba - target) * share[:, None]).T @ Z + ridge * theta
         norm = float(np.abs(gradient).max())
@@ -82,10 +95,9 @@ def solve_small(
         if observer is not None:
             observer.begin_step()
         try:
-            factor = cho_factor(_hessian(Z, proba, share, ridge), overwrite_a=True)
+            step = steps.find(proba, gradient)
         except LinAlgError:
             return None
-        step = -cho_solve(factor, gradient.ravel()).reshape(gradient.shape)
         step -= step.mean(0)
         slope, length = float((gradient * step).sum()), 1.0
         bound = value + NOISE * max(abs(value), 1.0)
@@ -101,6 +113,78 @@ def solve_small(
         if observer is not None and observer.end_step(value, theta[None]):
             break
     return theta, norm, objectives
+
+
+class _Steps:
+    r"""Minimises the quadratic models, one after another."""
+
+    def __init__(self, Z: Array, share: Array, ridge: Array, n_classes: int) -> None:
+        self.Z, self.share, self.ridge = Z, share, ridge
+        n_unknowns = n_classes * Z.shape[1]
+        self._is_exact = len(Z) * n_unknowns**2 <= _FEW_OPERATIONS
+        self._can_be_exact = n_unknowns <= _MOST_UNKNOWNS
+        if not self._is_exact:
+            with np.errstate(over="ignore"):
+                arrays = (Z, share, ridge)
+                self._single = [array.astype(np.float32) for array in arrays]
+            self._n_products = _MOST_PRODUCTS
+            self._inverses: Single
+
+    def find(self, proba: Array, gradient: Array) -> Array:
+        r"""Return a step, ``(n_classes, n_columns)``; raise LinAlgError without one."""
+        if not self._is_exact:
+            step = self._conjugate_gradients(proba, gradient)
+            if step is not None:
+                return step
+            if not self._can_be_exact:
+                raise LinAlgError("The Hessian is beyond float32.")
+            self._is_exact = True
+        hessian = _hessian(self.Z, proba, self.share, self.ridge)
+        factor = cho_factor(hessian, overwrite_a=True)
+        exact: Array = -cho_solve(factor, gradient.ravel())
+        return exact.reshape(gradient.shape)
+
+    def _conjugate_gradients(self, proba: Array, gradient: Array) -> Array | None:
+        r"""Return a step as accurate as pays; None where float32 does not suffice."""
+        size = float(np.abs(gradient).max())
+        accuracy = min(max(math.sqrt(size), 1e-3), 0.1)
+        Z, share, ridge = self._single
+        with np.errstate(all="ignore"):
+            single = proba.astype(np.float32)
+            if self._n_products > _MANY_PRODUCTS:
+                self._inverses = _inverse_blocks(Z, single, share, ridge)
+            residual = (gradient / -size).astype(np.float32)
+            weighted = single * share[:, None]
+            step = np.zeros_like(residual)
+            direction = solved = self._precondition(residual)
+            squared = np.vdot(residual, solved)
+            goal = accuracy**2 * squared
+            for n_products in range(1, _MOST_PRODUCTS + 1):
+                # (N, K)
+                change = Z @ direction.T
+                change -= np.einsum("nk,nk->n", single, change)[:, None]
+                change *= weighted
+                product = change.T @ Z + ridge * direction
+                length = squared / np.vdot(direction, product)
+                # Not so where rounding has the last word, or something is infinite.
+                if not 0 < length < math.inf:
+                    return None
+                step += length * direction
+                residual = residual - length * product
+                solved = self._precondition(residual)
+                before, squared = squared, np.vdot(residual, solved)
+                if 0 <= squared <= goal:
+                    self._n_products = n_products
+                    return step.astype(np.float64) * size
+                direction = solved + squared / before * direction
+        return None
+
+    def _precondition(self, residual: Single) -> Single:
+        solved: Single
+        solved = np.matmul(self._inverses, residual[:, :, None])[:, :, 0]
+        # A shift common to all classes changes nothing but the penalty.
+        solved -= solved.mean(0)
+        return solved
 
 
 def _evaluate(
@@ -131,3 +215,25 @@ def _hessian(Z: Array, proba: Array, share: Array, ridge: Array) -> Array:
     # A shift common to all classes has no curvature, which would forbid the inverse.
     np.einsum("kjlj->klj", blocks)[...] += diagonal.mean()
     return hessian
+
+
+def _inverse_blocks(
+    Z: Single,
+    proba: Single,
+    share: Single,
+    ridge: Single,
+) -> Single:
+    r"""Return the inverse of each class's own block of the Hessian, ``(K, p, p)``.
+
+    Where all are the same, as at the start, once: ``(1, p, p)``.
+    """
+    weight = proba * (1 - proba) * share[:, None]
+    if (weight == weight[:, :1]).all():
+        weight = weight[:, :1]
+    blocks = np.stack([(Z * own[:, None]).T @ Z for own in weight.T])
+    # (K, p)
+    diagonal = np.einsum("kii->ki", blocks)
+    diagonal += ridge
+    diagonal += _FLOOR * diagonal.max(1, keepdims=True)
+    inverses: Single = np.linalg.inv(blocks)
+    return inverses

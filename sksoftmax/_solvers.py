@@ -27,10 +27,10 @@ _COARSE_TOL, _FINEST_TOL = 1e-5, 1e-14
 _THINNING, _NEAR_TOL = 4, 1e-3
 # Newton steps that a matrix may serve on the way, where the point soon moves away.
 _FEW_STEPS = 1
+# Up to so many numbers, rows times unknowns, are the business of a single core.
+_FEW_NUMBERS = 2**23
 # Most conjugate gradient steps for a Newton step, and proximal gradient steps.
 _MOST_PRODUCTS, _MOST_PROXIMAL_STEPS = 500, 2000
-# Up to so many operations, an exact Hessian costs no more than the calls for it.
-_FEW_OPERATIONS = 2**23
 
 
 @dataclass
@@ -94,13 +94,12 @@ def minimize(
     if not problem.has_l1:
         # A shift common to all classes changes nothing but the penalty.
         theta -= theta.mean(1, keepdim=True)
-    n_unknowns = problem.n_classes * problem.rows.n_columns
     if (
         len(theta) == 1
         and not problem.has_l1
         and isinstance(problem.rows, DenseRows)
         and problem.rows.is_small
-        and problem.rows.n_samples * n_unknowns**2 <= _FEW_OPERATIONS
+        and problem.rows.Z.numel() * problem.n_classes <= _FEW_NUMBERS
     ):
         small = _solve_small(problem, problem.rows, theta[0], tol, max_iter, observer)
         if small is not None:
