@@ -60,7 +60,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     Parameters
     ----------
     Cs : int or array-like of float, default=10
-        Inverse strengths to try; an integer is that many between 1e-4 and 1e4.
+        Inverse strengths to try; an integer, at most 10,000, is that many between 1e-4
+        and 1e4.
     l1_ratios : array-like of float, default=(0.0,)
         Shares of the lasso in the penalty to try with each of them.
     fit_intercept : bool, default=True
@@ -147,7 +148,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "Cs": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like"],
         "l1_ratios": ["array-like"],
         "fit_intercept": ["boolean"],
         "cv": ["cv_object"],

@@ -15,6 +15,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from skorch.helper import predefined_split
+from skorch.history import History
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -355,11 +356,7 @@ class SoftmaxNet(NeuralNet):
                 f"The {prefix} loss became {loss} in epoch {len(self.history)} with "
                 f"learning_rate={self.lr}. Lower learning_rate, or scale the features."
             )
-        earlier = [row.get(f"{prefix}_loss", math.inf) for row in self.history[:-1]]
-        self.history.record(f"{prefix}_loss", loss)
-        self.history.record(
-            f"{prefix}_loss_best", loss < min(earlier, default=math.inf)
-        )
+        record_loss(self.history, prefix, loss)
         if prefix == "valid":
             self.history.record("valid_acc", totals.accuracy())
 
@@ -401,6 +398,21 @@ class SoftmaxNet(NeuralNet):
             for _, callback in self.callbacks_
             for method in methods
         )
+
+
+def record_loss(history: History, prefix: str, loss: float) -> None:
+    r"""Record the loss of an epoch, and whether it is the least so far."""
+    # The latest of the best epochs is the best; there is mostly one not far back.
+    best = next(
+        (
+            row[f"{prefix}_loss"]
+            for row in reversed(history)
+            if row.get(f"{prefix}_loss_best")
+        ),
+        math.inf,
+    )
+    history.record(f"{prefix}_loss", loss)
+    history.record(f"{prefix}_loss_best", loss < best)
 
 
 def predict_held_out(module: nn.Module, X: Tensor, weight: Tensor | None) -> Tensor:

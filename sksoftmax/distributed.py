@@ -18,6 +18,7 @@ from ._data import Batch, TensorTable
 from ._layers import set_generator
 from ._linear import MINIBATCH_SOLVERS
 from ._mapped import Pages, in_parts
+from ._net import record_loss
 from ._torch import as_tensor, make_generator, resolve_device
 from ._validation import (
     TrainingRows,
@@ -225,9 +226,7 @@ class AllReduce(Callback):
             *_gather((net.history[-1, "train_loss"], self.weight_)), strict=True
         )
         loss = float(np.average(losses, weights=weights))
-        earlier = [row["train_loss"] for row in net.history[:-1]]
-        net.history.record("train_loss", loss)
-        net.history.record("train_loss_best", loss < min(earlier, default=np.inf))
+        record_loss(net.history, "train", loss)
 
 
 def _gather(value: Any) -> list[Any]:

@@ -772,7 +772,12 @@ class TestNetIsASkorchNet:
         history = short(make).fit(*iris).net_.history
         assert history[:, "epoch"] == [1, 2, 3]
         assert all(seconds > 0 for seconds in history[:, "dur"])
-        assert all(loss > 0 for loss in history[:, "train_loss"])
+        losses = history[:, "train_loss"]
+        assert all(loss > 0 for loss in losses)
+        assert history[:, "train_loss_best"] == [
+            loss < min(losses[:epoch], default=np.inf)
+            for epoch, loss in enumerate(losses)
+        ]
 
     @for_each(TRAINED_BY_EPOCHS)
     def test_history_with_validation_rows(self, make, iris):

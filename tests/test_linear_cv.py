@@ -190,6 +190,7 @@ def test_there_is_no_partial_fit():
     [
         ({"Cs": [1.0, -1.0]}, r"Got Cs=\[1.0, -1.0\], but expected .* above 0"),
         ({"Cs": []}, r"Got Cs=\[\], but expected"),
+        ({"Cs": 2**70}, r"'Cs' parameter .* range \[1, 10000\]"),
         ({"l1_ratios": [1.5]}, r"Got l1_ratios=\[1.5\], but expected .* from 0 to 1"),
         ({"Cs": 0}, "'Cs' parameter"),
         ({"scoring": "speed"}, "'scoring' parameter"),
