@@ -90,7 +90,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 3,800 steps in 8 to 60 passes.
+        Passes over the rows. "auto" makes about 7,000 steps in 8 to 60 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False
@@ -220,7 +220,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     }
 
     _auto_batch_size = 128
-    _auto_steps = 3800
+    _auto_steps = 7000
     _auto_epochs = (8, 60)
     _prediction_rows = 128
 
