@@ -23,6 +23,7 @@ from sklearn.datasets import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from sksoftmax import SoftmaxRegression
@@ -199,6 +200,24 @@ def test_no_penalty_agrees():
     theirs = at_the_optimum(C=np.inf).fit(X, y)
     assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-6)
     assert_allclose(ours.intercept_.sum(), 0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "n_classes"),
+    [
+        # Conjugate gradients fail where the curvature is beyond float32; then come
+        # exact steps, and for more than a thousand unknowns another way from the start.
+        pytest.param(1000, 40, 8, id="exact steps"),
+        pytest.param(400, 120, 12, id="another way"),
+    ],
+)
+def test_separable_classes_without_a_penalty(n_samples, n_features, n_classes):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, n_features))
+    y = (X @ rng.normal(size=(n_features, n_classes))).argmax(1)
+    ours = SoftmaxRegression(C=np.inf).fit(X, y)
+    assert ours.score(X, y) == 1
+    assert log_loss(y, ours.predict_proba(X)) < 1e-5
 
 
 def test_units_of_the_features_do_not_matter_for_convergence():
