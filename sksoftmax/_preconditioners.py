@@ -15,6 +15,7 @@ from torch import Tensor
 from ._measured import Measured
 from ._problem import SoftmaxProblem, are_typical, kinds
 from ._rows import DenseRows, SparseRows, weighted_gram
+from ._small_problems import FLOOR
 
 # So many products with a Hessian, for a Newton step of such an accuracy, call for a
 # better preconditioner; with blocks of the Hessian, so many more are no surprise.
@@ -28,8 +29,6 @@ _ROWS_PER_UNKNOWN, _ROWS_PER_COLUMN, _FEW_PRODUCTS = 16, 8, 5
 _MOST_COLUMNS = 2000
 # So few numbers are multiplied in float64: weak curvatures drown in float32.
 _SMALL = 2**18
-# Relative to the largest, a curvature that cannot be told from none in float32.
-_FLOOR = 1e-6
 # Rows of an exact Hessian that a cache can hold with all classes' probabilities.
 _EXACT_BLOCK_ROWS = 2048
 
@@ -72,10 +71,10 @@ class Kronecker:
         spread = spread.clamp(min=0)
         # (B, K, 1) * (B, 1, p) -> (B, K, p)
         curvature = spread[:, :, None] * self.eigenvalues
-        floor = _FLOOR * curvature.amax((1, 2), keepdim=True)
+        floor = FLOOR * curvature.amax((1, 2), keepdim=True)
         curvature = torch.maximum(curvature + penalty[:, None, None], floor)
         # One direction, the same shift of all classes, has no curvature.
-        spread = torch.maximum(spread, _FLOOR * spread.amax(1, keepdim=True))
+        spread = torch.maximum(spread, FLOOR * spread.amax(1, keepdim=True))
         return KroneckerInverse(
             self.vectors,
             classes.float(),
@@ -214,7 +213,7 @@ def jacobi(curvature: Tensor, ridge: Tensor) -> DiagonalInverse:
         Penalty of each column.
     """
     # Not relative to the penalty, which may be large where the data say little.
-    floor = _FLOOR * curvature.amax((1, 2), keepdim=True)
+    floor = FLOOR * curvature.amax((1, 2), keepdim=True)
     diagonal = torch.maximum(curvature, floor).double() + ridge[:, None, :]
     return DiagonalInverse((1 / diagonal).float())
 

@@ -26,8 +26,8 @@ _FEW_OPERATIONS = 2**23
 _MANY_PRODUCTS, _MOST_PRODUCTS = 12, 200
 # Up to so many unknowns, an exact Hessian is inverted where that many products fail.
 _MOST_UNKNOWNS = 1000
-# Relative to the largest, a curvature that an inverse in float32 cannot tell from none.
-_FLOOR = 1e-6
+# Relative to the largest, a curvature that cannot be told from none in float32.
+FLOOR = 1e-6
 
 
 class Observer(Protocol):
@@ -234,6 +234,6 @@ def _inverse_blocks(
     # (K, p)
     diagonal = np.einsum("kii->ki", blocks)
     diagonal += ridge
-    diagonal += _FLOOR * diagonal.max(1, keepdims=True)
+    diagonal += FLOOR * diagonal.max(1, keepdims=True)
     inverses: Single = np.linalg.inv(blocks)
     return inverses

@@ -540,10 +540,10 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for label, strategy, check, share in checks():
-        left, begin = int(share * arguments.cases), time.perf_counter()
+        n_all, begin = int(share * arguments.cases), time.perf_counter()
         # Hypothesis remembers all cases of a run, and becomes slow.
-        for batch in range(math.ceil(left / BATCH)):
-            n_cases = min(left - batch * BATCH, BATCH)
+        for batch in range(math.ceil(n_all / BATCH)):
+            n_cases = min(n_all - batch * BATCH, BATCH)
             run(strategy, check, n_cases, arguments.seed * 1000 + batch)
             n_done, seconds = batch * BATCH + n_cases, time.perf_counter() - begin
             print(

@@ -604,24 +604,31 @@ def test_modules(make, row):
     assert_refused_and_nothing_lost(make().fit(X, y), row)
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value"),
-    [
-        ("momentum", 1.0),
-        ("momentum", -0.1),
-        ("weight_decay", -1e-9),
-        ("batch_size", 0),
-        ("label_smoothing", 1.0),
-        ("label_smoothing", -0.1),
-        ("validation_fraction", 0.0),
-        ("validation_fraction", 1.0),
-        ("n_iter_no_change", 0),
-        ("tol", -1e-9),
-    ],
+@table(
+    *(
+        Row(
+            f"{parameter} {value}",
+            fit_with(**{parameter: value}),
+            f"'{parameter}' parameter .* Got {value}",
+            InvalidParameterError,
+        )
+        for parameter, value in [
+            ("momentum", 1.0),
+            ("momentum", -0.1),
+            ("weight_decay", -1e-9),
+            ("batch_size", 0),
+            ("label_smoothing", 1.0),
+            ("label_smoothing", -0.1),
+            ("validation_fraction", 0.0),
+            ("validation_fraction", 1.0),
+            ("n_iter_no_change", 0),
+            ("tol", -1e-9),
+        ]
+    ),
+    makes=[MLP, CNN, Net],
 )
-def test_numbers_at_the_end_of_their_range(parameter, value):
-    with pytest.raises(InvalidParameterError, match=f"'{parameter}' .* Got {value}"):
-        Net(**{parameter: value}).fit(X, y)
+def test_ends_of_ranges(make, row):
+    assert_refused_and_nothing_lost(make().fit(X, y), row)
 
 
 def test_type_error_of_the_builder_itself_keeps_its_cause():
