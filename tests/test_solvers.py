@@ -168,7 +168,8 @@ class TestManyCandidates:
         assert n_products[exact].min() > 2 * n_products[~exact].max()
         assert_allclose(steps.mean(1), 0, atol=1e-12)
         made = [width for _, width in problem.products]
-        assert len(made) == n_products.max()
+        # Who is done may, staying, be so no longer.
+        assert n_products.max() <= len(made) <= n_products.max() + 2
         # Some may stay until three tenths are done, since leaving costs a copy.
         assert int(n_products.sum()) <= sum(made) <= 1.2 * int(n_products.sum())
         assert made[0] == 6
