@@ -170,7 +170,7 @@ class TestManyCandidates:
         assert_allclose(steps.mean(1), 0, atol=1e-12)
         assert len(made) == n_products.max()
         # Some may stay until three tenths are done, since leaving costs a copy.
-        assert int(n_products.sum()) <= sum(made) <= 1.2 * int(n_products.sum())
+        assert int(n_products.sum()) < sum(made) <= 1.2 * int(n_products.sum())
         assert made[0] == 6
         assert made[-1] <= 2
 
@@ -198,6 +198,8 @@ class TestManyCandidates:
             alone += sum(width for _, width in single.products)
         made = sum(width for _, width in problem.products)
         assert made <= 1.05 * alone
+        # Momentum saves most of them.
+        assert alone <= 1300
 
 
 class TestSteps:
