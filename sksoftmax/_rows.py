@@ -76,9 +76,9 @@ class DenseRows:
         for rows in self._slices(1):
             variance += share[rows] @ (X[rows].double() - self.mean).square_()
         self.scale = variance.sqrt_()
-        self._constant = self.scale <= _ROUNDING * self.mean.abs()
-        self._has_constant = bool(self._constant.any())
-        self.scale[self._constant | (self.scale == 0)] = 1.0
+        is_constant = self.scale <= _ROUNDING * self.mean.abs()
+        self._constant = is_constant.nonzero().squeeze(1)
+        self.scale[is_constant | (self.scale == 0)] = 1.0
         self.Z = _aligned(n_samples, self.n_columns, torch.float32, X.device)
         for rows in self._slices(1):
             self.Z[rows] = self._standardized(rows)
@@ -131,15 +131,13 @@ class DenseRows:
             yield slice(start, min(start + n_rows, self.n_samples))
 
     def _standardized(self, rows: slice) -> Tensor:
-        X, dtype = self.X[rows], torch.float64
-        Z = _aligned(len(X), self.n_columns, dtype, X.device)
+        X = self.X[rows].double()
+        Z = _aligned(len(X), self.n_columns, X.dtype, X.device)
         # An intercept's ones come last.
         Z[:, X.shape[1] :] = 1.0
         features = Z[:, : X.shape[1]]
-        torch.sub(X.double(), self.mean, out=features)
-        features /= self.scale
-        if self._has_constant:
-            features[:, self._constant] = 0.0
+        torch.sub(X, self.mean, out=features).div_(self.scale)
+        features.index_fill_(1, self._constant, 0.0)
         return Z
 
 

@@ -52,10 +52,14 @@ class Work(SoftmaxProblem):
             len(self.l2), self.n_classes, self.rows.n_columns, dtype=torch.float64
         )
 
+    def far_out(self, distance):
+        generator = torch.Generator().manual_seed(0)
+        return distance * torch.randn(self.start().shape, generator=generator).double()
 
-def table(n_samples, n_features, n_classes, seed=0):
+
+def table(n_samples, n_features, n_classes):
     r"""Return rows of correlated features, and labels that follow from them in part."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     X = rng.normal(size=(n_samples, n_features)) @ rng.normal(
         size=(n_features, n_features)
     )
@@ -123,15 +127,39 @@ class TestLarge:
         assert sum(n == N_SAMPLES for n, _ in problem.products) <= 28
 
 
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize("n_features", [5, 93, 96])
+def test_rows_begin_where_cache_lines_begin(n_features, fit_intercept):
+    X = torch.from_numpy(table(1000, n_features, 3)[0])
+    share = torch.full((1000,), 1e-3, dtype=torch.float64)
+    rows = DenseRows(X, share, fit_intercept)
+    part = rows.thinned(4)
+    [block] = rows.blocks(1, precise=True)
+    for Z in (rows.Z, part.Z, block.Z):
+        assert Z.shape[1] == n_features + fit_intercept
+        # Of few columns, room for a whole line would be mostly empty.
+        line = 64 if n_features > 5 else Z.itemsize
+        assert Z.stride(0) * Z.itemsize % line == 0
+        assert Z.stride(0) < 1.2 * Z.shape[1]
+    assert_allclose(part.Z, rows.Z[::4])
+    assert_allclose(block.Z, rows.Z, rtol=1e-6, atol=1e-6)
+    if fit_intercept:
+        expected = StandardScaler().fit_transform(X)
+        assert_allclose(block.Z[:, :-1], expected, atol=1e-10)
+        assert (block.Z[:, -1] == 1).all()
+
+
 class TestManyCandidates:
     l2 = (3e-5, 1e-4, 3e-4, 1e-3, 1e-2, 1e-1)
 
-    def folds(self, X, y, n_classes):
+    def folds(self):
+        r"""Return a problem of three folds, each with every penalty."""
+        X, y = table(3000, 20, 4)
         held_out = np.arange(len(X)) % 3 == np.arange(3)[:, None]
         shares = (~held_out).astype(float)
         shares /= shares.sum(1, keepdims=True)
         fold = torch.arange(3).repeat_interleave(len(self.l2))
-        return Work(X, y, n_classes, l2=self.l2 * 3, shares=shares, fold=fold)
+        return Work(X, y, 4, l2=self.l2 * 3, shares=shares, fold=fold)
 
     def penalties(self):
         r"""Return a problem whose candidates have ways of different length."""
@@ -153,9 +181,7 @@ class TestManyCandidates:
         X, y = table(3000, 20, 4)
         problem = Work(X, y, 4, l2=[1e-6] * 6)
         which = torch.arange(6)
-        generator = torch.Generator().manual_seed(0)
-        theta = torch.randn(problem.start().shape, generator=generator).double()
-        point = problem.evaluate(theta, which, True)
+        point = problem.evaluate(problem.far_out(1), which, True)
         inverse = Preconditioner(problem, 6).inverse(point.proba, which)
         exact = torch.tensor([False, False, True, False, True, False])
         accuracy = torch.where(exact, 1e-4, 0.3).double()
@@ -175,8 +201,7 @@ class TestManyCandidates:
         assert made[-1] <= 2
 
     def test_folds_begin_where_all_rows_lead(self):
-        X, y = table(3000, 20, 4)
-        problem = self.folds(X, y, 4)
+        problem = self.folds()
         solutions = minimize(problem, problem.start(), tol=1e-9, max_iter=50)
         # All penalties on all folds' rows, once; then every fold with every penalty.
         assert {width for *_, width in problem.evaluations} == {6, 18}
@@ -207,9 +232,7 @@ class TestSteps:
         # Far out, the quadratic model promises too much, and a step is cut.
         X, y = table(600, 5, 3)
         problem = Work(X, y, 3, l2=[1e-4, 1e-2])
-        generator = torch.Generator().manual_seed(0)
-        far = 20 * torch.randn(problem.start().shape, generator=generator).double()
-        solutions = minimize(problem, far, tol=1e-9, max_iter=100)
+        solutions = minimize(problem, problem.far_out(20), tol=1e-9, max_iter=100)
         from_zero = minimize(problem, problem.start(), tol=1e-9, max_iter=100)
         n_steps = sum(len(solution.objectives) - 1 for solution in solutions)
         assert sum(width for *_, width in problem.evaluations) > n_steps
@@ -222,9 +245,7 @@ class TestSteps:
         # So far out that every probability is 0 or 1 in float32, and half are wrong.
         X, y = table(600, 3, 2)
         problem = Work(X, y, 2, l2=[0.0, 0.0])
-        generator = torch.Generator().manual_seed(0)
-        far = 1e6 * torch.randn(problem.start().shape, generator=generator).double()
-        for solution in minimize(problem, far, tol=1e-9, max_iter=3):
+        for solution in minimize(problem, problem.far_out(1e6), tol=1e-9, max_iter=3):
             assert len(solution.objectives) > 1
             assert solution.objectives[-1] < solution.objectives[0]
             assert torch.isfinite(solution.weight).all()
@@ -328,7 +349,13 @@ class TestSmall:
         assert 1 < calls["inverse_blocks"] <= solution.n_iter / 2
         assert calls["precondition"] - solution.n_iter <= 14 * solution.n_iter
 
-    @pytest.mark.parametrize("shape", [(4100, 255, 9), (1 << 15, 31, 9)])
+    @pytest.mark.parametrize(
+        "shape",
+        [
+            pytest.param((4100, 255, 9), id="numbers"),
+            pytest.param((2**15, 31, 9), id="numbers times classes"),
+        ],
+    )
     def test_what_a_cache_does_not_hold_is_left_to_tensors(self, calls, shape):
         n_samples, n_features, n_classes = shape
         rng = np.random.default_rng(0)
