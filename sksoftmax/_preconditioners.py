@@ -298,10 +298,15 @@ class Preconditioner:
         r"""Begin where a simpler problem ended; ``member`` says who is whose."""
         self._n_products = elder._n_products[member]
         self._kronecker = elder._kronecker
+        group = elder._group[member]
         if elder.problem.rows is self.problem.rows:
-            self._group, self._matrices = elder._group[member], elder._matrices
+            self._group, self._matrices = group, elder._matrices
             self._many_products = elder._many_products[member]
             self._measured = elder._measured.select(member)
+        else:
+            # Who needed a matrix of part of the rows needs one of all of them, and
+            # the sooner it is there the more steps it serves.
+            self.doubt((group >= 0).nonzero().squeeze(1))
 
     def record(
         self, which: Tensor, n_products: Tensor, accuracy: Tensor, measured: Measured

@@ -283,10 +283,11 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     r"""Return False if a value is, or with float32 may be, too large or not finite."""
     if X.dtype.kind != "f":
         return True
-    # One product by BLAS; a value that is too large makes it too large or NaN.
+    # One sum of squares; a value that is too large makes it too large or NaN. Not by
+    # NumPy's BLAS, whose threads go on spinning beside those of PyTorch for a while.
     with np.errstate(over="ignore", invalid="ignore"):
         return all(
-            values @ values < _LARGEST_FLOAT32**2
+            np.einsum("i,i->", values, values) < _LARGEST_FLOAT32**2
             for values in (block.reshape(-1) for block in _stored(X))
         )
 
