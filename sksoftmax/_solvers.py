@@ -16,6 +16,7 @@ from ._preconditioners import Inverse, Preconditioner
 from ._problem import Point, SoftmaxProblem, first_members
 from ._rows import DenseRows
 from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, Observer, solve_small
+from ._threads import single_threaded_blas
 
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
 _NOISE = {True: NOISE, False: 5e-7}
@@ -157,16 +158,17 @@ def _solve_small(
 ) -> Solution | None:
     r"""Minimise for one small candidate; None if a Hessian is singular."""
     [block] = rows.blocks(1, precise=True)
-    solved = solve_small(
-        block.Z.cpu().numpy(),
-        problem.y.cpu().numpy(),
-        problem.share[problem.fold[0]].cpu().numpy(),
-        problem.ridge[0].cpu().numpy(),
-        theta.cpu().numpy(),
-        tol,
-        max_iter,
-        observer,
-    )
+    with single_threaded_blas():
+        solved = solve_small(
+            block.Z.cpu().numpy(),
+            problem.y.cpu().numpy(),
+            problem.share[problem.fold[0]].cpu().numpy(),
+            problem.ridge[0].cpu().numpy(),
+            theta.cpu().numpy(),
+            tol,
+            max_iter,
+            observer,
+        )
     if solved is None:
         return None
     found, norm, objectives = solved

@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import nn
 
 from sksoftmax import (
@@ -27,6 +28,7 @@ from sksoftmax import (
     SoftmaxRegression,
 )
 from sksoftmax import _rows as rows
+from sksoftmax._threads import single_threaded_blas
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:500] / 16, np.array([f"digit {label}" for label in y[:500]])
@@ -268,3 +270,30 @@ def test_fits_and_predictions_leave_no_memory_behind(name):
     row = data[:1]
     # A hundred bytes for each row that is predicted.
     assert least_growth(lambda: model.predict_proba(row), 5000) < 500_000
+
+
+def blas_threads():
+    [first, *others] = {
+        pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"
+    }
+    assert not others
+    return first
+
+
+def test_small_fits_leave_the_threads_of_blas_as_they_were():
+    with threadpool_limits(2, user_api="blas"):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: fit("regression"), range(20)))
+        assert blas_threads() == 2
+        # Whoever comes first leaves first, and the other one keeps its single thread.
+        first, second = single_threaded_blas(), single_threaded_blas()
+        first.__enter__()
+        second.__enter__()
+        assert blas_threads() == 1
+        first.__exit__(None, None, None)
+        assert blas_threads() == 1
+        second.__exit__(None, None, None)
+        assert blas_threads() == 2
+        with pytest.raises(KeyError), single_threaded_blas():
+            raise KeyError
+        assert blas_threads() == 2
