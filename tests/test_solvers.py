@@ -216,6 +216,22 @@ class TestManyCandidates:
         assert {width for *_, width in problem.evaluations} == {6, 18}
         assert max(solution.n_iter for solution in solutions) <= 4
 
+    def test_all_rows_begin_with_a_part_of_them(self, large):
+        X, y = large
+        shares = np.ones((2, N_SAMPLES))
+        shares[[0, 1], [0, 1]] = 0
+        shares /= shares.sum(1, keepdims=True)
+        fold = torch.arange(2).repeat_interleave(3)
+        problem = Work(X, y, 5, l2=[1e-3, 1e-2, 1e-1] * 2, shares=shares, fold=fold)
+        minimize(problem, problem.start(), tol=1e-6, max_iter=50)
+        first = {}
+        for n_rows, _, width in problem.evaluations:
+            first[n_rows] = first.get(n_rows, width)
+        # A quarter of all folds' rows for each penalty, then all of them.
+        assert first == {N_SAMPLES // 4: 3, N_SAMPLES: 3}
+        assert problem.evaluations[0][0] == N_SAMPLES // 4
+        assert max(width for *_, width in problem.evaluations) == 6
+
     def test_a_lasso_lets_go_who_has_arrived(self):
         X, y = table(500, 10, 3)
         l1 = torch.tensor([1e-3, 1e-2, 1e-1])
