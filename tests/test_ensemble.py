@@ -11,6 +11,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
 
@@ -34,6 +35,41 @@ def make_ensemble(n_estimators=3, **options):
         generator=generator(),
         **options,
     )
+
+
+class Gradients(Callback):
+    r"""Note the gradients of a training step, and those of each member by itself."""
+
+    def on_grad_computed(self, net, named_parameters, batch, **kwargs):
+        weights = [weight for _, weight in named_parameters]
+        self.found = [weight.grad.clone() for weight in weights]
+        X, (y, _) = batch
+        losses = F.cross_entropy(
+            net.module_(X).transpose(1, 2),
+            y[:, None].expand(-1, 3),
+            reduction="none",
+        )
+        # Of the sum over members, since none depends on another's weights.
+        self.expected = torch.autograd.grad(losses.mean(0).sum(), weights)
+
+
+def test_each_member_learns_as_it_would_alone():
+    # As fast, whatever the number of members and of classes: the optimizer is plain.
+    X, y = load_digits(return_X_y=True)
+    gradients = Gradients()
+    SoftmaxMLPClassifier(
+        (6,),
+        n_estimators=3,
+        input_dropout=0.0,
+        n_bins=None,
+        optimizer="sgd",
+        max_epochs=1,
+        early_stopping=False,
+        callbacks=[gradients],
+        random_state=0,
+    ).fit(X[:64], y[:64])
+    for found, expected in zip(gradients.found, gradients.expected, strict=True):
+        assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def member_of(ensemble, k):
