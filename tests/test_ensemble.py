@@ -360,3 +360,12 @@ def test_a_class_of_one_row_is_no_obstacle():
     classifier = SoftmaxMLPClassifier(16, max_epochs=5, random_state=0).fit(X[:100], y)
     assert 11 in classifier.classes_
     assert np.isfinite(classifier.predict_log_proba(X)).all()
+
+
+@pytest.mark.parametrize("n_estimators", [1, 2, 3])
+def test_from_two_members_on_each_leaves_out_rows(n_estimators):
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(
+        4, n_estimators=n_estimators, max_epochs=2, random_state=0
+    ).fit(X, y)
+    assert (classifier.validation_scores_ is not None) == (n_estimators > 1)

@@ -131,6 +131,19 @@ def scaled(X, mean=0.0, std=1.0):
     return ((X.astype(np.float32) / 255) - np.float32(mean)) / np.float32(std)
 
 
+@pytest.mark.parametrize(
+    ("n_samples", "n_epochs"),
+    # Batches of 32, of a sixteenth of the rows, and of 256, whichever is nearest.
+    [(64, 100), (500, 12), (1000, 12), (2000, 12), (9000, 6)],
+)
+def test_auto_makes_about_two_hundred_steps(n_samples, n_epochs):
+    X = np.random.default_rng(0).normal(size=(n_samples, 2))
+    classifier = SoftmaxMLPClassifier(
+        2, n_estimators=1, n_bins=None, early_stopping=False, random_state=0
+    )
+    assert classifier.fit(X, X[:, 0] > 0).n_iter_ == n_epochs
+
+
 class TestFashionMNIST:
     pytestmark = needs("FashionMNIST")
 
