@@ -3,6 +3,7 @@ r"""What the exact linear classifiers share: from rows to the optimum and back."
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,6 +30,8 @@ from .modules import SoftmaxLinear
 
 # Where an exact solver computes if the device has no float64, or no sparse products.
 _CPU = torch.device("cpu")
+# A sparse table of so few numbers is solved as a dense one, centred and in float64.
+_FEW_NUMBERS = 2**13
 
 
 # A larger one leaves nothing of the weights either.
@@ -183,15 +186,18 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
 
         ``shares`` has the weight of each row in each fold.
         """
-        on_device = self.device_.type != "mps" and not issparse(data.X)
+        X: Any = data.X
+        if issparse(X) and math.prod(X.shape) <= _FEW_NUMBERS:
+            X = X.toarray()
+        on_device = self.device_.type != "mps" and not issparse(X)
         device = self.device_ if on_device else _CPU
         share = as_tensor(shares).to(device)
         rows: DenseRows | SparseRows
-        if issparse(data.X):
-            rows = SparseRows(data.X, share.mean(0), self.fit_intercept)
+        if issparse(X):
+            rows = SparseRows(X, share.mean(0), self.fit_intercept)
         else:
-            X = as_tensor(data.X).to(device)
-            rows = DenseRows(X, share.mean(0), self.fit_intercept)
+            table = as_tensor(X).to(device)
+            rows = DenseRows(table, share.mean(0), self.fit_intercept)
         fold, l2, l1 = zip(*candidates, strict=True)
         return SoftmaxProblem(
             rows,

@@ -36,13 +36,6 @@ MINIBATCH = {
 }
 
 
-# The last digits of a fit to repeated sparse rows differ: the Hessian is only solved as
-# far as `tol` asks. scikit-learn exempts LogisticRegression from the same check.
-SPARSE = {
-    "check_sample_weight_equivalence_on_sparse_data": "agrees to 1e-6, not to 1e-7"
-}
-
-
 # As scikit-learn's SGDClassifier does, which is why it is not checked this way.
 NOT_IN_PARTS = "partial_fit refuses class_weight='balanced': it does not see all rows"
 BALANCED = {
@@ -67,7 +60,7 @@ def expected_failures(estimator):
         is_pipeline = isinstance(estimator.estimator, Pipeline)
         return GRID_SEARCH if is_pipeline else GRID_SEARCH_WITH_WEIGHTS
     if isinstance(estimator, SoftmaxRegressionCV):
-        return SPARSE
+        return {}
     if estimator.class_weight == "balanced":
         return BALANCED
     exact = isinstance(estimator, SoftmaxRegression) and estimator.solver != "adam"
