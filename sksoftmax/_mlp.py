@@ -3,6 +3,7 @@ r"""The multi-layer perceptron."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
-from ._net import EarlyStopping
+from ._net import EarlyStopping, Recipe
 from ._piecewise import bin_edges
 from ._tables import learn_encoder, n_columns
 from ._torch import as_tensor
@@ -88,14 +89,15 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="cosine"
         How the learning rate changes over all steps: up and down to zero, down to
         zero, or not at all.
-    weight_decay : float, default=0.01
+    weight_decay : float or "auto", default="auto"
         Decay of the weights (not of biases and normalisation): decoupled with
-        "adamw", an L2 penalty with the other optimizers.
+        "adamw", an L2 penalty with the other optimizers. "auto" means 0.01, and 0.1 for
+        more than 256 features, whose many weights would be too sure of themselves.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" makes about 200 steps, in 6 to 100 passes;
-        in 24 for 20,000 rows or more of more than 256 features.
+        in 32 for 20,000 rows or more of more than 256 features.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -259,6 +261,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             Interval(Integral, 2, None, closed="left"),
             None,
         ],
+        "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "share_weights": ["boolean"],
         "early_stopping": ["boolean", StrOptions({"auto"})],
@@ -275,7 +278,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     # what regularises them costs time that further members use better.
     _auto_steps = 200
     _auto_epochs = (6, 100)
-    _auto_epochs_of_many_features = (24, 100)
+    _auto_epochs_of_many_features = (32, 100)
 
     hidden_layer_sizes_: tuple[int, ...]
     n_bins_: NDArray[np.int64]
@@ -299,7 +302,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         learning_rate: float = 0.012,
         momentum: float = 0.9,
         lr_schedule: str = "cosine",
-        weight_decay: float = 0.01,
+        weight_decay: float | str = "auto",
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
         label_smoothing: float = 0.0,
@@ -358,6 +361,13 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         if self.n_features_in_ > _MANY_FEATURES and n_rows >= _MANY_ROWS:
             return self._auto_epochs_of_many_features
         return self._auto_epochs
+
+    def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
+        recipe = super()._recipe(n_rows, total_weight)
+        if isinstance(self.weight_decay, str):
+            decay = 0.1 if self.n_features_in_ > _MANY_FEATURES else 0.01
+            recipe = replace(recipe, weight_decay=decay)
+        return recipe
 
     def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
         if reset:

@@ -162,6 +162,10 @@ def test_auto_has_no_bins_for_many_features(n_features, has_bins):
     assert classifier.n_bins_.any() == has_bins
     rate = classifier.module_.hidden[0].p
     assert rate == (0.1 if has_bins else 0.2)
+    [decay] = {
+        group["weight_decay"] for group in classifier.net_.optimizer_.param_groups
+    } - {0.0}
+    assert decay == (0.01 if has_bins else 0.1)
 
 
 def test_auto_makes_more_passes_over_many_rows_of_many_features():
@@ -172,4 +176,4 @@ def test_auto_makes_more_passes_over_many_rows_of_many_features():
         return classifier.fit(X, X[:, 0]).n_iter_
 
     assert passes(23_000, 256) == 6
-    assert passes(23_000, 257) == 24
+    assert passes(23_000, 257) == 32
