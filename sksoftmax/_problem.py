@@ -26,6 +26,8 @@ _NEGLIGIBLE_PENALTY = 1e-5
 _LARGEST_UNIT = 1e12
 # No gradient with respect to the weights of standardised features is as large.
 _LARGEST_LASSO = 1e24
+# Probabilities of a row's own class, between which odds can be computed in float32.
+_LEAST_PROBABILITY, _LARGEST_PROBABILITY = 1e-30, 1 - 1e-6
 # Steps of the power method, which is off by less than a tenth then.
 _POWER_STEPS = 30
 
@@ -205,6 +207,40 @@ class SoftmaxProblem:
             product += block.backward(change.view(len(stacked), -1))
         ridge = self.ridge[which, None, :].float()
         return product.view(directions.shape) + ridge * directions
+
+    def soften(self, proba: Tensor, softness: Tensor) -> Tensor:
+        r"""Return probabilities at which rows that are lost have some curvature.
+
+        Where a row is taken for another class, the loss is a straight line, and a
+        Newton step knows no end there. The bound of Jaakkola and Jordan has the
+        curvature that leads as far beyond the boundary as the row is before it.
+
+        Parameters
+        ----------
+        proba : Tensor of shape (n_candidates, n_classes, n_samples)
+            The probabilities.
+        softness : Tensor of shape (n_candidates,)
+            How much of the way to go, from 0 (none) to 1 (all).
+
+        Returns
+        -------
+        proba : Tensor of shape (n_candidates, n_classes, n_samples)
+
+        References
+        ----------
+        Jaakkola and Jordan (2000). Bayesian parameter estimation via variational
+        methods. https://doi.org/10.1023/A:1008932416310
+        """
+        index = self.y.expand(len(proba), 1, -1)
+        own = proba.gather(1, index).clamp(_LEAST_PROBABILITY, _LARGEST_PROBABILITY)
+        margin = (own.reciprocal() - 1).log_()
+        # The variance of a class's indicator, which the bound wants: own * (1 - own).
+        variance = (margin / 2).tanh() / (2 * margin)
+        wanted = 0.5 - (0.25 - variance).clamp_(min=0).sqrt_()
+        wanted = torch.where(margin > 0, wanted, own)
+        wanted = torch.lerp(own, wanted, softness[:, None, None])
+        softened = proba * ((1 - wanted) / (1 - own))
+        return softened.scatter_(1, index, wanted)
 
     def covariance(self, proba: Tensor, which: Tensor) -> Tensor:
         r"""Return the mean covariance of the classes' indicators, in float64."""

@@ -30,6 +30,9 @@ _THINNING, _NEAR_TOL = 4, 1e-3
 _FEW_STEPS = 1
 # Up to so many numbers, rows times unknowns, are the business of a single core.
 _FEW_NUMBERS = 2**23
+# How much of the softening of lost rows stays after a Newton step of which at least
+# half is made, and down to where it is of use.
+_SOFTNESS_KEPT, _LEAST_SOFTNESS = 0.5, 0.05
 # Most conjugate gradient steps for a Newton step, and proximal gradient steps.
 _MOST_PRODUCTS, _MOST_PROXIMAL_STEPS = 500, 2000
 
@@ -106,12 +109,13 @@ def minimize(
         if small is not None:
             return [small]
     preconditioner = Preconditioner(problem, len(theta))
+    softness = _no_softness(theta)
     if start.any():
         # Nothing is known of the way here, nor how many products a step takes.
         preconditioner.doubt(torch.arange(len(theta), device=theta.device))
     else:
-        _approach(preconditioner, theta, max_iter)
-    descent = _Descent(preconditioner, theta, max_iter, observer)
+        softness = _approach(preconditioner, theta, max_iter)
+    descent = _Descent(preconditioner, theta, softness, max_iter, observer)
     if not problem.rows.is_small:
         size = descent.run(max(tol, _COARSE_TOL), precise=False)
     if problem.rows.is_small or tol < _COARSE_TOL:
@@ -124,10 +128,10 @@ def minimize(
     return solutions
 
 
-def _approach(preconditioner: Preconditioner, theta: Tensor, max_iter: int) -> None:
+def _approach(preconditioner: Preconditioner, theta: Tensor, max_iter: int) -> Tensor:
     r"""Come near the minima on all folds' rows together, and on a part of the rows.
 
-    The preconditioner learns from it as well.
+    The preconditioner learns from it as well. Returns how soft to begin on all rows.
     """
     problem = preconditioner.problem
     pooled = problem.pooled()
@@ -137,15 +141,22 @@ def _approach(preconditioner: Preconditioner, theta: Tensor, max_iter: int) -> N
     else:
         thin = problem.thinned(_THINNING)
         if thin is None:
-            return
+            return _no_softness(theta)
         simpler, member = thin, torch.arange(len(theta), device=theta.device)
         common = theta.clone()
     elder = Preconditioner(simpler, len(common), n_steps=_FEW_STEPS)
+    softness = _no_softness(common)
     if pooled is not None:
-        _approach(elder, common, max_iter)
-    _Descent(elder, common, max_iter).run(_NEAR_TOL, precise=simpler.rows.is_small)
+        softness = _approach(elder, common, max_iter)
+    descent = _Descent(elder, common, softness, max_iter)
+    descent.run(_NEAR_TOL, precise=simpler.rows.is_small)
     theta.copy_(common[member])
     preconditioner.inherit(elder, member)
+    return descent.was_soft[member].float()
+
+
+def _no_softness(theta: Tensor) -> Tensor:
+    return torch.zeros(len(theta), device=theta.device)
 
 
 def _solve_small(
@@ -183,12 +194,16 @@ class _Descent:
         self,
         preconditioner: Preconditioner,
         theta: Tensor,
+        softness: Tensor,
         max_iter: int,
         observer: Observer | None = None,
     ) -> None:
         self.preconditioner = preconditioner
         self.problem = preconditioner.problem
         self.theta = theta
+        # Where half a step went too far, later ones are more cautious of lost rows.
+        self.softness = softness
+        self.was_soft = softness > 0
         self.n_steps_left = max_iter
         self.observer = observer
         self.objectives: list[list[float]] = [[] for _ in theta]
@@ -227,6 +242,10 @@ class _Descent:
 
     def _newton_step(self, point: Point, which: Tensor, accuracy: Tensor) -> Tensor:
         r"""Return the steps, and let the preconditioner know what they took."""
+        softness = self.softness[which]
+        if softness.any():
+            proba = self.problem.soften(point.proba, softness)
+            point = Point(point.value, point.gradient, proba)
         inverse = self.preconditioner.inverse(point.proba, which)
         step, n_products, measured = _newton(
             self.problem, point, which, inverse, accuracy
@@ -247,6 +266,8 @@ class _Descent:
         bound = before + _NOISE[precise] * before.abs().clamp(min=1)
         waiting = torch.arange(len(which), device=which.device)
         length, trial = 1.0, target
+        softness = self.softness[which] * _SOFTNESS_KEPT
+        self.softness[which] = torch.where(softness < _LEAST_SOFTNESS, 0, softness)
         while length > SMALLEST_STEP:
             new = problem.evaluate(trial, which[waiting], precise)
             value = new.value + problem.lasso_value(trial, which[waiting])
@@ -256,10 +277,15 @@ class _Descent:
             waiting = waiting[~good]
             if not len(waiting):
                 break
+            if length < 1:
+                self.softness[which[waiting]] = 1
             length /= 2
             trial = origin[waiting] + length * step[waiting]
         moved = torch.ones(len(which), dtype=torch.bool, device=which.device)
         moved[waiting] = False
+        # It was rounding that stopped these.
+        self.softness[which[waiting]] = 0
+        self.was_soft |= self.softness > 0
         return moved
 
     def _is_stopped(self, observer: Observer) -> bool:

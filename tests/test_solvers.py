@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy.special import expit
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
@@ -134,6 +135,74 @@ class TestLarge:
         assert solution.converged
         # 86 if the first step on all rows had to show it once more.
         assert sum(n == N_SAMPLES for n, _ in problem.products) <= 75
+
+    def test_rare_features_take_few_steps(self):
+        # Standardised, as the pixels at an image's border: rows that have one are lost
+        # far from any boundary, where the loss has no curvature.
+        rng = np.random.default_rng(0)
+        X, y = table(20_000, 20, 5)
+        rare = np.zeros((len(X), 200))
+        for column in rare.T:
+            column[rng.choice(len(X), 3, replace=False)] = rng.integers(1, 255, size=3)
+        X = StandardScaler().fit_transform(np.hstack([X, rare]))
+        problem = Work(X, y, 5, l2=[1 / len(X)])
+        [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=100)
+        assert solution.converged
+        # 37 if the curvature were that of the rows' own probabilities.
+        assert solution.n_iter <= 30
+
+
+class TestSoftening:
+    @pytest.fixture
+    def problem(self):
+        X, y = table(50, 4, 3)
+        return Work(X, y, 3, l2=[1e-3, 1e-2])
+
+    @pytest.fixture
+    def proba(self, problem):
+        generator = torch.Generator().manual_seed(0)
+        logits = 4 * torch.randn(2, 3, 50, generator=generator)
+        return logits.softmax(1)
+
+    def test_only_lost_rows_change_and_all_remain_probabilities(self, problem, proba):
+        softened = problem.soften(proba, torch.tensor([1.0, 0.0]))
+        own = proba[0].gather(0, problem.y[None])[0]
+        lost = own < 0.5
+        assert 0 < lost.sum() < len(lost)
+        assert_allclose(softened.sum(1), 1, rtol=1e-5)
+        assert_allclose(softened[1], proba[1], rtol=1e-5)
+        assert_allclose(softened[0][:, ~lost], proba[0][:, ~lost], rtol=1e-5)
+        changed = softened[0].gather(0, problem.y[None])[0]
+        assert (changed > own)[lost].all()
+        # The other classes keep their proportions.
+        ratio = softened[0] / proba[0]
+        ratio.scatter_(0, problem.y[None], torch.nan)
+        low, high = ratio.nan_to_num(torch.inf).amin(0), ratio.nan_to_num(0).amax(0)
+        assert_allclose(low, high, rtol=1e-4)
+
+    @pytest.mark.parametrize("margin", [0.5, 3.0, 20.0, 60.0])
+    def test_a_step_leads_as_far_beyond_the_boundary(self, problem, margin):
+        logits = torch.zeros(1, 3, 50)
+        # Two classes, since the third is out of question.
+        logits[0, 2] = -200
+        other = (problem.y == 0).long()
+        logits[0, other, torch.arange(50)] += margin
+        two = problem.y < 2
+        proba = logits.softmax(1)
+        own = problem.soften(proba, torch.ones(1))[0].gather(0, problem.y[None])[0]
+        gradient = 1 - proba[0].gather(0, problem.y[None])[0]
+        step = gradient / (own * (1 - own))
+        # To the minimum of Jaakkola and Jordan's parabola: twice the margin if it is
+        # large.
+        expected = 2 * margin * expit(margin) / np.tanh(margin / 2)
+        assert_allclose(step[two], expected, rtol=1e-3)
+
+    def test_certain_rows_stay_finite(self, problem):
+        proba = torch.zeros(2, 3, 50)
+        proba[:, 0] = 1
+        softened = problem.soften(proba, torch.ones(2))
+        assert softened.isfinite().all()
+        assert_allclose(softened.sum(1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
