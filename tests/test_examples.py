@@ -507,3 +507,24 @@ def test_small_tables():
     X, y = tables["clean"](rows, "label")
     assert X["x"].tolist() == list(range(6))
     assert y.tolist() == ["a"] * 6
+
+
+def test_time_to_accuracy_benchmark_stops_where_the_target_is_reached(capsys, folder):
+    write_images(folder / "MNIST", n_train=640)
+    main = benchmark("time_to_accuracy.py")["main"]
+    # The loop by hand draws from the global generator.
+    with torch.random.fork_rng():
+        main(["--target", "0", "--most-epochs", "2"])
+        reached = capsys.readouterr().out.splitlines()
+        main(["--target", "1.1", "--most-epochs", "2"])
+        missed = capsys.readouterr().out.splitlines()
+    number = r"\d+\.\d"
+    passes = [rf"{name}, 1: {number}+% in {number} s" for name in ("ours", "by_hand")]
+    for line, pattern in zip(reached, [*passes, rf"{number} x as fast"], strict=True):
+        assert re.fullmatch(pattern, line)
+    # Neither of two passes reaches more than all of them, and there is no ratio.
+    assert len(missed) == 5
+    assert missed[-1] == "nan x as fast"
+    # Images as clear as these are learned in a pass or two.
+    [accuracy] = re.findall(r"ours, 2: ([\d.]+)%", "\n".join(missed))
+    assert float(accuracy) > 50

@@ -79,8 +79,13 @@ def with_numbers_imputed(classifier):
     return make_pipeline(columns.set_output(transform="pandas"), classifier)
 
 
-def scaled(classifier):
-    return make_pipeline(StandardScaler(), classifier)
+def shades(X):
+    return X / np.float32(255)
+
+
+def of_shades(classifier):
+    r"""Return a pipeline that gives all pixels the same unit."""
+    return make_pipeline(FunctionTransformer(shades), classifier)
 
 
 # %%
@@ -155,9 +160,9 @@ OTTO = TABLES | installed(
 IMAGES = {
     **OTTO,
     "SoftmaxCNNClassifier": lambda seed: SoftmaxCNNClassifier(random_state=seed),
-    "SoftmaxRegression": lambda seed: scaled(SoftmaxRegression(random_state=seed)),
-    "LogisticRegression": lambda seed: scaled(LogisticRegression()),
-    "MLPClassifier": lambda seed: scaled(MLPClassifier(random_state=seed)),
+    "SoftmaxRegression": lambda seed: of_shades(SoftmaxRegression(random_state=seed)),
+    "LogisticRegression": lambda seed: of_shades(LogisticRegression()),
+    "MLPClassifier": lambda seed: of_shades(MLPClassifier(random_state=seed)),
     "HistGradientBoostingClassifier": lambda seed: HistGradientBoostingClassifier(
         random_state=seed
     ),
