@@ -84,7 +84,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
         How the learning rate changes over all steps: up and down to zero, down to
         zero, or not at all.
-    weight_decay : float, default=0.01
+    weight_decay : float, default=0.1
         Decay of the weights (not of biases and normalisation): decoupled with
         "adamw", an L2 penalty with the other optimizers.
     batch_size : int or "auto", default="auto"
@@ -246,7 +246,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         learning_rate: float = 0.005,
         momentum: float = 0.9,
         lr_schedule: str = "one_cycle",
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.1,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
         label_smoothing: float = 0.0,

@@ -4,7 +4,7 @@ Time to 98.14% on MNIST
 
 Prints how long it takes until that many of the official test images are recognised: by
 the small net of many tutorials (two convolutions, of 10 and 20 channels) in a loop by
-hand, as these show it, and by ``SoftmaxCNNClassifier``. The tutorials arrive in nine
+hand, as these show it, and by a ``SoftmaxCNNClassifier``. The tutorials arrive in nine
 passes over the 60,000 images. Both are timed in one run; loading, predicting and
 scoring are left out.
 
@@ -50,7 +50,8 @@ def by_hand(train, test, seed, most_epochs):
     torch.manual_seed(seed)
     (X, y), (X_test, y_test) = (
         (
-            torch.from_numpy(images).view(-1, 1, 28, 28).float() / 255,
+            # Mean and standard deviation of the pixels, as all of them have it.
+            (torch.from_numpy(images).view(-1, 1, 28, 28) / 255 - 0.1307) / 0.3081,
             torch.from_numpy(labels),
         )
         for images, labels in (train, test)
@@ -75,7 +76,13 @@ def by_hand(train, test, seed, most_epochs):
 def ours(train, test, seed, most_epochs):
     r"""Yield the seconds and the accuracy of fits of one pass, of two, and so on."""
     for max_epochs in range(1, most_epochs + 1):
-        classifier = SoftmaxCNNClassifier(max_epochs=max_epochs, random_state=seed)
+        # Narrower than by default, where a pass takes longer and reaches 99%.
+        classifier = SoftmaxCNNClassifier(
+            channels=(16, 32, 64),
+            convolutions_per_block=1,
+            max_epochs=max_epochs,
+            random_state=seed,
+        )
         start = time.perf_counter()
         classifier.fit(*train)
         seconds = time.perf_counter() - start
