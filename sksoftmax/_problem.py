@@ -224,7 +224,8 @@ class SoftmaxProblem:
 
         Returns
         -------
-        proba : Tensor of shape (n_candidates, n_classes, n_samples)
+        softened : Tensor of shape (n_candidates, n_classes, n_samples)
+            Those of lost rows raised, as far as asked for; the others as they were.
 
         References
         ----------
