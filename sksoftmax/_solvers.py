@@ -109,8 +109,8 @@ def minimize(
         if small is not None:
             return [small]
     preconditioner = Preconditioner(problem, len(theta))
-    softness = _no_softness(theta)
     if start.any():
+        softness = _no_softness(theta)
         # Nothing is known of the way here, nor how many products a step takes.
         preconditioner.doubt(torch.arange(len(theta), device=theta.device))
     else:
@@ -145,8 +145,9 @@ def _approach(preconditioner: Preconditioner, theta: Tensor, max_iter: int) -> T
         simpler, member = thin, torch.arange(len(theta), device=theta.device)
         common = theta.clone()
     elder = Preconditioner(simpler, len(common), n_steps=_FEW_STEPS)
-    softness = _no_softness(common)
-    if pooled is not None:
+    if pooled is None:
+        softness = _no_softness(common)
+    else:
         softness = _approach(elder, common, max_iter)
     descent = _Descent(elder, common, softness, max_iter)
     descent.run(_NEAR_TOL, precise=simpler.rows.is_small)

@@ -148,8 +148,8 @@ class TestLarge:
         problem = Work(X, y, 5, l2=[1 / len(X)])
         [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=100)
         assert solution.converged
-        # 37 if the curvature were that of the rows' own probabilities.
-        assert solution.n_iter <= 30
+        # 30 if the curvature were that of the rows' own probabilities.
+        assert solution.n_iter <= 22
 
 
 class TestSoftening:
