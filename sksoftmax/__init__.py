@@ -6,11 +6,13 @@ from ._custom import SoftmaxNetClassifier
 from ._linear import SoftmaxRegression
 from ._linear_cv import SoftmaxRegressionCV
 from ._mlp import SoftmaxMLPClassifier
+from ._neighbors import NeighborsEncoder
 from ._search import SoftmaxGridSearchCV
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "NeighborsEncoder",
     "SoftmaxCNNClassifier",
     "SoftmaxGridSearchCV",
     "SoftmaxMLPClassifier",

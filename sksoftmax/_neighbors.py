@@ -1,0 +1,274 @@
+r"""What the nearest training rows of each class say of a row, as features of a net."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import Tags
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+# How many neighbours the shares of the classes count for: a row without any near one
+# gets about those, and no probability is 0.
+_PRIOR_NEIGHBORS = 0.3
+# Of the usual distance to the nearest row, what counts as none. Of two rows that are
+# nearer than that, it does not matter which is.
+_CLOSEST = 1e-3
+
+
+class NeighborsEncoder(TransformerMixin, BaseEstimator):
+    r"""Encode each row by its nearest training rows of each class.
+
+    A net draws smooth boundaries from all rows at once; neighbours tell it what is
+    particular to a place. Each class contributes three features: the distance to its
+    nearest row, the mean distance to its `n_neighbors` nearest rows, and the logarithm
+    of its probability as the neighbours estimate it, weighted by inverse distance.
+
+    :meth:`fit_transform`, which a pipeline calls in ``fit``, leaves each row out of its
+    own neighbours. Otherwise rows would be encoded by their own labels, and the net
+    would learn to read those. ``fit(X, y).transform(X)`` is therefore something else:
+    it takes `X` for new rows.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=20
+        How many of the nearest rows of each class count. Of a class that has fewer,
+        all but one, since a row of its own would find no more.
+    power : float, default=16.0
+        The weight of a neighbour is its inverse distance to this power. Low for a few
+        features; high for many, where all distances are much the same.
+    n_jobs : int, default=None
+        The number of threads that search, as in
+        :class:`~sklearn.neighbors.NearestNeighbors`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels.
+    class_prior_ : ndarray of shape (n_classes,)
+        The share of each class.
+    neighbors_ : list of NearestNeighbors of length n_classes
+        The rows of each class.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if ``X`` had names that are all strings.
+
+    See Also
+    --------
+    sklearn.neighbors.KNeighborsClassifier : Neighbours by themselves.
+    sklearn.preprocessing.TargetEncoder : Encodes categories by their targets, with a
+        ``fit_transform`` of the same kind.
+
+    Notes
+    -----
+    Distances are Euclidean, and the features are taken as they are: scale them before.
+    Rows of counts are best compared by their proportions, as in the example.
+    The whole training set is kept, and a search in it is part of each prediction.
+
+    References
+    ----------
+    Shepard (1968). A two-dimensional interpolation function for irregularly-spaced
+    data. https://doi.org/10.1145/800186.810616
+
+    Dudani (1976). The Distance-Weighted k-Nearest-Neighbor Rule.
+    https://doi.org/10.1109/TSMC.1976.5408784
+
+    Examples
+    --------
+    Beside the features themselves, in front of a net:
+
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.pipeline import make_pipeline, make_union
+    >>> from sklearn.preprocessing import FunctionTransformer, Normalizer
+    >>> from sksoftmax import NeighborsEncoder, SoftmaxMLPClassifier
+    >>> X_train, X_test, y_train, y_test = train_test_split(
+    ...     *load_digits(return_X_y=True), random_state=0
+    ... )
+    >>> proportions = make_pipeline(FunctionTransformer(np.log1p), Normalizer())
+    >>> features = make_union(
+    ...     "passthrough", make_pipeline(proportions, NeighborsEncoder())
+    ... )
+    >>> classifier = make_pipeline(
+    ...     features, SoftmaxMLPClassifier(max_epochs=20, random_state=0)
+    ... )
+    >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "power": [Interval(Real, 0, None, closed="neither")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        n_neighbors: int = 20,
+        *,
+        power: float = 16.0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.power = power
+        self.n_jobs = n_jobs
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> NeighborsEncoder:
+        r"""Keep the rows of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The training rows.
+        y : array-like of shape (n_samples,)
+            Their labels.
+
+        Returns
+        -------
+        self : NeighborsEncoder
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If `y` is continuous, or `X` holds NaN or infinity.
+        """
+        self.fit_transform(X, y)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit_transform(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
+        r"""Keep the rows of each class, and encode each by the other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The training rows.
+        y : array-like of shape (n_samples,)
+            Their labels.
+
+        Returns
+        -------
+        X_out : ndarray of shape (n_samples, 3 * n_classes)
+            The nearest distances, mean distances and log probabilities of the classes.
+
+        Raises
+        ------
+        ValueError
+            If `y` is continuous, or `X` holds NaN or infinity.
+        """
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_, labels, counts = np.unique(
+            y, return_inverse=True, return_counts=True
+        )
+        self.class_prior_ = counts / len(labels)
+        self.neighbors_ = [
+            NearestNeighbors(
+                n_neighbors=max(1, min(self.n_neighbors, count - 1)), n_jobs=self.n_jobs
+            ).fit(X[labels == label])
+            for label, count in enumerate(counts)
+        ]
+        distances = self._distances(X, labels)
+        # That of the rows among themselves, which what they are measured in decides.
+        self._closest = _CLOSEST * float(np.median(distances[..., 0].min(axis=1)))
+        return self._encode(distances).astype(X.dtype, copy=False)
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        r"""Encode new rows by the training rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        X_out : ndarray of shape (n_samples, 3 * n_classes)
+            The nearest distances, mean distances and log probabilities of the classes.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._encode(self._distances(X)).astype(X.dtype, copy=False)
+
+    def get_feature_names_out(
+        self, input_features: ArrayLike | None = None
+    ) -> NDArray[np.object_]:
+        r"""Return the names of the features that come out.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Not used: the names are made of the classes.
+
+        Returns
+        -------
+        names : ndarray of str, of shape (3 * n_classes,)
+            ``nearest_A``, ..., ``mean_A``, ..., ``log_probability_A``, ... for a class
+            ``A``.
+        """
+        check_is_fitted(self)
+        return np.array(
+            [
+                f"{kind}_{label}"
+                for kind in ("nearest", "mean", "log_probability")
+                for label in self.classes_
+            ],
+            dtype=object,
+        )
+
+    def _distances(
+        self, X: NDArray[Any], labels: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
+        r"""Return how far the nearest rows of each class are, infinity where none is.
+
+        With ``labels``, ``X`` are the training rows, and none is its own neighbour.
+        The result is of shape (n_samples, n_classes, n_neighbors), ascending.
+        """
+        most = max(search.n_neighbors for search in self.neighbors_)
+        distances = np.full((len(X), len(self.classes_), most), np.inf)
+        for label, search in enumerate(self.neighbors_):
+            of_class = distances[:, label, : search.n_neighbors]
+            if labels is None:
+                of_class[:] = search.kneighbors(X)[0]
+                continue
+            own = labels == label
+            if not own.all():
+                of_class[~own] = search.kneighbors(X[~own])[0]
+            if own.sum() > 1:
+                of_class[own] = search.kneighbors()[0]
+        return distances
+
+    def _encode(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return the features; a class without neighbours is as far as the farthest."""
+        known = np.isfinite(distances)
+        nearest = distances[..., 0]
+        n_known = np.maximum(known.sum(axis=2), 1)
+        mean = np.where(known, distances, 0.0).sum(axis=2) / n_known
+        # (N, C, K) -> (N, C); ratios, so that it does not matter what X is measured in.
+        first = np.where(known, distances, np.inf).min(axis=(1, 2), initial=np.inf)
+        closest = self._closest or np.finfo(np.float64).tiny
+        ratio = (first[:, None, None] + closest) / (distances + closest)
+        weight = np.where(known, ratio, 0.0) ** self.power
+        weight = weight.sum(axis=2) + _PRIOR_NEIGHBORS * self.class_prior_
+        log_probability = np.log(weight / weight.sum(axis=1, keepdims=True))
+        none = ~known[..., 0]
+        farthest = [
+            np.where(none, np.where(none, 0.0, one).max(axis=1, keepdims=True), one)
+            for one in (nearest, mean)
+        ]
+        return np.hstack([*farthest, log_probability])
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
