@@ -69,6 +69,8 @@ _TEMPERATURE_ROWS = 2000
 
 # Parts of a table that members of an ensemble leave out in turn.
 _MOST_FOLDS = 6
+# So many members together are about as sure of themselves as many more are.
+_FEWEST_IN_FOLD = 4
 
 # Where the documentation of an estimator will be hosted, for scikit-learn's HTML
 # representation; the end of it is where docs/ builds the page to.
@@ -514,9 +516,10 @@ class BaseSoftmaxClassifier(
         report: FitReport,
     ) -> None:
         rows = data.indices()
+        is_watched = validation is not None or self._is_crossed(len(rows))
+        stopping = self._early_stopping(is_watched)
         training, held_out = self._hold_out(data, rows, validation)
         rows = training[0]
-        stopping = self._early_stopping(held_out is not None)
         self._build(data, rows, module, early_stopping=stopping)
         # A user's module may have anything by that name.
         temperature: Any = getattr(self.module_, "temperature", None)
@@ -547,41 +550,66 @@ class BaseSoftmaxClassifier(
             )
             return (rows, weight), table
         n_rows = len(rows)
-        is_auto = self.early_stopping == "auto"
-        is_large = n_rows * self.validation_fraction >= _TEMPERATURE_ROWS
-        if is_auto and self.n_estimators > 1 and not is_large:
-            return self._cross(data, rows, seed)
+        if self._is_crossed(n_rows):
+            n_folds = min(self.n_estimators, _MOST_FOLDS)
+            return self._cross(data, rows, n_folds, 1.0, seed)
         fraction = self.validation_fraction
         if self.early_stopping in (False, "auto"):
             is_scaled = self.temperature_scaling is True
-            if self.temperature_scaling == "auto" and is_large:
+            if self.temperature_scaling == "auto" and self._is_large(n_rows):
                 counts = np.unique(data.y[rows], return_counts=True)[1]
                 is_scaled = counts.min() > 1
             if not is_scaled:
                 return (rows, weight), None
             fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
+            n_folds = min(self.n_estimators // _FEWEST_IN_FOLD, _MOST_FOLDS)
+            if n_folds > 1:
+                return self._cross(data, rows, n_folds, fraction, seed)
         rows, validation_rows = split_for_validation(data.y, rows, fraction, seed)
         table = self._table(data, validation_rows, data.sample_weight)
         return (rows, weight), table
 
+    def _is_large(self, n_rows: int) -> bool:
+        r"""Return whether the rows hardly miss those that a temperature needs."""
+        return bool(n_rows * self.validation_fraction >= _TEMPERATURE_ROWS)
+
+    def _is_crossed(self, n_rows: int) -> bool:
+        r"""Return whether every member leaves out rows of its own."""
+        is_auto = self.early_stopping == "auto"
+        return is_auto and self.n_estimators > 1 and not self._is_large(n_rows)
+
     def _cross(
-        self, data: TrainingRows, rows: NDArray[np.int64], seed: int
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        n_folds: int,
+        fraction: float,
+        seed: int,
     ) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], TensorTable]:
-        r"""Let every member leave out a fold, which it is watched by."""
-        n_folds = min(self.n_estimators, _MOST_FOLDS)
-        folds = np.zeros(len(data.y), dtype=np.int64)
-        folds[rows] = deal_folds(data.y[rows], n_folds, seed)
+        r"""Let every member leave out a fold of some of the rows.
+
+        Those that leave out the same fold are what it is predicted by, so that all
+        rows are learned from, and each is held out by somebody.
+        """
+        n_parts = round(n_folds / fraction)
+        parts = np.full(len(data.y), n_parts)
+        parts[rows] = deal_folds(data.y[rows], n_parts, seed)
         # (N, 1) == (K) -> (N, K)
-        leaves_out = folds[:, None] == np.arange(self.n_estimators) % n_folds
+        leaves_out = parts[:, None] == np.arange(self.n_estimators) % n_folds
         weight = data.loss_weight
         if weight is None:
             weight = np.ones(len(data.y))
+        watched = rows[parts[rows] < n_folds]
         # The epoch is chosen by what training minimises, class weights included.
-        held_out = self._table(data, rows, weight[:, None] * leaves_out)
+        held_out = self._table(data, watched, weight[:, None] * leaves_out)
         return (rows, weight[:, None] * ~leaves_out), held_out
 
     def _early_stopping(self, is_watched: bool) -> EarlyStopping | None:
-        r"""Return when training stops early; "auto" only keeps the best epoch."""
+        r"""Return when training stops early; "auto" only keeps the best epoch.
+
+        Rows that are held out for a temperature alone do not choose it: what is too
+        sure of itself looks worse to them than it is, once there is a temperature.
+        """
         if not self.early_stopping:
             return None
         is_auto = self.early_stopping == "auto"

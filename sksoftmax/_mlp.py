@@ -64,12 +64,13 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         in ``fit``. "standard" gives zero mean and unit variance; "smooth" follows
         that with the inverse hyperbolic sine, which tames heavy tails and outliers,
         and takes the square root of counts before it; None leaves them as they are.
-    n_bins : int, "auto" or None, default="auto"
+    n_bins : int, array-like of shape (n_features,), "auto" or None, default="auto"
         Into how many bins the range of each column of numbers is divided, so that the
-        first layer can weigh each part of it by itself (piecewise-linear encoding).
-        Of several nets every other one is shown the bins: those that are see what goes
-        up and down, and the others do not overfit to it. "auto" means 8 for up to 256
-        features; for more of them, pixels for example, none, as None does.
+        first layer can weigh each part of it by itself (piecewise-linear encoding);
+        0 in an array leaves a column as it is. "auto" means 8 for up to 256
+        features; for more of them, pixels for example, none, as None does. Of several
+        nets trained on fewer than 20,000 rows every other one is shown the bins: those
+        that are see what goes up and down, and the others do not overfit to it.
     n_estimators : int, default=12
         Number of nets, trained together on the same batches and averaged in
         prediction.
@@ -259,6 +260,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "n_bins": [
             StrOptions({"auto"}),
             Interval(Integral, 2, None, closed="left"),
+            "array-like",
             None,
         ],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -294,7 +296,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         dropout: float = 0.0,
         input_dropout: float | str = "auto",
         input_scaling: str | None = "smooth",
-        n_bins: int | str | None = "auto",
+        n_bins: int | ArrayLike | str | None = "auto",
         n_estimators: int = 12,
         share_weights: bool = False,
         categorical_features: ArrayLike | None = "from_dtype",
@@ -406,6 +408,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
                 sizes = _WIDE if len(rows) >= _MANY_ROWS else _NARROW
             self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
             bins = self._find_bins(data, rows)
+            # Few rows are soon known by heart where they fall into bins.
+            self._alternate_bins = len(rows) < _MANY_ROWS
         super()._build(
             data,
             rows,
@@ -420,11 +424,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self, data: TrainingRows, rows: NDArray[np.int64]
     ) -> tuple[list[Tensor], Tensor] | None:
         r"""Set ``n_bins_``; return the bins' edges and the rows that they come from."""
-        n_bins = self.n_bins
-        if isinstance(n_bins, str):
-            n_bins = _BINS if self.n_features_in_ <= _MANY_FEATURES else None
+        n_bins = self._check_n_bins()
         self.n_bins_ = np.zeros(self.n_features_in_, dtype=np.int64)
-        if n_bins is None:
+        if not n_bins.any():
             return None
         X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
         is_categorical = self.is_categorical_
@@ -432,11 +434,31 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             is_categorical = np.zeros(self.n_features_in_, dtype=bool)
         edges = [
             # Of no values there are no bins.
-            bin_edges(column[:0] if skip else column, n_bins)
-            for column, skip in zip(X.T, is_categorical, strict=True)
+            bin_edges(column[:0] if skip or not most else column, most)
+            for column, skip, most in zip(X.T, is_categorical, n_bins, strict=True)
         ]
         self.n_bins_[:] = [max(0, len(one) - 1) for one in edges]
         return (edges, X) if self.n_bins_.any() else None
+
+    def _check_n_bins(self) -> NDArray[np.int64]:
+        r"""Return the most bins that each feature may have."""
+        n_features = self.n_features_in_
+        n_bins = self.n_bins
+        if n_bins is None or isinstance(n_bins, Integral):
+            return np.full(n_features, n_bins or 0)
+        if isinstance(n_bins, str):
+            return np.full(n_features, _BINS if n_features <= _MANY_FEATURES else 0)
+        n_bins = np.asarray(n_bins)
+        if (
+            n_bins.shape != (n_features,)
+            or not np.issubdtype(n_bins.dtype, np.integer)
+            or ((n_bins < 2) & (n_bins != 0)).any()
+        ):
+            raise ValueError(
+                f"Got n_bins={self.n_bins!r}, but expected an integer for each of the "
+                f"{n_features} features: 2 or more, or 0 for none."
+            )
+        return n_bins
 
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
@@ -467,5 +489,6 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             cardinalities=cardinalities,
             missing=self._has_missing.tolist() if self._has_missing.any() else None,
             n_bins=self.n_bins_.tolist() if self.n_bins_.any() else None,
+            alternate_bins=self._alternate_bins,
             generator=generator,
         )

@@ -165,7 +165,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If `y` is continuous, or `X` holds NaN or infinity.
         """
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        rows, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
         self.classes_, labels, counts = np.unique(
             y, return_inverse=True, return_counts=True
@@ -174,13 +174,13 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         self.neighbors_ = [
             NearestNeighbors(
                 n_neighbors=max(1, min(self.n_neighbors, count - 1)), n_jobs=self.n_jobs
-            ).fit(X[labels == label])
+            ).fit(rows[labels == label])
             for label, count in enumerate(counts)
         ]
-        distances = self._distances(X, labels)
+        distances = self._distances(rows, labels)
         # That of the rows among themselves, which what they are measured in decides.
         self._closest = _CLOSEST * float(np.median(distances[..., 0].min(axis=1)))
-        return self._encode(distances).astype(X.dtype, copy=False)
+        return self._encode(distances).astype(rows.dtype, copy=False)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         r"""Encode new rows by the training rows.
@@ -196,8 +196,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
             The nearest distances, mean distances and log probabilities of the classes.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._encode(self._distances(X)).astype(X.dtype, copy=False)
+        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self._encode(self._distances(rows)).astype(rows.dtype, copy=False)
 
     def get_feature_names_out(
         self, input_features: ArrayLike | None = None
@@ -248,7 +248,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         return distances
 
     def _encode(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        r"""Return the features; a class without neighbours is as far as the farthest."""
+        r"""Return the features; who has no neighbours is as far as the farthest."""
         known = np.isfinite(distances)
         nearest = distances[..., 0]
         n_known = np.maximum(known.sum(axis=2), 1)

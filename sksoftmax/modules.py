@@ -156,8 +156,10 @@ class SoftmaxMLP(nn.Module):
     missing : sequence of bool, default=None
         Where to learn from missing values, for a :class:`TableInput` in front.
     n_bins : sequence of int, default=None
-        Number of bins of each feature, for a :class:`TableInput` in front. Of several
-        members every other one is shown the bins, beginning with the first.
+        Number of bins of each feature, for a :class:`TableInput` in front.
+    alternate_bins : bool, default=False
+        Whether of several members only every other one is shown the bins, beginning
+        with the first.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -202,6 +204,7 @@ class SoftmaxMLP(nn.Module):
         cardinalities: Sequence[int | None] | None = None,
         missing: Sequence[bool] | None = None,
         n_bins: Sequence[int] | None = None,
+        alternate_bins: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -217,7 +220,7 @@ class SoftmaxMLP(nn.Module):
                 generator=generator,
             )
             n_features = self.input_scaling.n_outputs
-            if n_estimators > 1 and any(n_bins or ()):
+            if alternate_bins and n_estimators > 1 and any(n_bins or ()):
                 shown = torch.ones(n_estimators, 1, n_features)
                 shown[1::2, :, self.input_scaling.binned_outputs] = 0
         self.register_buffer("shown", shown, persistent=False)

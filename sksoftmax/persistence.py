@@ -51,6 +51,7 @@ _CLASSES: dict[str, type[BaseSoftmaxClassifier]] = {
 _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "C_": (float,),
     "Cs_": (np.ndarray,),
+    "_alternate_bins": (bool,),
     "_encoder": (TableEncoder, NoneType),
     "_has_missing": (np.ndarray,),
     "categories_": (list, NoneType),
