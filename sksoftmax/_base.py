@@ -66,6 +66,9 @@ _COSTLY_PRODUCT = 2**18
 # So many held-out rows determine a temperature well; "auto" learns one only where
 # that is at most a tenth of the rows.
 _TEMPERATURE_ROWS = 2000
+# Share of the rows that can be left out of everything; the weights of all rows for each
+# member would take more memory than they are worth.
+_NOT_MISSED = 0.01
 
 # Parts of a table that members of an ensemble leave out in turn.
 _MOST_FOLDS = 6
@@ -563,7 +566,7 @@ class BaseSoftmaxClassifier(
                 return (rows, weight), None
             fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
             n_folds = min(self.n_estimators // _FEWEST_IN_FOLD, _MOST_FOLDS)
-            if n_folds > 1:
+            if n_folds > 1 and fraction > _NOT_MISSED:
                 return self._cross(data, rows, n_folds, fraction, seed)
         rows, validation_rows = split_for_validation(data.y, rows, fraction, seed)
         table = self._table(data, validation_rows, data.sample_weight)

@@ -116,8 +116,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     temperature_scaling : bool or "auto", default="auto"
         Whether to divide the logits by a number, learned after the training from
         held-out rows, so that the probabilities are neither too sure nor too cautious.
-        They are those of early stopping, or else at most 2,000. "auto" does it where
-        rows are held out anyway, and from 20,000 rows on, which hardly miss 2,000.
+        They are those of early stopping, or else at most 2,000, of which eight nets or
+        more leave out different ones, so that all rows are learned from. "auto" does it
+        where rows are held out anyway, and from 20,000 rows on.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"

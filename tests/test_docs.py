@@ -20,7 +20,9 @@ from sksoftmax._base import DOCUMENTATION
 ROOT = Path(__file__).parent.parent
 
 CLASSES = [
-    getattr(sksoftmax, name) for name in sksoftmax.__all__ if name.startswith("Softmax")
+    value
+    for name in sksoftmax.__all__
+    if inspect.isclass(value := getattr(sksoftmax, name))
 ] + [getattr(modules, name) for name in modules.__all__]
 DISPLAYS = [getattr(inspection, name) for name in inspection.__all__]
 FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [

@@ -353,6 +353,74 @@ def test_folds_are_dealt_evenly_within_each_class(n_folds):
         assert counts.max() - counts.min() <= 1
 
 
+class TestTemperatureOfManyRows:
+    r"""From 20,000 rows on, and here from 200, rows are held out for it alone."""
+
+    @pytest.fixture(autouse=True)
+    def few_are_many(self, monkeypatch):
+        monkeypatch.setattr("sksoftmax._base._TEMPERATURE_ROWS", 20)
+
+    def held_out(self, monkeypatch, **parameters):
+        r"""Return which rows each member leaves out, and how many are held out."""
+        found = []
+        hold_out = SoftmaxMLPClassifier._hold_out
+
+        def spy(self, *args):
+            found.append(hold_out(self, *args))
+            return found[-1]
+
+        monkeypatch.setattr(SoftmaxMLPClassifier, "_hold_out", spy)
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(400, 4)), np.arange(400) % 4
+        SoftmaxMLPClassifier(
+            (4,), max_epochs=1, n_bins=None, random_state=0, **parameters
+        ).fit(X, y)
+        [((rows, weight), table)] = found
+        return rows, weight, len(table)
+
+    def test_groups_of_members_leave_out_different_rows(self, monkeypatch):
+        rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
+        assert_array_equal(rows, np.arange(400))
+        # 20 rows in two parts; four members or five are enough to predict one.
+        left_out = weight == 0
+        assert n_held_out == left_out.any(1).sum() == 20
+        assert_array_equal(left_out.sum(0), 10)
+        for member in range(2, 9):
+            assert_array_equal(left_out[:, member], left_out[:, member % 2])
+
+    @pytest.mark.parametrize("n_estimators", [1, 7])
+    def test_a_few_members_leave_out_the_same(self, monkeypatch, n_estimators):
+        rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=n_estimators)
+        assert weight is None
+        assert (len(rows), n_held_out) == (380, 20)
+
+    def test_rows_that_nobody_misses_are_left_out_by_all(self, monkeypatch):
+        monkeypatch.setattr("sksoftmax._base._TEMPERATURE_ROWS", 4)
+        _, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
+        assert weight is None
+        assert n_held_out == 4
+
+    def test_the_last_epoch_counts(self):
+        # Labels by chance: held-out rows would prefer an early epoch.
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(400, 4)), rng.integers(2, size=400)
+        classifiers = [
+            SoftmaxMLPClassifier(
+                (32,),
+                n_estimators=4,
+                max_epochs=30,
+                early_stopping=early_stopping,
+                temperature_scaling=True,
+                random_state=0,
+            ).fit(X, y)
+            for early_stopping in ("auto", False)
+        ]
+        scores = classifiers[0].validation_scores_
+        assert len(scores) == 30
+        assert np.argmax(scores) < 15
+        assert_array_equal(*(one.predict_proba(X) for one in classifiers))
+
+
 def test_a_class_of_one_row_is_no_obstacle():
     X, y = load_digits(return_X_y=True)
     y = y[:100].copy()

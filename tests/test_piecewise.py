@@ -153,6 +153,34 @@ def test_every_other_member_is_shown_the_bins():
     assert changed.tolist() == [True, False, True]
 
 
+def test_from_many_rows_on_all_members_are_shown_the_bins(monkeypatch):
+    X, y = steps(300, 0)
+    for many, is_hidden in ((300, False), (301, True)):
+        monkeypatch.setattr("sksoftmax._mlp._MANY_ROWS", many)
+        classifier = SoftmaxMLPClassifier(
+            (8,), n_bins=4, n_estimators=3, max_epochs=2, early_stopping=False
+        ).fit(X, y)
+        assert (classifier.module_.shown is not None) == is_hidden
+
+
+def test_bins_of_each_column():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 3)), rng.integers(2, size=200)
+    classifier = SoftmaxMLPClassifier((4,), n_bins=[5, 0, 2], max_epochs=1).fit(X, y)
+    assert_array_equal(classifier.n_bins_, [5, 0, 2])
+    classifier.set_params(n_bins=np.array([0, 0, 0])).fit(X, y)
+    assert_array_equal(classifier.n_bins_, 0)
+    assert classifier.module_.input_scaling.mean.shape == (3,)
+
+
+@pytest.mark.parametrize("n_bins", [[5, 5], [5, 1, 5], [5, -1, 5], [5.0, 5.0, 5.0]])
+def test_bad_bins_of_each_column(n_bins):
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    message = "expected an integer for each of the 3 features: 2 or more, or 0 for none"
+    with pytest.raises(ValueError, match=message):
+        SoftmaxMLPClassifier((4,), n_bins=n_bins, max_epochs=1).fit(X, y)
+
+
 @pytest.mark.parametrize(("n_features", "has_bins"), [(256, True), (257, False)])
 def test_auto_has_no_bins_for_many_features(n_features, has_bins):
     X = np.random.default_rng(0).normal(size=(40, n_features))
