@@ -14,6 +14,8 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._base import DOCUMENTATION
+
 # How many neighbours the shares of the classes count for: a row without any near one
 # gets about those, and no probability is 0.
 _PRIOR_NEIGHBORS = 0.3
@@ -109,6 +111,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         "power": [Interval(Real, 0, None, closed="neither")],
         "n_jobs": [Integral, None],
     }
+    _doc_link_module = "sksoftmax"
+    _doc_link_template = DOCUMENTATION
 
     def __init__(
         self,

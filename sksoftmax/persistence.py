@@ -28,6 +28,7 @@ from ._files import InvalidFileError, read_document, write_document, write_whole
 from ._linear import SoftmaxRegression
 from ._linear_cv import SoftmaxRegressionCV
 from ._mlp import SoftmaxMLPClassifier
+from ._neighbors import NeighborsEncoder
 from ._search import SoftmaxGridSearchCV
 from ._tables import TableEncoder
 from ._torch import resolve_device
@@ -76,10 +77,10 @@ _NOT_KEPT = ("checkpoint", "module")
 _WEIGHT = "module."
 
 #: Names of the types that :func:`skops.io.load` has to be told to trust, in the
-#: argument ``trusted``, to load classifiers of this package and pipelines with them.
+#: argument ``trusted``, to load estimators of this package and pipelines with them.
 TRUSTED_TYPES = [
     f"{cls.__module__}.{cls.__name__}"
-    for cls in (*_CLASSES.values(), SoftmaxGridSearchCV)
+    for cls in (*_CLASSES.values(), SoftmaxGridSearchCV, NeighborsEncoder)
 ]
 
 

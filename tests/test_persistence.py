@@ -30,6 +30,7 @@ from skorch.callbacks import GradientNormClipping
 from torch import nn
 
 from sksoftmax import (
+    NeighborsEncoder,
     SoftmaxCNNClassifier,
     SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
@@ -203,6 +204,14 @@ def test_skops_stores_pipelines(tmp_path):
     loaded = skops.io.load(tmp_path / "pipeline.skops", trusted=TRUSTED_TYPES)
     assert same(pipeline.predict_proba(X), loaded.predict_proba(X))
     loaded[-1].partial_fit(loaded[:-1].transform(X), y)
+
+
+def test_skops_stores_encoders(tmp_path):
+    X, y = iris()
+    pipeline = make_pipeline(NeighborsEncoder(), SoftmaxRegression()).fit(X, y)
+    skops.io.dump(pipeline, tmp_path / "pipeline.skops")
+    loaded = skops.io.load(tmp_path / "pipeline.skops", trusted=TRUSTED_TYPES)
+    assert same(pipeline.predict_proba(X), loaded.predict_proba(X))
 
 
 def test_skops_stores_what_is_not_fitted():
