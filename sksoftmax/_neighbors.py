@@ -84,6 +84,12 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
     Examples
     --------
+    >>> from sksoftmax import NeighborsEncoder
+    >>> X = [[0.0], [1.0], [2.0], [5.0], [6.0], [7.0]]
+    >>> encoder = NeighborsEncoder().fit(X, ["a", "a", "a", "b", "b", "b"])
+    >>> encoder.transform([[2.5]]).round(2).tolist()
+    [[0.5, 2.5, 1.0, 3.0, -0.12, -2.16]]
+
     Beside the features themselves, in front of a net:
 
     >>> import numpy as np
@@ -91,7 +97,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     >>> from sklearn.model_selection import train_test_split
     >>> from sklearn.pipeline import make_pipeline, make_union
     >>> from sklearn.preprocessing import FunctionTransformer, Normalizer
-    >>> from sksoftmax import NeighborsEncoder, SoftmaxMLPClassifier
+    >>> from sksoftmax import SoftmaxMLPClassifier
     >>> X_train, X_test, y_train, y_test = train_test_split(
     ...     *load_digits(return_X_y=True), random_state=0
     ... )
