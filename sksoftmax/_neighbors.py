@@ -175,7 +175,10 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If `y` is continuous, or `X` holds NaN or infinity.
         """
-        rows, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        # One row would have no neighbour.
+        rows, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2
+        )
         check_classification_targets(y)
         self.classes_, labels, counts = np.unique(
             y, return_inverse=True, return_counts=True
@@ -189,7 +192,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         ]
         distances = self._distances(rows, labels)
         # That of the rows among themselves, which what they are measured in decides.
-        self._closest = _CLOSEST * float(np.median(distances[..., 0].min(axis=1)))
+        usual = float(np.median(distances[..., 0].min(axis=1)))
+        self._closest = max(_CLOSEST * usual, np.finfo(np.float64).tiny)
         return self._encode(distances).astype(rows.dtype, copy=False)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -260,19 +264,19 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     def _encode(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
         r"""Return the features; who has no neighbours is as far as the farthest."""
         known = np.isfinite(distances)
+        none = ~known[..., 0]
+        # (N, C, K) -> (N, C)
         nearest = distances[..., 0]
         n_known = np.maximum(known.sum(axis=2), 1)
         mean = np.where(known, distances, 0.0).sum(axis=2) / n_known
-        # (N, C, K) -> (N, C); ratios, so that it does not matter what X is measured in.
-        first = np.where(known, distances, np.inf).min(axis=(1, 2), initial=np.inf)
-        closest = self._closest or np.finfo(np.float64).tiny
-        ratio = (first[:, None, None] + closest) / (distances + closest)
-        weight = np.where(known, ratio, 0.0) ** self.power
+        first = nearest.min(axis=1)[:, None, None]
+        # Ratios, so that it does not matter what X is measured in.
+        weight = ((first + self._closest) / (distances + self._closest)) ** self.power
         weight = weight.sum(axis=2) + _PRIOR_NEIGHBORS * self.class_prior_
         log_probability = np.log(weight / weight.sum(axis=1, keepdims=True))
-        none = ~known[..., 0]
+        nearest = np.where(none, 0.0, nearest)
         farthest = [
-            np.where(none, np.where(none, 0.0, one).max(axis=1, keepdims=True), one)
+            np.where(none, one.max(axis=1, keepdims=True), one)
             for one in (nearest, mean)
         ]
         return np.hstack([*farthest, log_probability])

@@ -190,14 +190,12 @@ OTTO_TREES = {
     "num_leaves": 63,
     "colsample_bytree": 0.5,
 }
-OTTO = {
-    **TABLES,
-    "SoftmaxMLPClassifier-32-neighbors": with_neighbors,
-    **installed("lightgbm", {"LightGBM": lambda seed: lightgbm(seed, **OTTO_TREES)}),
-}
+TUNED = TABLES | installed(
+    "lightgbm", {"LightGBM": lambda seed: lightgbm(seed, **OTTO_TREES)}
+)
+OTTO = TUNED | {"SoftmaxMLPClassifier-32-neighbors": with_neighbors}
 IMAGES = {
-    **TABLES,
-    **installed("lightgbm", {"LightGBM": lambda seed: lightgbm(seed, **OTTO_TREES)}),
+    **TUNED,
     "SoftmaxCNNClassifier": lambda seed: SoftmaxCNNClassifier(random_state=seed),
     "SoftmaxRegression": lambda seed: of_shades(SoftmaxRegression(random_state=seed)),
     "LogisticRegression": lambda seed: of_shades(LogisticRegression()),
