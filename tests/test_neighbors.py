@@ -139,7 +139,7 @@ def test_bad_input_says_what_is_wrong():
         NeighborsEncoder(power=0).fit(X, y)
     with pytest.raises(ValueError, match="Input X contains NaN"):
         NeighborsEncoder().fit(np.where(X > 7, np.nan, X), y)
-    with pytest.raises(ValueError, match="1 sample.* minimum of 2 is required"):
+    with pytest.raises(ValueError, match=r"1 sample.* minimum of 2 is required"):
         NeighborsEncoder().fit(X[:1], y[:1])
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         NeighborsEncoder().fit(X, X[:, 0])
