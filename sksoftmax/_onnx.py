@@ -12,7 +12,6 @@ from skl2onnx import convert_sklearn, update_registered_converter
 from skl2onnx.common import data_types
 from sklearn.pipeline import Pipeline
 
-from ._augmentation import RandomShift, variants
 from ._base import BaseSoftmaxClassifier
 from ._cnn import SoftmaxCNNClassifier
 from ._onnx_layers import Graph, Value, add_module, log_mean_proba
@@ -232,14 +231,13 @@ def _logits(graph: Graph, classifier: BaseSoftmaxClassifier, x: Value) -> Value:
     module = classifier.module_
     if classifier._input_dtype is not None:
         x = graph.cast(x, np.dtype(np.float32))
-    is_averaged = isinstance(classifier, SoftmaxCNNClassifier)
-    if not (is_averaged and classifier.test_time_augmentation):
+    if not isinstance(classifier, SoftmaxCNNClassifier):
         return add_module(graph, module, x)
     # What is done to an image's pixels, done to their indices.
-    n_pixels, shape = classifier.n_features_in_, module.image_shape
-    augmentation = module.augmentation
-    flip = isinstance(augmentation, RandomShift) and augmentation.flip
-    pixels = variants(torch.arange(n_pixels).reshape(1, *shape), flip=flip)
+    n_pixels = classifier.n_features_in_
+    pixels = classifier._views(torch.arange(n_pixels).reshape(1, *module.image_shape))
+    if len(pixels) == 1:
+        return add_module(graph, module, x)
     index = torch.cat(pixels).flatten().numpy()
     # (N, D) -> (N, V * D) -> (N * V, D) -> (N * V, C) -> (N, V, C) -> (N, C)
     x = graph.add("Gather", x, index, axis=1)

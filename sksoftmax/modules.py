@@ -289,7 +289,7 @@ class SoftmaxCNN(nn.Module):
         Shape of one image.
     n_classes : int
         Number of classes.
-    channels : sequence of int, default=(24, 48, 96)
+    channels : sequence of int, default=(16, 64, 128)
         Number of output channels of each block.
     convolutions_per_block : int, default=2
         Number of convolutions in each block.
@@ -343,7 +343,7 @@ class SoftmaxCNN(nn.Module):
         image_shape: tuple[int, int, int],
         n_classes: int,
         *,
-        channels: Sequence[int] = (24, 48, 96),
+        channels: Sequence[int] = (16, 64, 128),
         convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
