@@ -33,7 +33,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         grey image if the number of features is a square, a square image of three
         channels if it is three squares, and one line of pixels otherwise.
     channels : sequence of int, default=(16, 64, 128)
-        Number of output channels of each block of convolutions.
+        Number of output channels of each block of convolutions. Processors are
+        fastest with multiples of 16.
     convolutions_per_block : int, default=2
         Number of convolutions in each block. After the first one, the image is pooled.
     kernel_size : int, sequence of int or "auto", default="auto"
@@ -91,7 +92,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 5,000 steps in 8 to 60 passes.
+        Passes over the rows. "auto" makes about 7,000 steps in 8 to 60 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False
@@ -221,7 +222,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     }
 
     _auto_batch_size = 128
-    _auto_steps = 5000
+    _auto_steps = 7000
     _auto_epochs = (8, 60)
     _prediction_rows = 128
 

@@ -290,7 +290,8 @@ class SoftmaxCNN(nn.Module):
     n_classes : int
         Number of classes.
     channels : sequence of int, default=(16, 64, 128)
-        Number of output channels of each block.
+        Number of output channels of each block. Processors are fastest with
+        multiples of 16.
     convolutions_per_block : int, default=2
         Number of convolutions in each block.
     kernel_size : int, sequence of int or "auto", default="auto"

@@ -311,7 +311,7 @@ PARAMETERS = {
         "image_shape": [None, None, None, (3, 3), (4, 4), (1, 3, 3), (2, 8), (1, 1)],
         "kernel_size": ["auto", 1, 3, 5],
         "pool_size": [1, 2, 3],
-        "test_time_augmentation": [False, True],
+        "test_time_augmentation": ["auto", False, True],
     },
 }
 QUICK = {

@@ -81,6 +81,8 @@ def ours(train, test, seed, most_epochs):
             channels=(16, 32, 64),
             convolutions_per_block=1,
             max_epochs=max_epochs,
+            # As the loop by hand looks at each image once.
+            test_time_augmentation=False,
             random_state=seed,
         )
         start = time.perf_counter()
