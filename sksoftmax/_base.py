@@ -28,6 +28,7 @@ from ._calibration import best_temperature
 from ._callbacks import CallbackSupportMixin, FitReport, reported
 from ._checkpoint import Checkpoint, open_checkpoint
 from ._data import BatchIterator, TensorTable, convert
+from ._ensemble import average_members
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
@@ -475,6 +476,14 @@ class BaseSoftmaxClassifier(
         return convert(self._to_device(rows), self._input_dtype)
 
     def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
+        logits = [self._view_logits(view, module) for view in self._views(rows)]
+        return logits[0] if len(logits) == 1 else average_members(torch.stack(logits))
+
+    def _views(self, rows: Tensor) -> list[Tensor]:
+        r"""Return the rows in all the ways that a prediction looks at them."""
+        return [rows]
+
+    def _view_logits(self, rows: Tensor, module: nn.Module) -> Tensor:
         n_rows = len(rows)
         if n_rows < _FEWEST_ROWS and self._largest_product() < _COSTLY_PRODUCT:
             rows = torch.cat(
@@ -627,12 +636,14 @@ class BaseSoftmaxClassifier(
         logits, labels, weights = [], [], []
         with torch.inference_mode():
             for X, (y, weight) in BatchIterator(held_out, self._prediction_rows):
-                logits.append(predict_held_out(self.module_, X, weight))
+                views = self._views(X)
+                parts = [predict_held_out(self.module_, view, weight) for view in views]
+                logits.append(torch.stack(parts))
                 labels.append(y)
                 if weight is not None:
                     weights.append(weight)
         return best_temperature(
-            torch.cat(logits),
+            torch.cat(logits, dim=1),
             torch.cat(labels),
             row_weight(torch.cat(weights) if weights else None),
         )

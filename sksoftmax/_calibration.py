@@ -9,6 +9,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
+from ._ensemble import average_members
+
 # Nothing that training does calls for more.
 _LARGEST_TEMPERATURE = 20.0
 
@@ -24,8 +26,9 @@ def best_temperature(
 
     Parameters
     ----------
-    logits : Tensor of shape (n_samples, n_classes)
-        Logits of rows that were not trained on.
+    logits : Tensor of shape (n_views, n_samples, n_classes)
+        Logits of rows that were not trained on, for each view of them. A prediction
+        averages the probabilities of the views.
     y : Tensor of shape (n_samples,), int64
         The classes' indices.
     sample_weight : Tensor of shape (n_samples,), default=None
@@ -46,9 +49,8 @@ def best_temperature(
     weight = weight.double() / weight.double().mean()
 
     def loss(log_temperature: float) -> float:
-        losses = F.cross_entropy(
-            logits / math.exp(log_temperature), y.cpu(), reduction="none"
-        )
+        log_proba = average_members(logits / math.exp(log_temperature))
+        losses = F.nll_loss(log_proba, y.cpu(), reduction="none")
         return float(losses @ weight) + _CAUTION * log_temperature**2
 
     most = math.log(_LARGEST_TEMPERATURE)

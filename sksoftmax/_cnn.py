@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor, nn
+from torch import Tensor
 
 from ._augmentation import RandomShift, make_augmentation, variants
 from ._base import BaseSoftmaxClassifier
@@ -340,24 +340,15 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             generator=generator,
         )
 
-    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
-        forward = super()._forward
-        images = rows.reshape(-1, *self.image_shape_)
-        logits = [forward(view.flatten(1), module) for view in self._views(images)]
-        if len(logits) == 1:
-            return logits[0]
-        log_probabilities = [each.log_softmax(1) for each in logits]
-        mean: Tensor = torch.stack(log_probabilities).logsumexp(0)
-        return mean - math.log(len(log_probabilities))
-
-    def _views(self, images: Tensor) -> list[Tensor]:
-        r"""Return the images in all the ways that a prediction looks at them."""
+    def _views(self, rows: Tensor) -> list[Tensor]:
         augmentation = self.module_.augmentation
         was_shifted = isinstance(augmentation, RandomShift)
         wanted = self.test_time_augmentation
         if not (was_shifted if wanted == "auto" else wanted):
-            return [images]
-        return variants(images, flip=was_shifted and augmentation.flip)
+            return [rows]
+        images = rows.reshape(-1, *self.image_shape_)
+        flip = was_shifted and augmentation.flip
+        return [view.flatten(1) for view in variants(images, flip=flip)]
 
     def _resolve_image_shape(self, n_features: int) -> tuple[int, int, int]:
         if self.image_shape is None:

@@ -13,7 +13,6 @@ from skl2onnx.common import data_types
 from sklearn.pipeline import Pipeline
 
 from ._base import BaseSoftmaxClassifier
-from ._cnn import SoftmaxCNNClassifier
 from ._onnx_layers import Graph, Value, add_module, log_mean_proba
 from ._tables import column_values, is_frame
 from ._validation import FEATURE_DTYPES
@@ -231,11 +230,9 @@ def _logits(graph: Graph, classifier: BaseSoftmaxClassifier, x: Value) -> Value:
     module = classifier.module_
     if classifier._input_dtype is not None:
         x = graph.cast(x, np.dtype(np.float32))
-    if not isinstance(classifier, SoftmaxCNNClassifier):
-        return add_module(graph, module, x)
     # What is done to an image's pixels, done to their indices.
     n_pixels = classifier.n_features_in_
-    pixels = classifier._views(torch.arange(n_pixels).reshape(1, *module.image_shape))
+    pixels = classifier._views(torch.arange(n_pixels)[None])
     if len(pixels) == 1:
         return add_module(graph, module, x)
     index = torch.cat(pixels).flatten().numpy()

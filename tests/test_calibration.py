@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.datasets import load_digits, make_classification
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
-from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
 from sksoftmax._calibration import best_temperature
 
 
@@ -48,11 +48,49 @@ def test_temperature_is_the_best_of_a_fine_grid(weighted):
         for t in grid
     ]
     found = best_temperature(
-        torch.tensor(logits),
+        torch.tensor(logits)[None],
         torch.tensor(y),
         None if weight is None else torch.tensor(weight),
     )
     assert_allclose(found, grid[np.argmin(losses)], rtol=1e-3)
+
+
+def test_temperature_is_that_of_the_average_over_views():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 300)
+    logits = 5 * rng.normal(size=(3, 300, 4)) + 4 * np.eye(4)[y]
+    grid = np.linspace(0.3, 5, 4000)
+    losses = [
+        -np.log(softmax(logits / t, axis=2).mean(0)[range(300), y]).mean()
+        + 5 / 300 * np.log(t) ** 2
+        for t in grid
+    ]
+    found = best_temperature(torch.tensor(logits), torch.tensor(y))
+    assert_allclose(found, grid[np.argmin(losses)], rtol=1e-3)
+    # One view alone is surer of itself than the average.
+    alone = best_temperature(torch.tensor(logits[:1]), torch.tensor(y))
+    assert alone > 1.2 * found
+
+
+def test_temperature_of_images_knows_that_predictions_average_views():
+    X, y = load_digits(return_X_y=True)
+    X = X.reshape(-1, 8, 8).repeat(2, axis=1).repeat(2, axis=2).reshape(len(X), -1)
+    # Labels of which some are wrong, which a net learns by heart.
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(len(y)) < 0.2, rng.integers(0, 10, len(y)), y)
+    classifier = SoftmaxCNNClassifier(
+        channels=(8, 16),
+        max_epochs=15,
+        augmentation="shift",
+        temperature_scaling=True,
+        random_state=0,
+    ).fit(X[600:], y[600:], X_val=X[:600], y_val=y[:600])
+    value = classifier.module_.temperature.value
+    chosen, losses = value.item(), {}
+    for factor in (0.9, 1.0, 1.1):
+        value.fill_(chosen * factor)
+        losses[factor] = log_loss(y[:600], classifier.predict_proba(X[:600]))
+    assert min(losses, key=losses.get) == 1.0
 
 
 def test_temperature_lowers_the_log_loss_and_changes_no_winner():
