@@ -72,7 +72,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         by one pixel up left and down right, and of all their mirror images if training
         flipped; their logarithms take the place of the logits. Takes three or six times
         as long. "auto" does so if training shifted the images, by "auto", "shift" or
-        "shift_flip".
+        "shift_flip". Scores during training look at each image once in any case.
     n_estimators : int, default=1
         Number of members: nets that begin differently and are trained together, on the
         same batches, as the groups of one net's convolutions. Their probabilities are
