@@ -24,10 +24,10 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from ._calibration import best_temperature
+from ._calibration import held_out_temperature
 from ._callbacks import CallbackSupportMixin, FitReport, reported
 from ._checkpoint import Checkpoint, open_checkpoint
-from ._data import BatchIterator, TensorTable, convert
+from ._data import TensorTable, convert
 from ._ensemble import average_members
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, generator_of, set_generator
@@ -39,8 +39,6 @@ from ._net import (
     EpochReport,
     Recipe,
     make_net,
-    predict_held_out,
-    row_weight,
     train,
 )
 from ._range import into_range, large_rows, recomputed
@@ -73,8 +71,10 @@ _NOT_MISSED = 0.01
 
 # Parts of a table that members of an ensemble leave out in turn.
 _MOST_FOLDS = 6
-# So many members together are about as sure of themselves as many more are.
-_FEWEST_IN_FOLD = 4
+# What the temperature of all follows from: that of one member and that of so many.
+_FEWEST_IN_FOLD = 2
+# If they do so for a temperature alone, each of them misses a part of these rows only.
+_CROSSED_ROWS = 4000
 
 # Where the documentation of an estimator will be hosted, for scikit-learn's HTML
 # representation; the end of it is where docs/ builds the page to.
@@ -541,7 +541,15 @@ class BaseSoftmaxClassifier(
         checkpoint = open_checkpoint(self, data, validation)
         self._train(self._table(data, *training), held_out, report, None, checkpoint)
         if is_scaled and held_out is not None and self.temperature_scaling:
-            temperature.value.fill_(self._best_temperature(held_out))
+            temperature.value.fill_(
+                held_out_temperature(
+                    self.module_,
+                    held_out,
+                    self._views,
+                    self._prediction_rows,
+                    are_alike=self._are_members_alike(),
+                )
+            )
 
     def _hold_out(
         self,
@@ -573,10 +581,11 @@ class BaseSoftmaxClassifier(
                 is_scaled = counts.min() > 1
             if not is_scaled:
                 return (rows, weight), None
-            fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
             n_folds = min(self.n_estimators // _FEWEST_IN_FOLD, _MOST_FOLDS)
-            if n_folds > 1 and fraction > _NOT_MISSED:
+            if n_folds > 1 and _NOT_MISSED * n_rows < _TEMPERATURE_ROWS:
+                fraction = min(fraction, _CROSSED_ROWS / n_rows)
                 return self._cross(data, rows, n_folds, fraction, seed)
+            fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
         rows, validation_rows = split_for_validation(data.y, rows, fraction, seed)
         table = self._table(data, validation_rows, data.sample_weight)
         return (rows, weight), table
@@ -606,8 +615,10 @@ class BaseSoftmaxClassifier(
         n_parts = round(n_folds / fraction)
         parts = np.full(len(data.y), n_parts)
         parts[rows] = deal_folds(data.y[rows], n_parts, seed)
+        # Members that follow one another, since every other one may be of another kind.
+        fold = np.arange(self.n_estimators) * n_folds // self.n_estimators
         # (N, 1) == (K) -> (N, K)
-        leaves_out = parts[:, None] == np.arange(self.n_estimators) % n_folds
+        leaves_out = parts[:, None] == fold
         weight = data.loss_weight
         if weight is None:
             weight = np.ones(len(data.y))
@@ -615,6 +626,10 @@ class BaseSoftmaxClassifier(
         # The epoch is chosen by what training minimises, class weights included.
         held_out = self._table(data, watched, weight[:, None] * leaves_out)
         return (rows, weight[:, None] * ~leaves_out), held_out
+
+    def _are_members_alike(self) -> bool:
+        r"""Return whether the members of an ensemble differ by chance only."""
+        return True
 
     def _early_stopping(self, is_watched: bool) -> EarlyStopping | None:
         r"""Return when training stops early; "auto" only keeps the best epoch.
@@ -630,23 +645,6 @@ class BaseSoftmaxClassifier(
         monitor, sign = MONITORS[self.scoring]
         patience = sys.maxsize if is_auto else self.n_iter_no_change
         return EarlyStopping(monitor, patience, self.tol, sign)
-
-    def _best_temperature(self, held_out: TensorTable) -> float:
-        r"""Return the temperature that held-out rows ask for."""
-        logits, labels, weights = [], [], []
-        with torch.inference_mode():
-            for X, (y, weight) in BatchIterator(held_out, self._prediction_rows):
-                views = self._views(X)
-                parts = [predict_held_out(self.module_, view, weight) for view in views]
-                logits.append(torch.stack(parts))
-                labels.append(y)
-                if weight is not None:
-                    weights.append(weight)
-        return best_temperature(
-            torch.cat(logits, dim=1),
-            torch.cat(labels),
-            row_weight(torch.cat(weights) if weights else None),
-        )
 
     def _build(
         self,

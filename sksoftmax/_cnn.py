@@ -106,7 +106,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     temperature_scaling : bool, default=False
         Whether the held-out rows also choose a temperature, which all logits are
         divided by, so that the probabilities are neither too sure nor too cautious.
-        With ``early_stopping=False``, up to 2,000 rows are held out for that alone.
+        With ``early_stopping=False``, up to 2,000 rows are held out for that alone; of
+        four nets or more, groups leave out different ones of up to 4,000.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"

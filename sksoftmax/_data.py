@@ -83,6 +83,13 @@ class TensorTable(Dataset[Batch]):
         X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
         return convert(X, self.dtype).to(self.y.device)
 
+    def targets(self) -> tuple[Tensor, Tensor | None]:
+        r"""Return the labels and weights of the rows that belong to this table."""
+        y, weight, rows = self.y, self.sample_weight, self.rows
+        if rows is None:
+            return y, weight
+        return y[rows], None if weight is None else weight[rows]
+
     def slice(self, start: int, stop: int) -> Batch:
         r"""Return consecutive rows of a table that holds all rows, without a copy."""
         weight = self.sample_weight

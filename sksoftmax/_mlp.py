@@ -25,8 +25,9 @@ from .modules import ACTIVATIONS, SoftmaxMLP
 
 # From this depth on, gradient descent needs normalised layers to make progress.
 _DEEP = 5
-# Hidden layers of "auto" for few rows to train on, and from so many rows on.
-_NARROW, _WIDE, _MANY_ROWS = (128, 128), (256, 256), 20_000
+# Hidden layers of "auto" for few rows to train on, from so many rows on, and for as
+# many rows of many features.
+_NARROW, _WIDE, _WIDEST, _MANY_ROWS = (128, 128), (192, 192), (256, 256), 20_000
 # Bins of "auto", and from how many features on it has other rules: of pixels, bins
 # would only be a burden, and they bear more passes.
 _BINS, _MANY_FEATURES = 8, 256
@@ -48,7 +49,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     hidden_layer_sizes : int or sequence of int or "auto", default="auto"
         Width of each hidden layer. "auto" means two layers: of 128 units where
         fewer than 20,000 rows are trained on, since wider ones would be too sure of
-        themselves, and of 256 elsewhere.
+        themselves, and of 192 elsewhere, or 256 for more than 256 features.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="silu"
         Activation function of the hidden layers.
     normalization : {"auto", "batch", "layer"} or None, default="auto"
@@ -116,9 +117,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     temperature_scaling : bool or "auto", default="auto"
         Whether to divide the logits by a number, learned after the training from
         held-out rows, so that the probabilities are neither too sure nor too cautious.
-        They are those of early stopping, or else at most 2,000, of which eight nets or
-        more leave out different ones, so that all rows are learned from. "auto" does it
-        where rows are held out anyway, and from 20,000 rows on.
+        They are those of early stopping, or else at most 2,000; of four nets or more,
+        groups leave out different ones of at most 4,000, so that all rows are learned
+        from. "auto" does it where rows are held out anyway, and from 20,000 rows on.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"
@@ -360,6 +361,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     def _accepts_missing(self) -> bool:
         return True
 
+    def _are_members_alike(self) -> bool:
+        return self.module_.shown is None
+
     def _epochs_range(self, n_rows: int) -> tuple[int, int]:
         if self.n_features_in_ > _MANY_FEATURES and n_rows >= _MANY_ROWS:
             return self._auto_epochs_of_many_features
@@ -406,7 +410,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             self._has_missing = data.missing_columns(rows)
             sizes = self.hidden_layer_sizes
             if isinstance(sizes, str):
-                sizes = _WIDE if len(rows) >= _MANY_ROWS else _NARROW
+                wide = _WIDE if self.n_features_in_ <= _MANY_FEATURES else _WIDEST
+                sizes = wide if len(rows) >= _MANY_ROWS else _NARROW
             self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
             bins = self._find_bins(data, rows)
             # Few rows are soon known by heart where they fall into bins.

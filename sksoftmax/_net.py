@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from ._callbacks import FitReport, Snapshot, stop_asked_for
 from ._checkpoint import Checkpoint
 from ._data import Batch, BatchIterator, TensorTable
+from ._held_out import predict_by, row_weight, unseen_by
 from ._optimizers import SGD, Adam, AdamW
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -387,7 +388,7 @@ class SoftmaxNet(NeuralNet):
     @torch.no_grad()
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         X, (y, weight) = batch
-        logits = predict_held_out(self.module_, X, weight)
+        logits = predict_by(self.module_, X, unseen_by(weight))
         loss = self.get_loss(logits, (y, row_weight(weight)))
         return {"loss": loss, "y_pred": logits}
 
@@ -413,23 +414,6 @@ def record_loss(history: History, prefix: str, loss: float) -> None:
     )
     history.record(f"{prefix}_loss", loss)
     history.record(f"{prefix}_loss_best", loss < best)
-
-
-def predict_held_out(module: nn.Module, X: Tensor, weight: Tensor | None) -> Tensor:
-    r"""Return logits of held-out rows, by the members that did not learn from them.
-
-    ``weight`` tells: of shape (batch_size, n_members), or without members apart.
-    """
-    if weight is None or weight.ndim == 1:
-        logits: Tensor = module(X)
-        return logits
-    averaged: Tensor = module(X, weight > 0)
-    return averaged
-
-
-def row_weight(weight: Tensor | None) -> Tensor | None:
-    r"""Return the weight of each row, whoever it counts for."""
-    return weight if weight is None or weight.ndim == 1 else weight.amax(1)
 
 
 class EpochTotals:

@@ -410,13 +410,15 @@ class SoftmaxCNN(nn.Module):
         self.temperature = Temperature()
         _initialize(self, activation, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
         r"""Return the logits.
 
         Parameters
         ----------
         x : Tensor of shape (batch_size, n_channels * height * width)
             The images, flat or with their axes.
+        members : Tensor of shape (batch_size, n_estimators), bool, default=None
+            Which members are averaged for each row in evaluation; all of them if None.
 
         Returns
         -------
@@ -437,7 +439,7 @@ class SoftmaxCNN(nn.Module):
         if self.n_estimators > 1:
             if self.training:
                 return logits.transpose(0, 1)
-            logits = average_members(logits)
+            logits = average_members(logits, members)
         scaled: Tensor = self.temperature(logits)
         return scaled
 

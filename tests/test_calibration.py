@@ -1,10 +1,13 @@
 r"""Temperature scaling: against a search by hand, and what it does to probabilities."""
 
+import math
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import log_softmax, softmax
 from sklearn.datasets import load_digits, make_classification
@@ -12,7 +15,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
-from sksoftmax._calibration import best_temperature
+from sksoftmax._calibration import best_temperature, temperature_of_more
+from sksoftmax._ensemble import average_members
 
 
 def overfitted(**options):
@@ -70,6 +74,49 @@ def test_temperature_is_that_of_the_average_over_views():
     # One view alone is surer of itself than the average.
     alone = best_temperature(torch.tensor(logits[:1]), torch.tensor(y))
     assert alone > 1.2 * found
+
+
+def test_temperature_of_more_members_follows_from_that_of_fewer():
+    # The members' logits are the right ones with noise.
+    rng = np.random.default_rng(0)
+    right = 2 * rng.normal(size=(20_000, 4))
+    y = torch.tensor((right + rng.gumbel(size=right.shape)).argmax(1))
+    logits = torch.tensor(right + rng.normal(size=(12, *right.shape)))
+    temperatures = {
+        n: best_temperature(average_members(logits[:n])[None], y) for n in (1, 2, 4, 12)
+    }
+    for n_some in (2, 4):
+        one, some = temperatures[1], temperatures[n_some]
+        found = temperature_of_more(one, some, n_some, 12)
+        assert_allclose(found, temperatures[12], rtol=0.02)
+        assert some > 1.1 * temperatures[12]
+
+
+@given(
+    one=st.floats(0.05, 20),
+    some=st.floats(0.05, 20),
+    n_some=st.floats(1.1, 6),
+    n_more=st.integers(0, 90),
+)
+def test_temperature_of_more_members_is_a_temperature(one, some, n_some, n_more):
+    found = temperature_of_more(one, some, n_some, math.ceil(n_some) + n_more)
+    assert 0 < found <= some
+
+
+def test_temperature_is_that_of_all_members():
+    # A row is held out by two of twelve, whose average asks for 4% more.
+    X, y = make_classification(
+        8000, 20, n_informative=8, n_classes=4, flip_y=0.2, random_state=0
+    )
+    # Without bins, members differ by chance only.
+    classifier = SoftmaxMLPClassifier((64, 64), max_epochs=20, n_bins=None)
+    classifier.set_params(random_state=0).fit(X[:4000], y[:4000])
+    value = classifier.module_.temperature.value
+    chosen = value.item()
+    value.fill_(1.0)
+    logits = torch.tensor(classifier.decision_function(X[4000:]))
+    best = best_temperature(logits[None], torch.tensor(y[4000:]))
+    assert_allclose(chosen, best, rtol=0.025)
 
 
 def test_temperature_of_images_knows_that_predictions_average_views():

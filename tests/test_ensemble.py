@@ -144,8 +144,11 @@ def test_each_convolutional_member_is_a_net_of_its_own(options):
             assert_allclose(logits[:, k], alone[k], atol=1e-5)
             # The statistics of a batch of each are those of the ensemble.
             alone[k] = member.eval()(x)
-    expected = torch.stack(alone).softmax(2).mean(0)
-    assert_allclose(mean.exp(), expected, atol=1e-6)
+    expected = torch.stack(alone).softmax(2)
+    assert_allclose(mean.exp(), expected.mean(0), atol=1e-6)
+    with torch.no_grad():
+        some = ensemble(x, torch.tensor([[True, False, True]] * 6))
+    assert_allclose(some.exp(), (expected[0] + expected[2]) / 2, atol=1e-6)
     assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
 
 
@@ -325,6 +328,25 @@ def test_members_leave_out_rows_in_turn():
     assert classifier.module_.temperature.value > 1
 
 
+def test_rows_are_left_out_by_both_kinds_of_members(monkeypatch):
+    # Every other member is shown the bins.
+    found = []
+    cross = SoftmaxMLPClassifier._cross
+
+    def spy(self, *args):
+        found.append(cross(self, *args))
+        return found[-1]
+
+    monkeypatch.setattr(SoftmaxMLPClassifier, "_cross", spy)
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(4, max_epochs=1, random_state=0).fit(X, y)
+    shown = classifier.module_.shown[:, 0].bool().all(1).numpy()
+    [((_, weight), _)] = found
+    left_out = weight == 0
+    assert (left_out[:, shown].sum(1) == 1).all()
+    assert (left_out[:, ~shown].sum(1) == 1).all()
+
+
 def test_held_out_rows_are_predicted_by_those_who_did_not_see_them():
     ensemble = make_ensemble().eval()
     x = torch.randn(11, 5, generator=generator(2))
@@ -359,6 +381,7 @@ class TestTemperatureOfManyRows:
     @pytest.fixture(autouse=True)
     def few_are_many(self, monkeypatch):
         monkeypatch.setattr("sksoftmax._base._TEMPERATURE_ROWS", 20)
+        monkeypatch.setattr("sksoftmax._base._CROSSED_ROWS", 40)
 
     def held_out(self, monkeypatch, **parameters):
         r"""Return which rows each member leaves out, and how many are held out."""
@@ -381,18 +404,30 @@ class TestTemperatureOfManyRows:
     def test_groups_of_members_leave_out_different_rows(self, monkeypatch):
         rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
         assert_array_equal(rows, np.arange(400))
-        # 20 rows in two parts; four members or five are enough to predict one.
+        # 40 rows in four parts; two members or three predict each.
         left_out = weight == 0
-        assert n_held_out == left_out.any(1).sum() == 20
+        assert n_held_out == left_out.any(1).sum() == 40
         assert_array_equal(left_out.sum(0), 10)
-        for member in range(2, 9):
-            assert_array_equal(left_out[:, member], left_out[:, member % 2])
+        for member, fold in enumerate([0, 0, 0, 1, 1, 2, 2, 3, 3]):
+            assert_array_equal(left_out[:, member], left_out[:, 2 * fold + (fold > 0)])
 
-    @pytest.mark.parametrize("n_estimators", [1, 7])
+    @pytest.mark.parametrize("n_estimators", [1, 3])
     def test_a_few_members_leave_out_the_same(self, monkeypatch, n_estimators):
         rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=n_estimators)
         assert weight is None
         assert (len(rows), n_held_out) == (380, 20)
+
+    def test_images_are_left_out_in_turn_as_well(self):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(400, 16)), np.arange(400) % 4
+        classifier = SoftmaxCNNClassifier(
+            channels=(2,),
+            n_estimators=4,
+            max_epochs=1,
+            temperature_scaling=True,
+            random_state=0,
+        ).fit(X, y)
+        assert classifier.module_.temperature.value != 1
 
     def test_rows_that_nobody_misses_are_left_out_by_all(self, monkeypatch):
         monkeypatch.setattr("sksoftmax._base._TEMPERATURE_ROWS", 4)
