@@ -48,7 +48,7 @@ def held_out_temperature(
 
     y, weights = held_out.targets()
     unseen, some = unseen_by(weights), temperature_of(unseen_by)
-    if unseen is None or not are_alike or unseen.sum(1).min() == 1:
+    if unseen is None or not are_alike or unseen.sum(1).min() < 2:
         return some
     # Unlike the count, its inverse averages out where it differs among rows.
     n_some = float(1 / unseen.sum(1).reciprocal().mean())

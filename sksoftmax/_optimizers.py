@@ -2,6 +2,7 @@ r"""PyTorch's optimizers, at the cost of their arithmetic."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -22,6 +23,10 @@ class _Optimizer(torch.optim.Optimizer):
 
     # On the class, because PyTorch pickles no attribute of an optimizer's own.
     n_done = 0
+
+    # As PyTorch decorates it, its first call imports the compiler: a few seconds, which
+    # the first fit of every process would wait for.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         r"""Drop the gradients."""

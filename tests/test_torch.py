@@ -99,8 +99,22 @@ def test_accelerator_learns_what_the_cpu_learns(classifier, device):
     assert np.allclose(again.predict_proba(X), on_device.predict_proba(X), atol=1e-3)
 
 
-def test_import_brings_no_library_that_is_not_used_yet():
-    code = "import sys, sksoftmax; print(*sys.modules)"
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sksoftmax",
+        # PyTorch's compiler takes seconds to import.
+        """
+import numpy as np
+from sksoftmax import SoftmaxMLPClassifier
+X = np.arange(40.0).reshape(20, 2)
+SoftmaxMLPClassifier(4, max_epochs=2).fit(X, X[:, 0] > 20).predict(X)
+""",
+    ],
+    ids=["import", "fit"],
+)
+def test_no_library_is_imported_that_is_not_used_yet(code):
+    code += "\nimport sys; print(*sys.modules)"
     process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
