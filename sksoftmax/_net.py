@@ -374,7 +374,7 @@ class SoftmaxNet(NeuralNet):
         loss = self.get_loss(logits, batch[1], training=True)
         # Each member learns as it would alone, though the loss is the members' mean.
         n_members = logits.shape[1] if logits.ndim == 3 else 1
-        (loss * n_members).backward()
+        torch.autograd.backward(loss * n_members)
         if self.has_gradient_listeners_:
             self.notify(
                 "on_grad_computed",
