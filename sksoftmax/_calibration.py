@@ -36,6 +36,7 @@ def held_out_temperature(
     members are alike, it is carried over to the average of all: what members of another
     kind change must not be taken for what more of them do.
     """
+    y, weights = held_out.targets()
 
     def temperature_of(choose: Callable[[Tensor | None], Tensor | None]) -> float:
         logits = []
@@ -46,7 +47,6 @@ def held_out_temperature(
                 logits.append(torch.stack(parts))
         return best_temperature(torch.cat(logits, dim=1), y, row_weight(weights))
 
-    y, weights = held_out.targets()
     unseen, some = unseen_by(weights), temperature_of(unseen_by)
     if unseen is None or not are_alike or unseen.sum(1).min() < 2:
         return some

@@ -318,7 +318,7 @@ class Dropout(RandomLayer):
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
         words.random_(-(2**63), None, generator=self.generator)
         bits = words.view(torch.uint8)[: x.numel()].view(x.shape)
-        # Through a tensor of booleans it would take ten times as long.
+        # Through a tensor of booleans it would take several times as long.
         mask = torch.ge(bits, threshold, out=torch.empty(x.shape, dtype=x.dtype))
         return x * mask.mul_(256 / (256 - threshold))
 

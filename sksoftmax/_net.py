@@ -372,7 +372,8 @@ class SoftmaxNet(NeuralNet):
                 logits = self.infer(batch[0])
             logits = logits.float()
         loss = self.get_loss(logits, batch[1], training=True)
-        # Each member learns as it would alone, though the loss is the members' mean.
+        # Each member learns as it would alone, though the loss is the members' mean. A
+        # factor given to `backward` apart would make PyTorch import SymPy.
         n_members = logits.shape[1] if logits.ndim == 3 else 1
         torch.autograd.backward(loss * n_members)
         if self.has_gradient_listeners_:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
+from sksoftmax._base import BaseSoftmaxClassifier
 from sksoftmax._ensemble import MemberBatchNorm, SharedLinear, average_members
 from sksoftmax._net import WeightedCrossEntropy
 from sksoftmax._validation import deal_folds
@@ -310,6 +311,21 @@ def test_shifts_and_scales_of_members_do_not_decay():
     assert decaying == {(64, 8), (8, 8), (2, 8, 10)}
 
 
+def fit_and_see_held_out(classifier, X, y, monkeypatch):
+    r"""Return the training rows, the members' weights, and how many are held out."""
+    found = []
+    hold_out = BaseSoftmaxClassifier._hold_out
+
+    def spy(self, *args):
+        found.append(hold_out(self, *args))
+        return found[-1]
+
+    monkeypatch.setattr(BaseSoftmaxClassifier, "_hold_out", spy)
+    classifier.fit(X, y)
+    [((rows, weight), table)] = found
+    return rows, weight, len(table)
+
+
 def test_members_leave_out_rows_in_turn():
     # Labels at random: who has learned a row by heart knows it, others do not.
     rng = np.random.default_rng(0)
@@ -330,18 +346,10 @@ def test_members_leave_out_rows_in_turn():
 
 def test_rows_are_left_out_by_both_kinds_of_members(monkeypatch):
     # Every other member is shown the bins.
-    found = []
-    cross = SoftmaxMLPClassifier._cross
-
-    def spy(self, *args):
-        found.append(cross(self, *args))
-        return found[-1]
-
-    monkeypatch.setattr(SoftmaxMLPClassifier, "_cross", spy)
     X, y = load_digits(return_X_y=True)
-    classifier = SoftmaxMLPClassifier(4, max_epochs=1, random_state=0).fit(X, y)
+    classifier = SoftmaxMLPClassifier(4, max_epochs=1, random_state=0)
+    _, weight, _ = fit_and_see_held_out(classifier, X, y, monkeypatch)
     shown = classifier.module_.shown[:, 0].bool().all(1).numpy()
-    [((_, weight), _)] = found
     left_out = weight == 0
     assert (left_out[:, shown].sum(1) == 1).all()
     assert (left_out[:, ~shown].sum(1) == 1).all()
@@ -385,21 +393,12 @@ class TestTemperatureOfManyRows:
 
     def held_out(self, monkeypatch, **parameters):
         r"""Return which rows each member leaves out, and how many are held out."""
-        found = []
-        hold_out = SoftmaxMLPClassifier._hold_out
-
-        def spy(self, *args):
-            found.append(hold_out(self, *args))
-            return found[-1]
-
-        monkeypatch.setattr(SoftmaxMLPClassifier, "_hold_out", spy)
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(400, 4)), np.arange(400) % 4
-        SoftmaxMLPClassifier(
+        classifier = SoftmaxMLPClassifier(
             (4,), max_epochs=1, n_bins=None, random_state=0, **parameters
-        ).fit(X, y)
-        [((rows, weight), table)] = found
-        return rows, weight, len(table)
+        )
+        return fit_and_see_held_out(classifier, X, y, monkeypatch)
 
     def test_groups_of_members_leave_out_different_rows(self, monkeypatch):
         rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
@@ -417,7 +416,7 @@ class TestTemperatureOfManyRows:
         assert weight is None
         assert (len(rows), n_held_out) == (380, 20)
 
-    def test_images_are_left_out_in_turn_as_well(self):
+    def test_images_are_left_out_in_turn_as_well(self, monkeypatch):
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(400, 16)), np.arange(400) % 4
         classifier = SoftmaxCNNClassifier(
@@ -426,7 +425,10 @@ class TestTemperatureOfManyRows:
             max_epochs=1,
             temperature_scaling=True,
             random_state=0,
-        ).fit(X, y)
+        )
+        _, weight, n_held_out = fit_and_see_held_out(classifier, X, y, monkeypatch)
+        assert n_held_out == 40
+        assert_array_equal((weight == 0).sum(0), 20)
         assert classifier.module_.temperature.value != 1
 
     def test_rows_that_nobody_misses_are_left_out_by_all(self, monkeypatch):
