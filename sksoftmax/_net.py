@@ -23,6 +23,7 @@ from ._callbacks import FitReport, Snapshot, stop_asked_for
 from ._checkpoint import Checkpoint
 from ._data import Batch, BatchIterator, TensorTable
 from ._held_out import predict_by, row_weight, unseen_by
+from ._memory import freed_memory_kept
 from ._optimizers import SGD, Adam, AdamW
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -567,7 +568,8 @@ def train(
     if n_epochs:
         before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
     try:
-        net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
+        with freed_memory_kept():
+            net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
         if not _is_finite(net.module_):
             raise ValueError(
                 "The weights became infinite or NaN, or statistics of batch "
