@@ -208,7 +208,7 @@ class TestMNIST:
             n_estimators=1,
             dropout=0.0,
             input_scaling=None,
-            max_epochs=9,
+            max_epochs=5,
             **BY_HAND,
         ).fit(scaled(X_train), y_train)
         assert classifier.score(scaled(X_test), y_test) >= 0.97
