@@ -42,6 +42,7 @@ from ._net import (
     train,
 )
 from ._range import into_range, large_rows, recomputed
+from ._split import HoldOut
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -49,10 +50,8 @@ from ._validation import (
     check_features,
     check_training_rows,
     check_validation_rows,
-    deal_folds,
     draw_seed,
     fitted_state_kept,
-    split_for_validation,
 )
 from ._weights import net_without_optimizer, restore_module, weights_of
 
@@ -61,20 +60,6 @@ from ._weights import net_without_optimizer, restore_module, weights_of
 # where they would multiply the cost: from so many multiplications in one layer on.
 _FEWEST_ROWS = 16
 _COSTLY_PRODUCT = 2**18
-
-# So many held-out rows determine a temperature well; "auto" learns one only where
-# that is at most a tenth of the rows.
-_TEMPERATURE_ROWS = 2000
-# Share of the rows that can be left out of everything; the weights of all rows for each
-# member would take more memory than they are worth.
-_NOT_MISSED = 0.01
-
-# Parts of a table that members of an ensemble leave out in turn.
-_MOST_FOLDS = 6
-# What the temperature of all follows from: that of one member and that of so many.
-_FEWEST_IN_FOLD = 2
-# If they do so for a temperature alone, each of them misses a part of these rows only.
-_CROSSED_ROWS = 4000
 
 # Where the documentation of an estimator will be hosted, for scikit-learn's HTML
 # representation; the end of it is where docs/ builds the page to.
@@ -527,19 +512,36 @@ class BaseSoftmaxClassifier(
         module: nn.Module | None,
         report: FitReport,
     ) -> None:
-        rows = data.indices()
-        is_watched = validation is not None or self._is_crossed(len(rows))
-        stopping = self._early_stopping(is_watched)
-        training, held_out = self._hold_out(data, rows, validation)
-        rows = training[0]
-        self._build(data, rows, module, early_stopping=stopping)
+        plan = HoldOut(
+            self.early_stopping,
+            self.temperature_scaling,
+            self.validation_fraction,
+            self.n_estimators,
+        )
+        seed, held_out = draw_seed(self.random_state), None
+        if validation is None:
+            split = plan.split(data, seed)
+            if split.held_out is not None:
+                held_out = self._table(data, *split.held_out)
+        else:
+            split = plan.keep(data)
+            held_out = self._table(
+                validation, validation.indices(), validation.sample_weight
+            )
+        self._build(
+            data,
+            split.training.rows,
+            module,
+            early_stopping=self._early_stopping() if split.chooses_epoch else None,
+        )
         # A user's module may have anything by that name.
         temperature: Any = getattr(self.module_, "temperature", None)
         is_scaled = isinstance(temperature, Temperature)
         if is_scaled:
             temperature.value.fill_(1.0)
         checkpoint = open_checkpoint(self, data, validation)
-        self._train(self._table(data, *training), held_out, report, None, checkpoint)
+        table = self._table(data, *split.training)
+        self._train(table, held_out, report, None, checkpoint)
         if is_scaled and held_out is not None and self.temperature_scaling:
             temperature.value.fill_(
                 held_out_temperature(
@@ -551,98 +553,14 @@ class BaseSoftmaxClassifier(
                 )
             )
 
-    def _hold_out(
-        self,
-        data: TrainingRows,
-        rows: NDArray[np.int64],
-        validation: TrainingRows | None,
-    ) -> tuple[
-        tuple[NDArray[np.int64], NDArray[np.float64] | None], TensorTable | None
-    ]:
-        r"""Return the rows to train on, with weights, and what training is watched by.
-
-        The weights have a column for each member if every member leaves out rows.
-        """
-        weight, seed = data.loss_weight, draw_seed(self.random_state)
-        if validation is not None:
-            table = self._table(
-                validation, validation.indices(), validation.sample_weight
-            )
-            return (rows, weight), table
-        n_rows = len(rows)
-        if self._is_crossed(n_rows):
-            n_folds = min(self.n_estimators, _MOST_FOLDS)
-            return self._cross(data, rows, n_folds, 1.0, seed)
-        fraction = self.validation_fraction
-        if self.early_stopping in (False, "auto"):
-            is_scaled = self.temperature_scaling is True
-            if self.temperature_scaling == "auto" and self._is_large(n_rows):
-                counts = np.unique(data.y[rows], return_counts=True)[1]
-                is_scaled = counts.min() > 1
-            if not is_scaled:
-                return (rows, weight), None
-            n_folds = min(self.n_estimators // _FEWEST_IN_FOLD, _MOST_FOLDS)
-            if n_folds > 1 and _NOT_MISSED * n_rows < _TEMPERATURE_ROWS:
-                fraction = min(fraction, _CROSSED_ROWS / n_rows)
-                return self._cross(data, rows, n_folds, fraction, seed)
-            fraction = min(fraction, _TEMPERATURE_ROWS / n_rows)
-        rows, validation_rows = split_for_validation(data.y, rows, fraction, seed)
-        table = self._table(data, validation_rows, data.sample_weight)
-        return (rows, weight), table
-
-    def _is_large(self, n_rows: int) -> bool:
-        r"""Return whether the rows hardly miss those that a temperature needs."""
-        return bool(n_rows * self.validation_fraction >= _TEMPERATURE_ROWS)
-
-    def _is_crossed(self, n_rows: int) -> bool:
-        r"""Return whether every member leaves out rows of its own."""
-        is_auto = self.early_stopping == "auto"
-        return is_auto and self.n_estimators > 1 and not self._is_large(n_rows)
-
-    def _cross(
-        self,
-        data: TrainingRows,
-        rows: NDArray[np.int64],
-        n_folds: int,
-        fraction: float,
-        seed: int,
-    ) -> tuple[tuple[NDArray[np.int64], NDArray[np.float64]], TensorTable]:
-        r"""Let every member leave out a fold of some of the rows.
-
-        Those that leave out the same fold are what it is predicted by, so that all
-        rows are learned from, and each is held out by somebody.
-        """
-        n_parts = round(n_folds / fraction)
-        parts = np.full(len(data.y), n_parts)
-        parts[rows] = deal_folds(data.y[rows], n_parts, seed)
-        # Members that follow one another, since every other one may be of another kind.
-        fold = np.arange(self.n_estimators) * n_folds // self.n_estimators
-        # (N, 1) == (K) -> (N, K)
-        leaves_out = parts[:, None] == fold
-        weight = data.loss_weight
-        if weight is None:
-            weight = np.ones(len(data.y))
-        watched = rows[parts[rows] < n_folds]
-        # The epoch is chosen by what training minimises, class weights included.
-        held_out = self._table(data, watched, weight[:, None] * leaves_out)
-        return (rows, weight[:, None] * ~leaves_out), held_out
-
     def _are_members_alike(self) -> bool:
         r"""Return whether the members of an ensemble differ by chance only."""
         return True
 
-    def _early_stopping(self, is_watched: bool) -> EarlyStopping | None:
-        r"""Return when training stops early; "auto" only keeps the best epoch.
-
-        Rows that are held out for a temperature alone do not choose it: what is too
-        sure of itself looks worse to them than it is, once there is a temperature.
-        """
-        if not self.early_stopping:
-            return None
-        is_auto = self.early_stopping == "auto"
-        if is_auto and not (is_watched and self.n_estimators > 1):
-            return None
+    def _early_stopping(self) -> EarlyStopping:
+        r"""Return when training stops early; "auto" only keeps the best epoch."""
         monitor, sign = MONITORS[self.scoring]
+        is_auto = self.early_stopping == "auto"
         patience = sys.maxsize if is_auto else self.n_iter_no_change
         return EarlyStopping(monitor, patience, self.tol, sign)
 

@@ -15,7 +15,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -439,44 +438,6 @@ def class_weights(
         sample_weight=sample_weight[counts],
     )
     return weights
-
-
-def split_for_validation(
-    y: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    validation_fraction: float,
-    random_state: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    r"""Split rows into a training and a validation part, stratified by class."""
-    present, counts = np.unique(y[rows], return_counts=True)
-    n_validation = int(np.ceil(validation_fraction * len(rows)))
-    n_training = len(rows) - n_validation
-    if min(n_validation, n_training) < len(present) or counts.min() < 2:
-        raise ValueError(
-            f"Holding out validation_fraction={validation_fraction:.3g} of the rows "
-            f"leaves {n_training} rows for training and {n_validation} for "
-            f"validation, and the rarest class has {counts.min()} of {len(rows)} "
-            f"rows. Expected at least one row of each of the {len(present)} classes "
-            "in both parts: change validation_fraction, or pass X_val and y_val."
-        )
-    training, validation = train_test_split(
-        rows,
-        test_size=n_validation,
-        stratify=y[rows],
-        random_state=random_state,
-    )
-    # Neighbours in memory are read faster, and the batches are shuffled anyway.
-    return np.sort(training), np.sort(validation)
-
-
-def deal_folds(
-    y: NDArray[np.int64], n_folds: int, random_state: int
-) -> NDArray[np.int64]:
-    r"""Return each row's fold; the classes are dealt out evenly, however rare."""
-    shuffled = check_random_state(random_state).permutation(len(y))
-    folds = np.empty(len(y), dtype=np.int64)
-    folds[np.lexsort((shuffled, y))] = np.arange(len(y)) % n_folds
-    return folds
 
 
 def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:

@@ -16,10 +16,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
-from sksoftmax._base import BaseSoftmaxClassifier
 from sksoftmax._ensemble import MemberBatchNorm, SharedLinear, average_members
 from sksoftmax._net import WeightedCrossEntropy
-from sksoftmax._validation import deal_folds
+from sksoftmax._split import HoldOut, deal_folds
 from sksoftmax.modules import SoftmaxCNN, SoftmaxMLP
 
 
@@ -314,16 +313,16 @@ def test_shifts_and_scales_of_members_do_not_decay():
 def fit_and_see_held_out(classifier, X, y, monkeypatch):
     r"""Return the training rows, the members' weights, and how many are held out."""
     found = []
-    hold_out = BaseSoftmaxClassifier._hold_out
+    hold_out = HoldOut.split
 
     def spy(self, *args):
         found.append(hold_out(self, *args))
         return found[-1]
 
-    monkeypatch.setattr(BaseSoftmaxClassifier, "_hold_out", spy)
+    monkeypatch.setattr(HoldOut, "split", spy)
     classifier.fit(X, y)
-    [((rows, weight), table)] = found
-    return rows, weight, len(table)
+    [split] = found
+    return *split.training, len(split.held_out.rows)
 
 
 def test_members_leave_out_rows_in_turn():
@@ -388,8 +387,8 @@ class TestTemperatureOfManyRows:
 
     @pytest.fixture(autouse=True)
     def few_are_many(self, monkeypatch):
-        monkeypatch.setattr("sksoftmax._base._TEMPERATURE_ROWS", 20)
-        monkeypatch.setattr("sksoftmax._base._CROSSED_ROWS", 40)
+        monkeypatch.setattr("sksoftmax._split._TEMPERATURE_ROWS", 20)
+        monkeypatch.setattr("sksoftmax._split._CROSSED_ROWS", 40)
 
     def held_out(self, monkeypatch, **parameters):
         r"""Return which rows each member leaves out, and how many are held out."""
@@ -432,7 +431,7 @@ class TestTemperatureOfManyRows:
         assert classifier.module_.temperature.value != 1
 
     def test_rows_that_nobody_misses_are_left_out_by_all(self, monkeypatch):
-        monkeypatch.setattr("sksoftmax._base._TEMPERATURE_ROWS", 4)
+        monkeypatch.setattr("sksoftmax._split._TEMPERATURE_ROWS", 4)
         _, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
         assert weight is None
         assert n_held_out == 4

@@ -1,0 +1,176 @@
+r"""Which rows are held out of training, by all members of an ensemble or by some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+
+from ._validation import TrainingRows
+
+# So many held-out rows determine a temperature well; "auto" learns one only where
+# that is at most a tenth of the rows.
+_TEMPERATURE_ROWS = 2000
+# Share of the rows that can be left out of everything; the weights of all rows for each
+# member would take more memory than they are worth.
+_NOT_MISSED = 0.01
+
+# Parts of a table that members of an ensemble leave out in turn.
+_MOST_FOLDS = 6
+# What the temperature of all follows from: that of one member and that of so many.
+_FEWEST_IN_FOLD = 2
+# If they do so for a temperature alone, each of them misses a part of these rows only.
+_CROSSED_ROWS = 4000
+
+
+class Part(NamedTuple):
+    r"""Some rows of a table, and the weights of all of its rows.
+
+    The weights have a column for each member where every member leaves out rows.
+    """
+
+    rows: NDArray[np.int64]
+    weight: NDArray[np.float64] | None
+
+
+class Split(NamedTuple):
+    r"""What training learns from, and what is held out."""
+
+    training: Part
+    held_out: Part | None
+    # Rows that are held out for a temperature alone do not choose the epoch: what is
+    # too sure of itself looks worse to them than it is, once there is a temperature.
+    chooses_epoch: bool
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    r"""What rows are held out for; the fields are parameters of the estimators."""
+
+    early_stopping: bool | str
+    temperature_scaling: bool | str
+    validation_fraction: float
+    n_estimators: int
+
+    def keep(self, data: TrainingRows) -> Split:
+        r"""Learn from all rows, since others were passed to watch training by."""
+        chooses_epoch = bool(self.early_stopping)
+        if self.early_stopping == "auto":
+            chooses_epoch = self.n_estimators > 1
+        return Split(Part(data.indices(), data.loss_weight), None, chooses_epoch)
+
+    def split(self, data: TrainingRows, random_state: int) -> Split:
+        r"""Hold out rows if there is something to decide by them."""
+        rows = data.indices()
+        n_rows, is_auto = len(rows), self.early_stopping == "auto"
+        if is_auto and self.n_estimators > 1 and not self._is_large(n_rows):
+            n_folds = min(self.n_estimators, _MOST_FOLDS)
+            parts = self._cross(data, rows, n_folds, 1.0, random_state)
+            return Split(*parts, chooses_epoch=True)
+        if self.early_stopping and not is_auto:
+            fraction = self.validation_fraction
+            parts = self._cut(data, rows, fraction, random_state)
+            return Split(*parts, chooses_epoch=True)
+        if not self._learns_temperature(data, rows):
+            return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
+        n_folds = min(self.n_estimators // _FEWEST_IN_FOLD, _MOST_FOLDS)
+        if n_folds > 1 and _NOT_MISSED * n_rows < _TEMPERATURE_ROWS:
+            fraction = min(self.validation_fraction, _CROSSED_ROWS / n_rows)
+            parts = self._cross(data, rows, n_folds, fraction, random_state)
+        else:
+            fraction = min(self.validation_fraction, _TEMPERATURE_ROWS / n_rows)
+            parts = self._cut(data, rows, fraction, random_state)
+        return Split(*parts, chooses_epoch=False)
+
+    def _is_large(self, n_rows: int) -> bool:
+        r"""Return whether the rows hardly miss those that a temperature needs."""
+        return bool(n_rows * self.validation_fraction >= _TEMPERATURE_ROWS)
+
+    def _learns_temperature(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
+        if self.temperature_scaling != "auto":
+            return bool(self.temperature_scaling)
+        counts = np.unique(data.y[rows], return_counts=True)[1]
+        return self._is_large(len(rows)) and bool(counts.min() > 1)
+
+    def _cut(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        fraction: float,
+        random_state: int,
+    ) -> tuple[Part, Part]:
+        r"""Hold out the same rows of all members."""
+        training, held_out = split_for_validation(data.y, rows, fraction, random_state)
+        return Part(training, data.loss_weight), Part(held_out, data.sample_weight)
+
+    def _cross(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        n_folds: int,
+        fraction: float,
+        random_state: int,
+    ) -> tuple[Part, Part]:
+        r"""Let every member leave out a fold of some of the rows.
+
+        Those that leave out the same fold are what it is predicted by, so that all
+        rows are learned from, and each is held out by somebody.
+        """
+        n_parts = round(n_folds / fraction)
+        parts = np.full(len(data.y), n_parts)
+        parts[rows] = deal_folds(data.y[rows], n_parts, random_state)
+        # Members that follow one another, since every other one may be of another kind.
+        fold = np.arange(self.n_estimators) * n_folds // self.n_estimators
+        # (N, 1) == (K) -> (N, K)
+        leaves_out = parts[:, None] == fold
+        weight = data.loss_weight
+        if weight is None:
+            weight = np.ones(len(data.y))
+        held_out = rows[parts[rows] < n_folds]
+        # The epoch is chosen by what training minimises, class weights included.
+        return (
+            Part(rows, weight[:, None] * ~leaves_out),
+            Part(held_out, weight[:, None] * leaves_out),
+        )
+
+
+def split_for_validation(
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    validation_fraction: float,
+    random_state: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    r"""Split rows into a training and a validation part, stratified by class."""
+    present, counts = np.unique(y[rows], return_counts=True)
+    n_validation = int(np.ceil(validation_fraction * len(rows)))
+    n_training = len(rows) - n_validation
+    if min(n_validation, n_training) < len(present) or counts.min() < 2:
+        raise ValueError(
+            f"Holding out validation_fraction={validation_fraction:.3g} of the rows "
+            f"leaves {n_training} rows for training and {n_validation} for "
+            f"validation, and the rarest class has {counts.min()} of {len(rows)} "
+            f"rows. Expected at least one row of each of the {len(present)} classes "
+            "in both parts: change validation_fraction, or pass X_val and y_val."
+        )
+    training, validation = train_test_split(
+        rows,
+        test_size=n_validation,
+        stratify=y[rows],
+        random_state=random_state,
+    )
+    # Neighbours in memory are read faster, and the batches are shuffled anyway.
+    return np.sort(training), np.sort(validation)
+
+
+def deal_folds(
+    y: NDArray[np.int64], n_folds: int, random_state: int
+) -> NDArray[np.int64]:
+    r"""Return each row's fold; the classes are dealt out evenly, however rare."""
+    shuffled = check_random_state(random_state).permutation(len(y))
+    folds = np.empty(len(y), dtype=np.int64)
+    folds[np.lexsort((shuffled, y))] = np.arange(len(y)) % n_folds
+    return folds
