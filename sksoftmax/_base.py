@@ -34,7 +34,6 @@ from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
 from ._net import (
     OPTIMIZERS,
-    SCHEDULES,
     EarlyStopping,
     EpochReport,
     Recipe,
@@ -42,6 +41,7 @@ from ._net import (
     train,
 )
 from ._range import into_range, large_rows, recomputed
+from ._schedules import SCHEDULES
 from ._split import HoldOut
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ._augmentation import RandomShift, make_augmentation, variants
 from ._base import BaseSoftmaxClassifier
+from ._building import ACTIVATIONS
+from ._convolutions import SoftmaxCNN
 from ._validation import check_sizes
-from .modules import ACTIVATIONS, SoftmaxCNN
 
 
 class SoftmaxCNNClassifier(BaseSoftmaxClassifier):

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport
+from ._perceptrons import SoftmaxLinear
 from ._problem import SoftmaxProblem
 from ._range import into_range
 from ._rows import DenseRows, SparseRows
@@ -26,7 +27,6 @@ from ._solvers import Solution, minimize
 from ._torch import as_tensor
 from ._validation import TrainingRows, check_features
 from ._weights import net_without_optimizer
-from .modules import SoftmaxLinear
 
 # Where an exact solver computes if the device has no float64, or no sparse products.
 _CPU = torch.device("cpu")

@@ -16,12 +16,13 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
+from ._building import ACTIVATIONS
 from ._net import EarlyStopping, Recipe
+from ._perceptrons import SoftmaxMLP
 from ._piecewise import bin_edges
 from ._tables import learn_encoder, n_columns
 from ._torch import as_tensor
 from ._validation import TrainingRows, check_sizes
-from .modules import ACTIVATIONS, SoftmaxMLP
 
 # From this depth on, gradient descent needs normalised layers to make progress.
 _DEEP = 5

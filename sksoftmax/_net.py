@@ -25,6 +25,8 @@ from ._data import Batch, BatchIterator, TensorTable
 from ._held_out import predict_by, row_weight, unseen_by
 from ._memory import freed_memory_kept
 from ._optimizers import SGD, Adam, AdamW
+from ._schedules import StepSchedule
+from ._totals import EpochTotals
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": AdamW,
@@ -38,30 +40,6 @@ _REPORTED = {
     "train_loss": "loss",
     "valid_loss": "validation loss",
     "valid_acc": "validation accuracy",
-}
-
-
-def _one_cycle(progress: float) -> float:
-    # Smith and Topin's super-convergence: up for 30% of the steps, then down to 0.
-    start, peak = 0.04, 0.3
-    if progress < peak:
-        return start + (1 - start) * (1 - math.cos(math.pi * progress / peak)) / 2
-    return (1 + math.cos(math.pi * (progress - peak) / (1 - peak))) / 2
-
-
-def _cosine(progress: float) -> float:
-    return (1 + math.cos(math.pi * progress)) / 2
-
-
-def _constant(progress: float) -> float:
-    return 1.0
-
-
-# Learning rate, relative to `learning_rate`, at a fraction of all steps in [0, 1).
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": _constant,
-    "cosine": _cosine,
-    "one_cycle": _one_cycle,
 }
 
 
@@ -119,34 +97,6 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
         # A batch of vanishing weights has no gradient, rather than an undefined one.
         total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
         return (losses @ weight) / total
-
-
-class StepSchedule:
-    r"""Sets an optimizer's learning rate before each step."""
-
-    def __init__(self, name: str, learning_rate: float, n_steps: int) -> None:
-        self._factor = SCHEDULES[name]
-        # A constant rate is set once: a user's callback may change it then.
-        self._changes = name != "constant"
-        self._learning_rate = learning_rate
-        self._n_steps = n_steps
-        self.n_done = 0
-
-    def start(self, optimizer: torch.optim.Optimizer) -> None:
-        r"""Set the rate that training begins with."""
-        self._set(optimizer, self._learning_rate)
-
-    def step(self, optimizer: torch.optim.Optimizer) -> None:
-        r"""Set the rate of the next step."""
-        if self._changes:
-            progress = self.n_done / self._n_steps
-            self._set(optimizer, self._learning_rate * self._factor(progress))
-            self.n_done += 1
-
-    @staticmethod
-    def _set(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate
 
 
 class BestEpoch(Callback):
@@ -416,69 +366,6 @@ def record_loss(history: History, prefix: str, loss: float) -> None:
     )
     history.record(f"{prefix}_loss", loss)
     history.record(f"{prefix}_loss_best", loss < best)
-
-
-class EpochTotals:
-    r"""What the batches of an epoch add up to, left on the device until its end."""
-
-    def __init__(self) -> None:
-        self._losses = DeviceScalars()
-        self._hits = DeviceScalars()
-        self._weights = DeviceScalars()
-
-    def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
-        r"""Add a batch and what a step made of it."""
-        y, weight = batch[1]
-        sample_weight = row_weight(weight)
-        self._losses.append(step["loss"])
-        self._weights.append(len(y) if sample_weight is None else sample_weight.sum())
-        if with_hits:
-            hits = (step["y_pred"].argmax(1) == y).float()
-            self._hits.append(
-                hits.sum() if sample_weight is None else hits @ sample_weight
-            )
-
-    def loss(self) -> float:
-        r"""Return the mean loss of a row."""
-        weights = self._weights.stack()
-        return float(self._losses.stack() @ weights / weights.sum())
-
-    def accuracy(self) -> float:
-        r"""Return the fraction of rows whose largest logit is the right one."""
-        return float(self._hits.stack().sum() / self._weights.stack().sum())
-
-
-class DeviceScalars:
-    r"""Scalars, one or none for each batch, in few pieces of memory.
-
-    Many small pieces would lie between the large ones that come and go with each batch,
-    so that these could not be used again, and memory would grow with the batches.
-    """
-
-    _MOST_PIECES = 16
-
-    def __init__(self) -> None:
-        self._pieces: list[Tensor] = []
-        self._recent: list[Tensor] = []
-        self._numbers: list[int] = []
-
-    def append(self, value: Tensor | int) -> None:
-        r"""Add a scalar; either all of them are tensors, or none is."""
-        if not isinstance(value, Tensor):
-            self._numbers.append(value)
-            return
-        self._recent.append(value)
-        if len(self._recent) == self._MOST_PIECES:
-            self._pieces.append(torch.stack(self._recent))
-            self._recent = []
-
-    def stack(self) -> Tensor:
-        r"""Return all of them, on the CPU in float64."""
-        if self._numbers:
-            return torch.tensor(self._numbers, dtype=torch.float64)
-        recent = [torch.stack(self._recent)] if self._recent else []
-        # One transfer for all of them.
-        return torch.cat([*self._pieces, *recent]).cpu().double()
 
 
 def make_net(

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._augmentation import RandomShift, SeededTransform
+from ._convolutions import Block, SoftmaxCNN
 from ._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
 from ._inputs import TableInput
 from ._layers import _ANSCOMBE, _STRAIGHT_COUNTS, Dropout, InputScaling, Temperature
+from ._perceptrons import SoftmaxLinear, SoftmaxMLP
 from ._piecewise import PiecewiseLinear
-from .modules import SoftmaxCNN, SoftmaxLinear, SoftmaxMLP, _Block
 
 _FLOAT32 = np.dtype(np.float32)
 _INT64 = np.dtype(np.int64)
@@ -414,7 +415,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Graph, Any, Value], Value]] = {
     SoftmaxMLP: _softmax_mlp,
     TableInput: _table,
     Temperature: _temperature,
-    _Block: _in_order,
+    Block: _in_order,
     nn.AvgPool2d: _pooling("AveragePool", padding=0, divisor_override=None),
     nn.BatchNorm1d: _batch_norm_1d,
     nn.BatchNorm2d: _batch_norm_2d,

@@ -12,13 +12,13 @@ from torch import nn
 
 from sksoftmax._data import BatchIterator, TensorTable
 from sksoftmax._net import (
-    SCHEDULES,
     EarlyStopping,
     Recipe,
     WeightedCrossEntropy,
     make_net,
     train,
 )
+from sksoftmax._schedules import SCHEDULES
 
 CPU = torch.device("cpu")
 
