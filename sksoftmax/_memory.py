@@ -30,8 +30,10 @@ def freed_memory_kept() -> Iterator[None]:
         return
     # PyTorch's error where memory counts before it is used, and there is too little.
     with suppress(RuntimeError):
-        # Once a piece of that size was freed, glibc keeps smaller ones on its heap.
-        _reserve(_LARGEST)
+        # Once one of them was freed that is not on glibc's heap, it keeps smaller ones
+        # there; the first few may have found a place on it.
+        pieces = [_reserve(_LARGEST) for _ in range(_N_PIECES)]
+        del pieces
         # The last one lies at the end of the heap: nothing below it can be given back.
         pieces = [_reserve(_PIECE) for _ in range(_N_PIECES)]
         del pieces[:-1]
