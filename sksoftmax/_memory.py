@@ -23,7 +23,8 @@ def freed_memory_kept() -> Iterator[None]:
     By itself, glibc returns large pieces to the system, and what lies free at the end
     of its heap. The next tensor's pages then come one by one from the system, each
     zeroed first, which takes a sixth of a convolutional net's training. Reserving is
-    free: no page is there before a tensor is.
+    free: no page is there before a tensor is. Where environment variables tell glibc
+    what to keep, as in Dask's workers, it keeps to that.
     """
     if sys.platform != "linux":
         yield
