@@ -42,7 +42,7 @@ from ._net import (
 )
 from ._range import into_range, large_rows, recomputed
 from ._schedules import SCHEDULES
-from ._split import HoldOut
+from ._split import HoldOut, Split
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
@@ -512,22 +512,7 @@ class BaseSoftmaxClassifier(
         module: nn.Module | None,
         report: FitReport,
     ) -> None:
-        plan = HoldOut(
-            self.early_stopping,
-            self.temperature_scaling,
-            self.validation_fraction,
-            self.n_estimators,
-        )
-        seed, held_out = draw_seed(self.random_state), None
-        if validation is None:
-            split = plan.split(data, seed)
-            if split.held_out is not None:
-                held_out = self._table(data, *split.held_out)
-        else:
-            split = plan.keep(data)
-            held_out = self._table(
-                validation, validation.indices(), validation.sample_weight
-            )
+        split, held_out = self._hold_out(data, validation)
         self._build(
             data,
             split.training.rows,
@@ -552,6 +537,25 @@ class BaseSoftmaxClassifier(
                     are_alike=self._are_members_alike(),
                 )
             )
+
+    def _hold_out(
+        self, data: TrainingRows, validation: TrainingRows | None
+    ) -> tuple[Split, TensorTable | None]:
+        r"""Return what training learns from, and the rows that it is watched by."""
+        plan = HoldOut(
+            self.early_stopping,
+            self.temperature_scaling,
+            self.validation_fraction,
+            self.n_estimators,
+        )
+        seed = draw_seed(self.random_state)
+        if validation is not None:
+            rows, weight = validation.indices(), validation.sample_weight
+            return plan.keep(data), self._table(validation, rows, weight)
+        split = plan.split(data, seed)
+        if split.held_out is None:
+            return split, None
+        return split, self._table(data, *split.held_out)
 
     def _are_members_alike(self) -> bool:
         r"""Return whether the members of an ensemble differ by chance only."""

@@ -16,7 +16,7 @@ from ._building import (
     linear,
     make_input_scaling,
 )
-from ._ensemble import average_members
+from ._ensemble import together
 from ._layers import Dropout, Temperature
 
 
@@ -183,9 +183,7 @@ class SoftmaxCNN(nn.Module):
             x = x.view(len(x), self.n_estimators, -1).transpose(0, 1)
         logits: Tensor = self.output(self.hidden(x))
         if self.n_estimators > 1:
-            if self.training:
-                return logits.transpose(0, 1)
-            logits = average_members(logits, members)
+            logits = together(logits, members, self.training)
         scaled: Tensor = self.temperature(logits)
         return scaled
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ._building import hidden_layers, initialize, linear, make_input_scaling
-from ._ensemble import MemberLinear, SharedLinear, average_members
+from ._ensemble import MemberLinear, SharedLinear, together
 from ._inputs import TableInput, fill_missing
 from ._layers import Dropout, Temperature
 
@@ -232,8 +232,6 @@ class SoftmaxMLP(nn.Module):
             x = x * self.shown
         logits: Tensor = self.output(self.hidden(x))
         if self.n_estimators > 1:
-            if self.training:
-                return logits.transpose(0, 1)
-            logits = average_members(logits, members)
+            logits = together(logits, members, self.training)
         scaled: Tensor = self.temperature(logits)
         return scaled
