@@ -28,8 +28,11 @@ _LARGEST_UNIT = 1e12
 _LARGEST_LASSO = 1e24
 # Probabilities of a row's own class, between which odds can be computed in float32.
 _LEAST_PROBABILITY, _LARGEST_PROBABILITY = 1e-30, 1 - 1e-6
-# Steps of the power method, which is off by less than a tenth then.
+# Steps of the power method, which is off by less than a tenth then. That its vector
+# hardly grows any more is no sign: so it does near the second largest eigenvalue.
 _POWER_STEPS = 30
+# Where all rows are sure to the last bit of float32, there still is a step to make.
+_LEAST_VARIANCE = 1e-12
 
 
 @dataclass
@@ -107,7 +110,6 @@ class SoftmaxProblem:
     def _set_share(self, share: Tensor) -> None:
         self.share = share
         self._float_share = share.float()
-        self._largest: Tensor | None = None
 
     def _set_penalties(self, l2: Tensor, l1: Tensor) -> None:
         self.l2, self.l1 = l2, l1
@@ -264,29 +266,24 @@ class SoftmaxProblem:
             return theta.new_zeros(len(theta))
         return (self.lasso[which] * theta.abs()).sum((1, 2))
 
-    def curvature_bound(self, which: Tensor) -> Tensor:
-        r"""Return more than the Hessians' curvature, by column."""
-        if self._largest is None:
-            self._largest = torch.stack(
-                [self._largest_eigenvalue(share) for share in self.share]
-            )
-        # The covariance of indicators has no eigenvalue above a half.
-        bound = 0.5 * self._largest[self.fold[which]][:, None]
-        return (bound + self.ridge[which])[:, None, :]
-
-    def _largest_eigenvalue(self, share: Tensor) -> Tensor:
-        r"""Return a little more than the Gram matrix's largest eigenvalue."""
+    def curvature_bound(self, proba: Tensor, which: Tensor) -> Tensor:
+        r"""Return more than the Hessians' curvature there, by column."""
+        # The covariance of a row's indicators has no larger eigenvalue (Gershgorin).
+        most = 2 * (proba * (1 - proba)).amax(1)
+        weight = self._float_share[self.fold[which]] * most.clamp(min=_LEAST_VARIANCE)
         # Equal entries would be orthogonal to how two opposed features vary.
         generator = torch.Generator().manual_seed(0)
-        vector = torch.randn(1, len(self.unit), generator=generator).to(self.unit)
-        size = 0.0
+        vector = torch.randn(self.rows.n_columns, generator=generator).to(weight)
+        vector, size = vector.expand(len(which), -1), weight.new_zeros(len(which))
         for _ in range(_POWER_STEPS):
             product = torch.zeros_like(vector)
-            for block in self.rows.blocks(1, precise=True):
-                product += block.backward(block.forward(vector) * share[block.rows])
-            size = product.norm().item()
-            vector = product / size
-        return vector.new_tensor(1.1 * size)
+            for block in self.rows.blocks(len(which), precise=False):
+                change = block.forward(vector) * weight[:, block.rows]
+                product += block.backward(change)
+            size = torch.linalg.vector_norm(product, dim=1)
+            vector = product / size[:, None]
+        bound = 1.1 * size.double()[:, None] + self.ridge[which]
+        return bound[:, None, :]
 
 
 def kinds(penalty: Tensor) -> Tensor:

@@ -375,7 +375,7 @@ def _proximal_newton(
     """
     origin = theta[which]
     targets = origin.clone()
-    bound = problem.curvature_bound(which)
+    bound = problem.curvature_bound(point.proba, which)
     threshold = problem.lasso[which] / bound
     goal = accuracy * problem.stationarity(origin, point.gradient, which)
     active, proba = torch.arange(len(which), device=which.device), point.proba

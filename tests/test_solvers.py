@@ -321,6 +321,45 @@ class TestManyCandidates:
         assert alone <= 1300
 
 
+class TestLasso:
+    def test_the_bound_holds_and_is_not_far_from_the_curvature(self):
+        X, y = table(500, 6, 3)
+        problem = Work(X, y, 3, l2=[1e-3, 0.1], l1=[1e-2, 1e-2])
+        which = torch.arange(2)
+        for distance in (0.0, 0.3, 3.0, 100.0):
+            proba = problem.evaluate(problem.far_out(distance), which, True).proba
+            bound = problem.curvature_bound(proba, which)
+            assert bound.shape == (2, 1, 7)
+            units = torch.eye(3 * 7).view(-1, 3, 7)
+            for b in which:
+                every = b.expand(len(units))
+                hessian = problem.hessian(proba[every], every, units).flatten(1)
+                diagonal = bound[b].expand(3, 7).flatten()
+                above = torch.linalg.eigvalsh(torch.diag(diagonal) - hessian.double())
+                assert above[0] > 0
+                largest = torch.linalg.eigvalsh(hessian.double())[-1]
+                assert bound[b].max() < 2.5 * largest
+
+    def test_rows_that_are_sure_are_no_reason_for_short_steps(self):
+        # At the minimum, no probability is far from 0 or 1: there is 1e-7 of the
+        # curvature that there could be.
+        X, y = table(50, 2, 2)
+        share = np.where(y == 0, 1.0, 1e-7)
+        problem = Work(X, y, 2, l2=[1e-6], l1=[1e-3], shares=share[None] / share.sum())
+        [solution] = minimize(problem, problem.start(), tol=1e-9, max_iter=50)
+        assert solution.converged
+        assert solution.n_iter < 30
+        assert len(problem.products) < 15 * solution.n_iter
+
+    def test_a_weak_penalty_takes_some_thousand_products(self):
+        X, y = load_digits(return_X_y=True)
+        X = StandardScaler().fit_transform(X)
+        problem = Work(X, y, 10, l2=[0.0], l1=[1e-2 / len(X)])
+        [solution] = minimize(problem, problem.start(), tol=1e-5, max_iter=50)
+        assert solution.converged
+        assert len(problem.products) < 3000
+
+
 class TestSteps:
     def test_no_step_is_too_long(self):
         # Far out, the quadratic model promises too much, and a step is cut.
