@@ -3,10 +3,12 @@ r"""Layers that vary images in training, and what is averaged in prediction."""
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate
 
 from ._layers import RandomLayer
 from ._torch import global_generator_seeded
@@ -22,6 +24,9 @@ _SMALLEST_SIDE = 16
 # Fashion-MNIST they gain what four shifts along the axes do, for three fifths of the
 # time.
 _NEIGHBOURS = ((0, 0), (-1, -1), (1, 1))
+
+# Points of an image that a warp moves on their own.
+_BENDS = (5, 5)
 
 
 class RandomShift(RandomLayer):
@@ -104,6 +109,136 @@ class RandomShift(RandomLayer):
         return f"{self.max_shift}, flip={self.flip}"
 
 
+class RandomWarp(RandomLayer):
+    r"""Turn, scale, shear, move and bend each image of a batch at random.
+
+    An augmentation for training; does nothing in evaluation. Handwriting varies like
+    this. Each image gets its own numbers, uniform up to the given ones in either
+    direction. Pixels are interpolated linearly; what moves in at an edge repeats the
+    pixels of that edge.
+
+    Parameters
+    ----------
+    max_angle : float, default=8.0
+        By how many degrees an image is turned at most.
+    max_scale : float, default=0.1
+        By which share it is stretched or squeezed at most, along each axis by its own.
+    max_shear : float, default=0.1
+        By how many pixels at most a line moves sideways against the line below.
+    max_shift : float, default=0.05
+        By which share of each side it moves at most.
+    bend : float, default=0.03
+        Standard deviation of what a grid of 5 x 5 points moves besides, as a share of
+        each side; the pixels between them follow smoothly.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        Where the random numbers come from; PyTorch's global generator if None.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(batch_size, n_channels, height, width)``, any dtype
+    - output: the same shape; integers become float32
+
+    References
+    ----------
+    Simard, Steinkraus and Platt (2003). Best practices for convolutional neural
+    networks applied to visual document analysis.
+    https://doi.org/10.1109/ICDAR.2003.1227801
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksoftmax.modules import RandomWarp
+    >>> augmentation = RandomWarp(max_angle=15.0)
+    >>> augmentation.generator = torch.Generator().manual_seed(0)
+    >>> augmentation(torch.ones(2, 1, 28, 28, dtype=torch.uint8)).shape
+    torch.Size([2, 1, 28, 28])
+    """
+
+    def __init__(
+        self,
+        max_angle: float = 8.0,
+        max_scale: float = 0.1,
+        max_shear: float = 0.1,
+        max_shift: float = 0.05,
+        bend: float = 0.03,
+    ) -> None:
+        super().__init__()
+        self.max_angle = max_angle
+        self.max_scale = max_scale
+        self.max_shear = max_shear
+        self.max_shift = max_shift
+        self.bend = bend
+        for name in ("max_angle", "max_scale", "max_shear", "max_shift", "bend"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(
+                    f"Got {name}={value!r}, but expected a number of at least 0."
+                )
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Warp the images in training, do nothing in evaluation.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The images, of any dtype.
+
+        Returns
+        -------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The images that became of them.
+        """
+        if not self.training:
+            return x
+        x = x if x.is_floating_point() else x.float()
+        down, right = self._origins(x)
+        height, width = x.shape[-2:]
+        # From pixels to -1 and 1 at the image's borders; beyond the outermost pixels'
+        # middles come those pixels.
+        right = (2 / width * right).clamp(1 / width - 1, 1 - 1 / width)
+        down = (2 / height * down).clamp(1 / height - 1, 1 - 1 / height)
+        # (B, H, W, 2)
+        grid = torch.stack([right, down], 3)
+        return grid_sample(x, grid.to(x.dtype), align_corners=False)
+
+    def _origins(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return where each pixel comes from, in pixels from the image's middle."""
+        height, width = x.shape[-2:]
+        angle = self._draw(x, math.radians(self.max_angle))
+        rows = torch.arange(height, device=x.device) - (height - 1) / 2
+        columns = torch.arange(width, device=x.device) - (width - 1) / 2
+        # (B, H, 1), (B, H, W)
+        rows = rows[:, None] * self._draw(x, self.max_scale).exp()
+        columns = columns * self._draw(x, self.max_scale).exp()
+        columns = columns + self._draw(x, self.max_shear) * rows
+        cosine, sine = angle.cos(), angle.sin()
+        bends = torch.randn(
+            len(x), 2, *_BENDS, generator=self.generator, device=x.device
+        )
+        bends = interpolate(bends, (height, width), mode="bicubic", align_corners=True)
+        down = sine * columns + cosine * rows + self._draw(x, self.max_shift * height)
+        right = cosine * columns - sine * rows + self._draw(x, self.max_shift * width)
+        down = down + self.bend * height * bends[:, 0]
+        return down, right + self.bend * width * bends[:, 1]
+
+    def _draw(self, x: Tensor, most: float) -> Tensor:
+        r"""Draw a number for each image, up to ``most`` in either direction."""
+        uniform = torch.rand(len(x), 1, 1, generator=self.generator, device=x.device)
+        return most * (2 * uniform - 1)
+
+    def extra_repr(self) -> str:
+        r"""Describe the layer in the module's representation."""
+        return (
+            f"max_angle={self.max_angle}, max_scale={self.max_scale}, "
+            f"max_shear={self.max_shear}, max_shift={self.max_shift}, bend={self.bend}"
+        )
+
+
 class SeededTransform(RandomLayer):
     r"""A user's transform of a batch of images, applied in training only.
 
@@ -147,6 +282,8 @@ def make_augmentation(
         augmentation = "shift" if min(size) >= _SMALLEST_SIDE else None
     if augmentation is None:
         return None
+    if augmentation == "warp":
+        return RandomWarp()
     if isinstance(augmentation, str):
         down, right = (max(1, round(_SHIFT * side)) for side in size)
         return RandomShift((down, right), flip=augmentation == "shift_flip")

@@ -13,7 +13,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from ._augmentation import RandomShift, make_augmentation, variants
+from ._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ._base import BaseSoftmaxClassifier
 from ._building import ACTIVATIONS
 from ._convolutions import SoftmaxCNN
@@ -59,10 +59,12 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     input_scaling : {"standard"} or None, default="standard"
         Whether each channel is scaled to zero mean and unit variance, with statistics
         learned in ``fit``.
-    augmentation : {"auto", "shift", "shift_flip"}, callable or None, default="auto"
+    augmentation : str, callable or None, default="auto"
         What varies the images in training. "shift" moves each of them at random, by
         at most 7% of each side, and repeats the pixels at the edge; "shift_flip"
         mirrors half of them, too, which suits clothes and animals but no writing.
+        "warp" turns, scales, shears, moves and bends them a little, as handwriting
+        varies (:class:`RandomWarp`); it pays with more passes than the default's.
         "auto" is "shift" for images of at least 16 x 16 pixels and None for smaller
         ones. A callable gets a whole batch, a tensor of shape ``(batch_size,
         n_channels, height, width)`` with pixels as in ``X``, and returns one like it,
@@ -72,8 +74,9 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         Whether predictions average the probabilities of the image and of its shifts
         by one pixel up left and down right, and of all their mirror images if training
         flipped; their logarithms take the place of the logits. Takes three or six times
-        as long. "auto" does so if training shifted the images, by "auto", "shift" or
-        "shift_flip". Scores during training look at each image once in any case.
+        as long. "auto" does so if training shifted or warped the images, by "auto",
+        "shift", "shift_flip" or "warp". Scores during training look at each image once
+        in any case.
     n_estimators : int, default=1
         Number of members: nets that begin differently and are trained together, on the
         same batches, as the groups of one net's convolutions. Their probabilities are
@@ -214,7 +217,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "input_scaling": [StrOptions({"standard"}), None],
         "augmentation": [
-            StrOptions({"auto", "shift", "shift_flip"}),
+            StrOptions({"auto", "shift", "shift_flip", "warp"}),
             callable,
             None,
         ],
@@ -344,12 +347,12 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
 
     def _views(self, rows: Tensor) -> list[Tensor]:
         augmentation = self.module_.augmentation
-        was_shifted = isinstance(augmentation, RandomShift)
+        was_shifted = isinstance(augmentation, RandomShift | RandomWarp)
         wanted = self.test_time_augmentation
         if not (was_shifted if wanted == "auto" else wanted):
             return [rows]
         images = rows.reshape(-1, *self.image_shape_)
-        flip = was_shifted and augmentation.flip
+        flip = isinstance(augmentation, RandomShift) and augmentation.flip
         return [view.flatten(1) for view in variants(images, flip=flip)]
 
     def _resolve_image_shape(self, n_features: int) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ._augmentation import RandomShift, SeededTransform
+from ._augmentation import RandomShift, RandomWarp, SeededTransform
 from ._convolutions import Block, SoftmaxCNN
 from ._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
 from ._inputs import TableInput
@@ -407,6 +407,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Graph, Any, Value], Value]] = {
     MemberBatchNorm: _member_batch_norm,
     MemberLinear: _member_linear,
     RandomShift: _same,
+    RandomWarp: _same,
     SeededTransform: _same,
     PiecewiseLinear: _piecewise_linear,
     SharedLinear: _shared_linear,

@@ -4,7 +4,7 @@ They take a batch of rows and return logits, so they fit a plain PyTorch loop wi
 :class:`torch.nn.CrossEntropyLoss` or a bare skorch net as well as the estimators.
 """
 
-from ._augmentation import RandomShift
+from ._augmentation import RandomShift, RandomWarp
 from ._convolutions import SoftmaxCNN
 from ._inputs import TableInput
 from ._layers import Dropout, InputScaling, Temperature
@@ -16,6 +16,7 @@ __all__ = [
     "InputScaling",
     "PiecewiseLinear",
     "RandomShift",
+    "RandomWarp",
     "SoftmaxCNN",
     "SoftmaxLinear",
     "SoftmaxMLP",

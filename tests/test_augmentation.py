@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from sksoftmax import SoftmaxCNNClassifier
 from sksoftmax._augmentation import SeededTransform, make_augmentation, shifted
 from sksoftmax._layers import set_generator
-from sksoftmax.modules import Dropout, RandomShift, SoftmaxCNN
+from sksoftmax.modules import Dropout, RandomShift, RandomWarp, SoftmaxCNN
 
 
 def generator(seed=0):
@@ -138,6 +138,108 @@ class TestRandomShift:
         assert torch.equal(module(batch), module(batch))
 
 
+STILL = dict.fromkeys(["max_angle", "max_scale", "max_shear", "max_shift", "bend"], 0.0)
+
+
+class TestRandomWarp:
+    @pytest.mark.parametrize(
+        "moved",
+        [
+            {},
+            {"max_angle": 20.0},
+            {"max_scale": 0.3},
+            {"max_shear": 0.4},
+            {"max_shift": 0.15},
+            {"max_angle": 8.0, "max_scale": 0.1, "max_shear": 0.1, "max_shift": 0.05},
+        ],
+        ids=lambda moved: "-".join(moved) or "still",
+    )
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+    def test_is_that_of_scipy(self, moved, dtype, monkeypatch):
+        # As far as it goes, in the direction that is given.
+        monkeypatch.setattr(
+            RandomWarp, "_draw", lambda self, x, most: torch.full((len(x), 1, 1), most)
+        )
+        batch = images(3, 2, 13, 18).to(dtype)
+        most = {**STILL, **moved}
+        layer = RandomWarp(**most)
+        layer.generator = generator()
+        result = layer(batch)
+        assert result.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
+        angle = np.deg2rad(most["max_angle"])
+        # Of (row, column).
+        turn = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+        shear = [[1, 0], [most["max_shear"], 1]]
+        matrix = np.array(turn) @ shear * np.exp(most["max_scale"])
+        size = np.array([13, 18])
+        middle = (size - 1) / 2
+        offset = middle + most["max_shift"] * size - matrix @ middle
+        for before, after in zip(
+            batch.flatten(0, 1), result.flatten(0, 1), strict=True
+        ):
+            expected = ndimage.affine_transform(
+                before.double().numpy(), matrix, offset, order=1, mode="nearest"
+            )
+            assert_allclose(after, expected, atol=2e-3)
+
+    def test_bends_are_as_large_as_asked_for_and_smooth(self):
+        # Pixels that say where they are.
+        ramp = torch.arange(29.0).expand(29, 29)
+        batch = torch.stack([ramp, ramp.T]).expand(4000, -1, -1, -1)
+        layer = RandomWarp(**{**STILL, "bend": 0.03})
+        layer.generator = generator()
+        by = layer(batch) - batch
+        # A point of the grid is the middle.
+        assert_allclose(by[:, :, 14, 14].std(0), 0.03 * 29, rtol=0.05)
+        assert_allclose(by[:, :, 14, 14].mean(0), 0, atol=0.05)
+        correlation = torch.corrcoef(by[:, :, 14, 14].T)
+        assert abs(correlation[0, 1]) < 0.1
+        assert by.diff(dim=2).abs().mean() < 0.15
+
+    def test_each_image_by_itself_and_its_channels_together(self):
+        batch = images(1, 1, 16, 16).expand(200, 3, -1, -1)
+        layer = RandomWarp()
+        layer.generator = generator()
+        result = layer(batch)
+        assert torch.equal(result[:, 0], result[:, 2])
+        assert len(result.flatten(1).unique(dim=0)) == 200
+
+    def test_both_directions_up_to_the_most(self):
+        ramp = torch.arange(20.0).expand(1000, 1, 20, 20)
+        layer = RandomWarp(**{**STILL, "max_shift": 0.1})
+        layer.generator = generator()
+        by = (layer(ramp) - ramp)[:, 0, 10, 10]
+        assert_allclose(torch.aminmax(by), (-2, 2), atol=0.02)
+        assert_allclose(by.mean(), 0, atol=0.15)
+
+    def test_generator_decides_and_evaluation_changes_nothing(self):
+        batch = images(50, 1, 8, 8)
+        results = []
+        for seed in (0, 0, 1):
+            layer = RandomWarp()
+            set_generator(layer, generator(seed))
+            results.append(layer(batch))
+        assert torch.equal(results[0], results[1])
+        assert not torch.equal(results[0], results[2])
+        assert layer.eval()(batch) is batch
+
+    def test_reduced_precision_of_the_net_does_not_move_pixels(self):
+        batch = images(50, 1, 28, 28)
+        results = []
+        for enabled in (True, False):
+            layer = RandomWarp()
+            layer.generator = generator()
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                results.append(layer(batch))
+        assert torch.equal(*results)
+
+    @pytest.mark.parametrize("name", STILL)
+    @pytest.mark.parametrize("value", [-0.1, np.inf, np.nan])
+    def test_impossible_values(self, name, value):
+        with pytest.raises(ValueError, match=rf"Got {name}=.*at least 0"):
+            RandomWarp(**{name: value})
+
+
 class TestTransforms:
     def test_same_seed_same_noise_and_global_generator_as_before(self):
         batch = images(4, 1, 5, 5).float()
@@ -228,6 +330,7 @@ class TestAuto:
 AUGMENTATIONS = [
     pytest.param("shift", id="shift"),
     pytest.param("shift_flip", id="shift_flip"),
+    pytest.param("warp", id="warp"),
     pytest.param(invert, id="function"),
     pytest.param(noisy, id="noise"),
     pytest.param(
@@ -316,7 +419,7 @@ class TestTestTimeAugmentation:
         batch = ndimage.shift(batch, (0, *by), order=0, mode="nearest")
         return (batch[..., ::-1] if flip else batch).reshape(X.shape).copy()
 
-    @pytest.mark.parametrize("augmentation", ["shift", "shift_flip", None])
+    @pytest.mark.parametrize("augmentation", ["shift", "shift_flip", "warp", None])
     def test_is_the_average(self, augmentation, large_digits):
         X, y = large_digits
         model = make(augmentation=augmentation, test_time_augmentation=False)
@@ -344,6 +447,7 @@ class TestTestTimeAugmentation:
             ("auto", True),
             ("shift", True),
             ("shift_flip", True),
+            ("warp", True),
             (None, False),
             (torch.clone, False),
         ],
