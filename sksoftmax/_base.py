@@ -21,14 +21,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
-from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import nn
 
 from ._calibration import held_out_temperature
 from ._callbacks import CallbackSupportMixin, FitReport, reported
 from ._checkpoint import Checkpoint, open_checkpoint
-from ._data import TensorTable, convert
-from ._ensemble import average_members
+from ._data import TensorTable
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
@@ -40,26 +38,19 @@ from ._net import (
     make_net,
     train,
 )
-from ._range import into_range, large_rows, recomputed
+from ._prediction import PredictionMixin
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
 from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
     TrainingRows,
-    check_features,
     check_training_rows,
     check_validation_rows,
     draw_seed,
     fitted_state_kept,
 )
 from ._weights import net_without_optimizer, restore_module, weights_of
-
-# Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
-# prediction should not depend on how many others it came with, so zeros fill up, except
-# where they would multiply the cost: from so many multiplications in one layer on.
-_FEWEST_ROWS = 16
-_COSTLY_PRODUCT = 2**18
 
 # Where the documentation of an estimator will be hosted, for scikit-learn's HTML
 # representation; the end of it is where docs/ builds the page to.
@@ -73,12 +64,16 @@ MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
 
 class BaseSoftmaxClassifier(
-    CallbackSupportMixin, ClassifierMixin, BaseEstimator, metaclass=ABCMeta
+    PredictionMixin,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     r"""Base of the softmax classifiers.
 
     A subclass lists its parameters in ``__init__`` and says in ``_build_module`` how
-    its module is made of them. The rest, ``fit`` to ``decision_function``, is here.
+    its module is made of them. The rest of ``fit`` is here.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -114,9 +109,7 @@ class BaseSoftmaxClassifier(
     _doc_link_module = "sksoftmax"
     _doc_link_template = DOCUMENTATION
 
-    classes_: NDArray[Any]
     n_features_in_: int
-    module_: Any
     n_iter_: int | NDArray[np.int32]
 
     # What "auto" aims at; see `_recipe`.
@@ -128,12 +121,6 @@ class BaseSoftmaxClassifier(
     n_estimators: int = 1
     temperature_scaling: bool | str = False
     checkpoint: str | PathLike[str] | None = None
-
-    # What batches are converted to; None if the module takes any dtype.
-    _input_dtype: ClassVar[torch.dtype | None] = None
-
-    # Rows per forward pass in prediction: about what a processor's cache can hold.
-    _prediction_rows = 2048
 
     # What a refit with warm_start=True must find unchanged.
     _constant_in_warm_start: ClassVar[tuple[str, ...]] = ("classes_", "n_features_in_")
@@ -316,81 +303,6 @@ class BaseSoftmaxClassifier(
             self._train(table, None, report, epochs=1)
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        r"""Predict the most probable class of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Labels, of the type that ``fit`` was given.
-        """
-        winners = self._logits(X).argmax(1).cpu().numpy()
-        labels: NDArray[Any] = self.classes_[winners]
-        return labels
-
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
-        r"""Predict the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            Rows sum to 1; columns in the order of ``classes_``. float32 if ``X`` is
-            float32, else float64.
-        """
-        probabilities: NDArray[np.floating[Any]]
-        probabilities = self._logits(X).softmax(1).cpu().numpy()
-        return probabilities
-
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
-        r"""Predict the logarithm of each class's probability.
-
-        Computed from the logits, so that it is finite where the probability itself
-        is too small for a float.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
-        """
-        log_probabilities: NDArray[np.floating[Any]]
-        log_probabilities = self._logits(X).log_softmax(1).cpu().numpy()
-        return log_probabilities
-
-    def decision_function(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
-        r"""Return the logits.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            The rows.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            One column per class; with two classes, the difference of their logits,
-            positive where the second class is more probable.
-        """
-        logits = self._logits(X)
-        if len(self.classes_) == 2:
-            logits = logits[:, 1] - logits[:, 0]
-        scores: NDArray[np.floating[Any]] = logits.cpu().numpy()
-        return scores
-
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         # Pickles and copies keep the net with its optimizer and history; it holds the
         # module, too, and pickles it apart from everything else.
@@ -429,58 +341,6 @@ class BaseSoftmaxClassifier(
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
-
-    def _logits(self, X: ArrayLike) -> Tensor:
-        check_is_fitted(self)
-        features = check_features(self, X, reset=False)
-        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
-        if self.module_.training:
-            self.module_.eval()
-        pages, n_rows = Pages(features), self._prediction_rows
-        with torch.inference_mode():
-            first, *others = torch.split(as_tensor(features), n_rows)
-            logits = self._forward(self._batch(first), self.module_)
-            if others:
-                # One piece of memory: small ones would lie between large, freed ones.
-                start = logits
-                logits = start.new_empty(len(features), start.shape[1])
-                logits[:n_rows] = start
-            for number, rows in enumerate(others, 1):
-                part = self._forward(self._batch(rows), self.module_)
-                logits[number * n_rows :][: len(rows)] = part
-                pages.read(len(rows))
-            logits = logits.cpu().to(dtype)
-            large = large_rows(logits)
-            if large is None:
-                return logits
-            parts = torch.split(as_tensor(pages.take(large.numpy())), n_rows)
-            wide = recomputed(self.module_, self._forward, parts)
-            return logits.index_copy(0, large, into_range(wide, dtype))
-
-    def _batch(self, rows: Tensor) -> Tensor:
-        return convert(self._to_device(rows), self._input_dtype)
-
-    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
-        logits = [self._view_logits(view, module) for view in self._views(rows)]
-        return logits[0] if len(logits) == 1 else average_members(torch.stack(logits))
-
-    def _views(self, rows: Tensor) -> list[Tensor]:
-        r"""Return the rows in all the ways that a prediction looks at them."""
-        return [rows]
-
-    def _view_logits(self, rows: Tensor, module: nn.Module) -> Tensor:
-        n_rows = len(rows)
-        if n_rows < _FEWEST_ROWS and self._largest_product() < _COSTLY_PRODUCT:
-            rows = torch.cat(
-                [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, rows.shape[1])]
-            )
-        logits: Tensor = module(rows)[:n_rows]
-        return logits
-
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        if self.device_.type == "mps" and tensor.dtype == torch.float64:
-            tensor = tensor.float()
-        return tensor.to(self.device_)
 
     def _check_number_of_classes(self, data: TrainingRows) -> None:
         n_classes = len(np.unique(data.y[data.indices()]))
@@ -609,10 +469,6 @@ class BaseSoftmaxClassifier(
         scaling = getattr(self.module_, "input_scaling", None)
         if isinstance(scaling, InputScaling | TableInput):
             data.teach(scaling, rows)
-
-    def _largest_product(self) -> int:
-        r"""Return the multiplications of the largest layer for a row, 0 if unknown."""
-        return getattr(self.module_, "largest_product", 0)
 
     def _table(
         self,

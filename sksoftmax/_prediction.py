@@ -1,0 +1,169 @@
+r"""What all estimators predict with: rows in pieces, logits, what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from ._data import convert
+from ._ensemble import average_members
+from ._mapped import Pages
+from ._range import into_range, large_rows, recomputed
+from ._torch import as_tensor
+from ._validation import check_features
+
+# Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
+# prediction should not depend on how many others it came with, so zeros fill up, except
+# where they would multiply the cost: from so many multiplications in one layer on.
+_FEWEST_ROWS = 16
+_COSTLY_PRODUCT = 2**18
+
+
+class PredictionMixin:
+    r"""Predictions of an estimator whose fitted module maps rows to logits."""
+
+    classes_: NDArray[Any]
+    module_: Any
+    device_: torch.device
+
+    # What batches are converted to; None if the module takes any dtype.
+    _input_dtype: ClassVar[torch.dtype | None] = None
+
+    # Rows per forward pass in prediction: about what a processor's cache can hold.
+    _prediction_rows = 2048
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        r"""Predict the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels, of the type that ``fit`` was given.
+        """
+        winners = self._logits(X).argmax(1).cpu().numpy()
+        labels: NDArray[Any] = self.classes_[winners]
+        return labels
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Rows sum to 1; columns in the order of ``classes_``. float32 if ``X`` is
+            float32, else float64.
+        """
+        probabilities: NDArray[np.floating[Any]]
+        probabilities = self._logits(X).softmax(1).cpu().numpy()
+        return probabilities
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Predict the logarithm of each class's probability.
+
+        Computed from the logits, so that it is finite where the probability itself
+        is too small for a float.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        log_probabilities: NDArray[np.floating[Any]]
+        log_probabilities = self._logits(X).log_softmax(1).cpu().numpy()
+        return log_probabilities
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One column per class; with two classes, the difference of their logits,
+            positive where the second class is more probable.
+        """
+        logits = self._logits(X)
+        if len(self.classes_) == 2:
+            logits = logits[:, 1] - logits[:, 0]
+        scores: NDArray[np.floating[Any]] = logits.cpu().numpy()
+        return scores
+
+    def _logits(self, X: ArrayLike) -> Tensor:
+        check_is_fitted(self)
+        features = check_features(self, X, reset=False)
+        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
+        if self.module_.training:
+            self.module_.eval()
+        pages, n_rows = Pages(features), self._prediction_rows
+        with torch.inference_mode():
+            first, *others = torch.split(as_tensor(features), n_rows)
+            logits = self._forward(self._batch(first), self.module_)
+            if others:
+                # One piece of memory: small ones would lie between large, freed ones.
+                start = logits
+                logits = start.new_empty(len(features), start.shape[1])
+                logits[:n_rows] = start
+            for number, rows in enumerate(others, 1):
+                part = self._forward(self._batch(rows), self.module_)
+                logits[number * n_rows :][: len(rows)] = part
+                pages.read(len(rows))
+            logits = logits.cpu().to(dtype)
+            large = large_rows(logits)
+            if large is None:
+                return logits
+            parts = torch.split(as_tensor(pages.take(large.numpy())), n_rows)
+            wide = recomputed(self.module_, self._forward, parts)
+            return logits.index_copy(0, large, into_range(wide, dtype))
+
+    def _batch(self, rows: Tensor) -> Tensor:
+        return convert(self._to_device(rows), self._input_dtype)
+
+    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
+        logits = [self._view_logits(view, module) for view in self._views(rows)]
+        return logits[0] if len(logits) == 1 else average_members(torch.stack(logits))
+
+    def _views(self, rows: Tensor) -> list[Tensor]:
+        r"""Return the rows in all the ways that a prediction looks at them."""
+        return [rows]
+
+    def _view_logits(self, rows: Tensor, module: nn.Module) -> Tensor:
+        n_rows = len(rows)
+        if n_rows < _FEWEST_ROWS and self._largest_product() < _COSTLY_PRODUCT:
+            rows = torch.cat(
+                [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, rows.shape[1])]
+            )
+        logits: Tensor = module(rows)[:n_rows]
+        return logits
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device_.type == "mps" and tensor.dtype == torch.float64:
+            tensor = tensor.float()
+        return tensor.to(self.device_)
+
+    def _largest_product(self) -> int:
+        r"""Return the multiplications of the largest layer for a row, 0 if unknown."""
+        return getattr(self.module_, "largest_product", 0)
