@@ -68,8 +68,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         "auto" is "shift" for images of at least 16 x 16 pixels and None for smaller
         ones. A callable gets a whole batch, a tensor of shape ``(batch_size,
         n_channels, height, width)`` with pixels as in ``X``, and returns one like it,
-        such as a :class:`torchvision.transforms.v2.Compose`. Some of the transforms that
-        go into it cannot be cloned by scikit-learn when they stand alone.
+        such as a :class:`torchvision.transforms.v2.Compose`. Some of the transforms
+        that go into it cannot be cloned by scikit-learn when they stand alone.
     test_time_augmentation : bool or "auto", default="auto"
         Whether predictions average the probabilities of the image and of its shifts
         by one pixel up left and down right, and of all their mirror images if training
