@@ -64,7 +64,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         at most 7% of each side, and repeats the pixels at the edge; "shift_flip"
         mirrors half of them, too, which suits clothes and animals but no writing.
         "warp" turns, scales, shears, moves and bends them a little, as handwriting
-        varies (:class:`RandomWarp`); it pays with more passes than the default's.
+        varies (:class:`~sksoftmax.modules.RandomWarp`); it pays with more passes than
+        the default's.
         "auto" is "shift" for images of at least 16 x 16 pixels and None for smaller
         ones. A callable gets a whole batch, a tensor of shape ``(batch_size,
         n_channels, height, width)`` with pixels as in ``X``, and returns one like it,
