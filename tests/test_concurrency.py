@@ -116,7 +116,7 @@ def stays_flat(work, n_times, limit, n_rounds=20):
 @each
 def test_sixteen_threads_predict_at_once(name):
     model, data = fit(name), ESTIMATORS[name][1]
-    singles = [data[i : i + 1] for i in range(6)]
+    singles = [data[i : i + 1] for i in range(20)]
     expected = [model.predict_proba(single) for single in singles]
     proba, labels = model.predict_proba(data), model.predict(data)
     everybody = threading.Barrier(16)
@@ -265,7 +265,7 @@ def test_fits_and_predictions_leave_no_memory_behind(name):
     data = ESTIMATORS[name][1]
     model = fit(name)
     # The rows of one fit are a quarter of this.
-    assert stays_flat(lambda: fit(name), 30, limit=2**20)
+    assert stays_flat(lambda: fit(name), 100, limit=2**20)
     row = data[:1]
     # A hundred bytes for each row that is predicted.
     assert stays_flat(lambda: model.predict_proba(row), 5000, limit=500_000)
