@@ -274,7 +274,7 @@ class SoftmaxProblem:
         # Equal entries would be orthogonal to how two opposed features vary.
         generator = torch.Generator().manual_seed(0)
         vector = torch.randn(self.rows.n_columns, generator=generator).to(weight)
-        vector, size = vector.expand(len(which), -1), weight.new_zeros(len(which))
+        vector = vector.expand(len(which), -1)
         for _ in range(_POWER_STEPS):
             product = torch.zeros_like(vector)
             for block in self.rows.blocks(len(which), precise=False):
@@ -282,7 +282,7 @@ class SoftmaxProblem:
                 product += block.backward(change)
             size = torch.linalg.vector_norm(product, dim=1)
             vector = product / size[:, None]
-        bound = 1.1 * size.double()[:, None] + self.ridge[which]
+        bound: Tensor = 1.1 * size.double()[:, None] + self.ridge[which]
         return bound[:, None, :]
 
 
