@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,7 +30,30 @@ _NEIGHBOURS = ((0, 0), (-1, -1), (1, 1))
 _BENDS = (5, 5)
 
 
-class RandomShift(RandomLayer):
+class Augmentation(RandomLayer, ABC):
+    r"""Base of the layers that vary images in training only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Vary the images in training, do nothing in evaluation.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The images, of any dtype.
+
+        Returns
+        -------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The images that became of them.
+        """
+        return self._vary(x) if self.training else x
+
+    @abstractmethod
+    def _vary(self, x: Tensor) -> Tensor:
+        r"""Return what becomes of a batch of images."""
+
+
+class RandomShift(Augmentation):
     r"""Shift each image of a batch at random, and mirror every other one if asked to.
 
     An augmentation for training; does nothing in evaluation. Each image gets its own
@@ -79,21 +103,7 @@ class RandomShift(RandomLayer):
         self.max_shift = tuple(max_shift)
         self.flip = flip
 
-    def forward(self, x: Tensor) -> Tensor:
-        r"""Shift the images in training, do nothing in evaluation.
-
-        Parameters
-        ----------
-        x : Tensor of shape (batch_size, n_channels, height, width)
-            The images, of any dtype.
-
-        Returns
-        -------
-        x : Tensor of shape (batch_size, n_channels, height, width)
-            The images that became of them.
-        """
-        if not self.training:
-            return x
+    def _vary(self, x: Tensor) -> Tensor:
         down, right = (self._draw(x, -most, most) for most in self.max_shift)
         mirrored = self._draw(x, 0, 1).bool() if self.flip else None
         return shifted(x, down, right, mirrored)
@@ -109,7 +119,7 @@ class RandomShift(RandomLayer):
         return f"{self.max_shift}, flip={self.flip}"
 
 
-class RandomWarp(RandomLayer):
+class RandomWarp(Augmentation):
     r"""Turn, scale, shear, move and bend each image of a batch at random.
 
     An augmentation for training; does nothing in evaluation. Handwriting varies like
@@ -177,24 +187,10 @@ class RandomWarp(RandomLayer):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ValueError(
-                    f"Got {name}={value!r}, but expected a number of at least 0."
+                    f"Got {name}={value!r}, but expected a finite number of at least 0."
                 )
 
-    def forward(self, x: Tensor) -> Tensor:
-        r"""Warp the images in training, do nothing in evaluation.
-
-        Parameters
-        ----------
-        x : Tensor of shape (batch_size, n_channels, height, width)
-            The images, of any dtype.
-
-        Returns
-        -------
-        x : Tensor of shape (batch_size, n_channels, height, width)
-            The images that became of them.
-        """
-        if not self.training:
-            return x
+    def _vary(self, x: Tensor) -> Tensor:
         x = x if x.is_floating_point() else x.float()
         down, right = self._origins(x)
         height, width = x.shape[-2:]
@@ -239,7 +235,7 @@ class RandomWarp(RandomLayer):
         )
 
 
-class SeededTransform(RandomLayer):
+class SeededTransform(Augmentation):
     r"""A user's transform of a batch of images, applied in training only.
 
     Such a transform draws from PyTorch's global generator. It is seeded from
@@ -252,10 +248,7 @@ class SeededTransform(RandomLayer):
         is_module = isinstance(transform, nn.Module)
         self.transform = copy.deepcopy(transform) if is_module else transform
 
-    def forward(self, x: Tensor) -> Tensor:
-        r"""Transform the images in training, do nothing in evaluation."""
-        if not self.training:
-            return x
+    def _vary(self, x: Tensor) -> Tensor:
         seed = torch.randint(
             2**31,
             (),
@@ -276,7 +269,7 @@ class SeededTransform(RandomLayer):
 
 def make_augmentation(
     augmentation: str | Callable[[Tensor], Tensor] | None, size: Sequence[int]
-) -> RandomLayer | None:
+) -> Augmentation | None:
     r"""Turn the ``augmentation`` parameter into a layer for images of a size."""
     if augmentation == "auto":
         augmentation = "shift" if min(size) >= _SMALLEST_SIDE else None
