@@ -33,7 +33,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         ``(height, width)`` or ``(n_channels, height, width)``. None takes a square
         grey image if the number of features is a square, a square image of three
         channels if it is three squares, and one line of pixels otherwise.
-    channels : sequence of int, default=(16, 64, 128)
+    channels : sequence of int, default=(16, 32, 96)
         Number of output channels of each block of convolutions. Processors are
         fastest with multiples of 16.
     convolutions_per_block : int, default=2
@@ -61,30 +61,31 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         learned in ``fit``.
     augmentation : str, callable or None, default="auto"
         What varies the images in training. "shift" moves each of them at random, by
-        at most 7% of each side, and repeats the pixels at the edge; "shift_flip"
+        at most 4% of each side, and repeats the pixels at the edge; "shift_flip"
         mirrors half of them, too, which suits clothes and animals but no writing.
         "warp" turns, scales, shears, moves and bends them a little, as handwriting
         varies (:class:`~sksoftmax.modules.RandomWarp`); it pays with more passes than
         the default's.
         "auto" is "shift" for images of at least 16 x 16 pixels and None for smaller
-        ones. A callable gets a whole batch, a tensor of shape ``(batch_size,
-        n_channels, height, width)`` with pixels as in ``X``, and returns one like it,
-        such as a :class:`torchvision.transforms.v2.Compose`. Some of the transforms
-        that go into it cannot be cloned by scikit-learn when they stand alone.
+        ones. A layer sets the numbers itself: ``RandomShift((2, 2))`` pays with 30
+        passes or more. Any other callable gets a whole batch, a tensor of shape
+        ``(batch_size, n_channels, height, width)`` with pixels as in ``X``, and returns
+        one like it, such as a :class:`torchvision.transforms.v2.Compose`. Some of the
+        transforms that go into it cannot be cloned by scikit-learn when they stand
+        alone.
     test_time_augmentation : bool or "auto", default="auto"
         Whether predictions average the probabilities of the image and of its shifts
         by one pixel up left and down right, and of all their mirror images if training
         flipped; their logarithms take the place of the logits. Takes three or six times
-        as long. "auto" does so if training shifted or warped the images, by "auto",
-        "shift", "shift_flip" or "warp". Scores during training look at each image once
-        in any case.
+        as long. "auto" does so if training shifted or warped the images, by name or by
+        a layer. Scores during training look at each image once in any case.
     n_estimators : int, default=1
         Number of members: nets that begin differently and are trained together, on the
         same batches, as the groups of one net's convolutions. Their probabilities are
         averaged. The work grows as their number does.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
-    learning_rate : float, default=0.005
+    learning_rate : float, default=0.01
         Learning rate; the highest one that ``lr_schedule`` reaches.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
@@ -97,7 +98,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 7,000 steps in 8 to 60 passes.
+        Passes over the rows. "auto" makes about 5,600 steps in 8 to 60 passes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False
@@ -228,7 +229,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     }
 
     _auto_batch_size = 128
-    _auto_steps = 7000
+    _auto_steps = 5600
     _auto_epochs = (8, 60)
     _prediction_rows = 128
 
@@ -236,7 +237,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self,
         image_shape: Sequence[int] | None = None,
         *,
-        channels: Sequence[int] = (16, 64, 128),
+        channels: Sequence[int] = (16, 32, 96),
         convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
@@ -251,7 +252,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         test_time_augmentation: bool | str = "auto",
         n_estimators: int = 1,
         optimizer: str = "adamw",
-        learning_rate: float = 0.005,
+        learning_rate: float = 0.01,
         momentum: float = 0.9,
         lr_schedule: str = "one_cycle",
         weight_decay: float = 0.1,

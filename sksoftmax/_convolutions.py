@@ -35,7 +35,7 @@ class SoftmaxCNN(nn.Module):
         Shape of one image.
     n_classes : int
         Number of classes.
-    channels : sequence of int, default=(16, 64, 128)
+    channels : sequence of int, default=(16, 32, 96)
         Number of output channels of each block. Processors are fastest with
         multiples of 16.
     convolutions_per_block : int, default=2
@@ -90,7 +90,7 @@ class SoftmaxCNN(nn.Module):
         image_shape: tuple[int, int, int],
         n_classes: int,
         *,
-        channels: Sequence[int] = (16, 64, 128),
+        channels: Sequence[int] = (16, 32, 96),
         convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",

@@ -9,8 +9,8 @@ import torch
 
 
 def _one_cycle(progress: float) -> float:
-    # Smith and Topin's super-convergence: up for 30% of the steps, then down to 0.
-    start, peak = 0.04, 0.3
+    # Smith and Topin's super-convergence, with a shorter way up: 15% of the steps.
+    start, peak = 0.04, 0.15
     if progress < peak:
         return start + (1 - start) * (1 - math.cos(math.pi * progress / peak)) / 2
     return (1 + math.cos(math.pi * (progress - peak) / (1 - peak))) / 2

@@ -289,10 +289,10 @@ class TestAuto:
     @pytest.mark.parametrize(
         ("size", "max_shift"),
         [
-            ((28, 28), (2, 2)),
-            ((32, 32), (2, 2)),
+            ((28, 28), (1, 1)),
+            ((32, 32), (1, 1)),
             ((16, 16), (1, 1)),
-            ((64, 16), (4, 1)),
+            ((64, 16), (2, 1)),
             ((15, 64), None),
             ((8, 8), None),
             ((1, 93), None),
@@ -308,6 +308,16 @@ class TestAuto:
         assert make_augmentation("shift", (8, 8)).max_shift == (1, 1)
         assert make_augmentation("shift_flip", (8, 8)).flip
         assert make_augmentation(None, (28, 28)) is None
+
+    def test_layer_is_taken_as_it_is_and_left_alone(self, large_digits):
+        layer = RandomShift((1, 1), flip=True)
+        by_layer = make(augmentation=layer).fit(*large_digits)
+        by_name = make(augmentation="shift_flip").fit(*large_digits)
+        assert layer.training
+        assert layer.generator is None
+        # Predictions average over the views that suit it, too.
+        X = large_digits[0][:50]
+        assert_array_equal(by_layer.predict_proba(X), by_name.predict_proba(X))
 
     def test_small_images_train_as_without(self):
         X, y = load_digits(return_X_y=True)

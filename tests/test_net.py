@@ -230,7 +230,7 @@ class TestSchedules:
     def test_shapes(self):
         one_cycle, cosine = SCHEDULES["one_cycle"], SCHEDULES["cosine"]
         assert one_cycle(0.0) == pytest.approx(0.04)
-        assert one_cycle(0.3) == pytest.approx(1.0)
+        assert one_cycle(0.15) == pytest.approx(1.0)
         assert one_cycle(1.0) == pytest.approx(0.0)
         assert cosine(0.0) == 1.0
         assert cosine(0.5) == pytest.approx(0.5)

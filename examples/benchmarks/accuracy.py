@@ -53,6 +53,7 @@ from sksoftmax import (
     SoftmaxRegression,
 )
 from sksoftmax.datasets import fetch_fashion_mnist, fetch_mnist, load_otto
+from sksoftmax.modules import RandomShift
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 
@@ -198,11 +199,15 @@ IMAGES = {
     **TUNED,
     "SoftmaxCNNClassifier": lambda seed: SoftmaxCNNClassifier(random_state=seed),
     # What half an hour buys: for clothes, and for digits.
-    "SoftmaxCNNClassifier-4": lambda seed: SoftmaxCNNClassifier(
-        n_estimators=4, max_epochs=15, random_state=seed
+    "SoftmaxCNNClassifier-2-wide": lambda seed: SoftmaxCNNClassifier(
+        channels=(16, 64, 128),
+        n_estimators=2,
+        max_epochs=30,
+        augmentation=RandomShift((2, 2)),
+        random_state=seed,
     ),
-    "SoftmaxCNNClassifier-2-warp": lambda seed: SoftmaxCNNClassifier(
-        n_estimators=2, max_epochs=28, augmentation="warp", random_state=seed
+    "SoftmaxCNNClassifier-4-warp": lambda seed: SoftmaxCNNClassifier(
+        n_estimators=4, max_epochs=28, augmentation="warp", random_state=seed
     ),
     "SoftmaxRegression": lambda seed: of_shades(SoftmaxRegression(random_state=seed)),
     "LogisticRegression": lambda seed: of_shades(LogisticRegression()),
