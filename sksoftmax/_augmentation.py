@@ -14,8 +14,8 @@ from torch.nn.functional import grid_sample, interpolate
 from ._layers import RandomLayer
 from ._torch import global_generator_seeded
 
-# Share of a side by which "shift" moves at most: a pixel of 28. Two of them teach less in
-# a dozen passes.
+# Share of a side by which "shift" moves at most: a pixel of 28. Two of them teach less
+# in the time of a dozen passes.
 _SHIFT = 0.036
 
 # Sides from which a shift by a pixel leaves an image what it is. In an 8 x 8 digit it

@@ -120,6 +120,7 @@ class BaseSoftmaxClassifier(
     # What only some estimators have a parameter for.
     n_estimators: int = 1
     temperature_scaling: bool | str = False
+    data_pruning: float = 0.0
     checkpoint: str | PathLike[str] | None = None
 
     # What a refit with warm_start=True must find unchanged.
@@ -172,6 +173,7 @@ class BaseSoftmaxClassifier(
             lr_schedule=self.lr_schedule,
             batch_size=batch_size,
             max_epochs=max_epochs,
+            data_pruning=self.data_pruning,
             label_smoothing=self.label_smoothing,
             dtype=resolve_precision(
                 self.precision, self.device_, batch_size * self._largest_product()

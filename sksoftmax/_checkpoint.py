@@ -236,7 +236,7 @@ def _state_of(
             for group in state["param_groups"]
         ],
         "optimizer_steps": optimizer.n_done,
-        "schedule_steps": net.schedule_.n_done,
+        "row_losses": None if net.easy_rows_ is None else net.easy_rows_.losses,
         "generators": {name: one.get_state() for name, one in generators.items()},
         "history": list(net.history),
         "callbacks": {
@@ -267,7 +267,8 @@ def _restore(
             name: _laid_out_like(parameter, moment) for name, moment in moments.items()
         }
     optimizer.n_done = state["optimizer_steps"]
-    net.schedule_.n_done = state["schedule_steps"]
+    if net.easy_rows_ is not None:
+        net.easy_rows_.losses.copy_(state["row_losses"])
     for name, generator in generators.items():
         generator.set_state(state["generators"][name])
     net.history[:] = state["history"]

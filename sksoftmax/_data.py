@@ -3,6 +3,7 @@ r"""Rows on their way into a net: tables of tensors and the batches cut from the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -101,6 +102,16 @@ class TensorTable(Dataset[Batch]):
         )
 
 
+class Selection(Protocol):
+    r"""Decides which rows of a table come in an epoch, and what they count for."""
+
+    def choose(self, rows: Tensor) -> Tensor:
+        r"""Return the rows that come, of all in their order."""
+
+    def take(self, index: Tensor) -> Batch:
+        r"""Return the batch of the rows at an index."""
+
+
 class BatchIterator:
     r"""What a ``DataLoader`` does, by one indexing operation per batch.
 
@@ -115,6 +126,11 @@ class BatchIterator:
         Whether each epoch visits the rows in a new random order.
     generator : torch.Generator, default=None
         Draws the order; PyTorch's global generator if None.
+
+    Attributes
+    ----------
+    selection : Selection or None
+        What decides which rows come and what they count for; all of them if None.
     """
 
     def __init__(
@@ -128,6 +144,9 @@ class BatchIterator:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.generator = generator
+        self.selection: Selection | None = None
+        # Of the epoch that began last.
+        self._n_rows = len(dataset)
 
     def __len__(self) -> int:
         return len(self._sizes())
@@ -135,11 +154,23 @@ class BatchIterator:
     def __iter__(self) -> Iterator[Batch]:
         table = self.dataset
         if not self.shuffle and table.rows is None:
-            start = 0
-            for n_rows in self._sizes():
-                yield table.slice(start, start + n_rows)
-                start += n_rows
-            return
+            return self._slices()
+        # Drawn at once, so that the length is that of this epoch.
+        order = self._order()
+        if self.selection is None:
+            return map(table.take, torch.split(order, self._sizes()))
+        order = self.selection.choose(order)
+        self._n_rows = len(order)
+        return map(self.selection.take, torch.split(order, self._sizes()))
+
+    def _slices(self) -> Iterator[Batch]:
+        start = 0
+        for n_rows in self._sizes():
+            yield self.dataset.slice(start, start + n_rows)
+            start += n_rows
+
+    def _order(self) -> Tensor:
+        table = self.dataset
         order = table.rows
         if self.shuffle:
             # Drawn on the CPU, so that every device sees the same order.
@@ -147,11 +178,10 @@ class BatchIterator:
             shuffled = shuffled.to(table.y.device)
             order = shuffled if order is None else order[shuffled]
         assert order is not None
-        for index in torch.split(order, self._sizes()):
-            yield table.take(index)
+        return order
 
     def _sizes(self) -> list[int]:
-        n_batches, n_rows_left = divmod(len(self.dataset), self.batch_size)
+        n_batches, n_rows_left = divmod(self._n_rows, self.batch_size)
         sizes = [self.batch_size] * n_batches
         if n_rows_left == 1 and sizes:
             sizes[-1] += 1

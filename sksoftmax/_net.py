@@ -25,6 +25,7 @@ from ._data import Batch, BatchIterator, TensorTable
 from ._held_out import predict_by, row_weight, unseen_by
 from ._memory import freed_memory_kept
 from ._optimizers import SGD, Adam, AdamW
+from ._pruning import EasyRows
 from ._schedules import StepSchedule
 from ._totals import EpochTotals
 
@@ -54,6 +55,7 @@ class Recipe:
     lr_schedule: str
     batch_size: int
     max_epochs: int
+    data_pruning: float = 0.0
     label_smoothing: float = 0.0
     dtype: torch.dtype = torch.float32
 
@@ -170,11 +172,13 @@ class SoftmaxNet(NeuralNet):
         self,
         *args: Any,
         lr_schedule: str = "constant",
+        data_pruning: float = 0.0,
         training_dtype: torch.dtype = torch.float32,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.lr_schedule = lr_schedule
+        self.data_pruning = data_pruning
         self.training_dtype = training_dtype
 
     @property
@@ -249,19 +253,25 @@ class SoftmaxNet(NeuralNet):
         train, valid = self.get_split_datasets(X, y, **fit_params)
         batches = self.get_iterator(train, training=True)
         batches_valid = None if valid is None else self.get_iterator(valid)
-        self.schedule_ = StepSchedule(schedule, self.lr, epochs * len(batches))
+        first = 0 if checkpoint is None else checkpoint.n_epochs
+        self.schedule_ = StepSchedule(schedule, self.lr, epochs, first)
         self.schedule_.start(self.optimizer_)
+        self.easy_rows_ = None
+        if self.data_pruning:
+            generator = batches.generator
+            self.easy_rows_ = EasyRows(self.data_pruning, batches.dataset, generator)
+            batches.selection = self.easy_rows_
         self.stop_training_ = False
         self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
         self.has_gradient_listeners_ = self._listened("on_grad_computed")
         datasets = {"dataset_train": train, "dataset_valid": valid}
-        first = 0
         if checkpoint is not None:
-            first = checkpoint.n_epochs
             checkpoint.resume(self)
-        for _ in range(first, epochs):
+        for epoch in range(first, epochs):
             if self.stop_training_:
                 break
+            if self.easy_rows_ is not None:
+                self.easy_rows_.begin_epoch(epoch, epochs)
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(batches, True, "train", self.train_step)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
@@ -288,12 +298,17 @@ class SoftmaxNet(NeuralNet):
         if training and not self.has_batch_listeners_:
             # One record for the epoch, since skorch's Checkpoint reads the last one.
             self.history.new_batch()
-        for batch in iterator:
+        batches = iter(iterator)
+        if training:
+            self.schedule_.begin_epoch(len(iterator))
+        for batch in batches:
             X, (y, _) = batch
             if self.has_batch_listeners_:
                 self.notify("on_batch_begin", batch=(X, y), training=training)
             step = step_fn(batch)
             totals.add(batch, step, with_hits=not training)
+            if training and self.easy_rows_ is not None:
+                self.easy_rows_.learn(step["y_pred"], y)
             if self.has_batch_listeners_:
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", len(X))
@@ -415,6 +430,7 @@ def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
         "optimizer__fused": True,
         "lr": recipe.learning_rate,
         "lr_schedule": recipe.lr_schedule,
+        "data_pruning": recipe.data_pruning,
         "max_epochs": recipe.max_epochs,
         "batch_size": recipe.batch_size,
         "training_dtype": recipe.dtype,
@@ -479,6 +495,7 @@ def train(
     finally:
         # The net outlives the fit; the data and those who watched must not.
         net.train_split = None
+        net.easy_rows_ = None
         net.callbacks_ = callbacks
 
 

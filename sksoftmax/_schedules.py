@@ -35,24 +35,34 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class StepSchedule:
     r"""Sets an optimizer's learning rate before each step."""
 
-    def __init__(self, name: str, learning_rate: float, n_steps: int) -> None:
+    def __init__(
+        self, name: str, learning_rate: float, n_epochs: int, n_done: int = 0
+    ) -> None:
         self._factor = SCHEDULES[name]
         # A constant rate is set once: a user's callback may change it then.
         self._changes = name != "constant"
         self._learning_rate = learning_rate
-        self._n_steps = n_steps
-        self.n_done = 0
+        self._n_epochs = n_epochs
+        # The first epoch is 0.
+        self._epoch = n_done - 1
 
     def start(self, optimizer: torch.optim.Optimizer) -> None:
         r"""Set the rate that training begins with."""
         self._set(optimizer, self._learning_rate)
 
+    def begin_epoch(self, n_steps: int) -> None:
+        r"""Learn that another epoch begins, and of how many steps."""
+        self._epoch += 1
+        self._n_steps = n_steps
+        self._n_steps_done = 0
+
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         r"""Set the rate of the next step."""
         if self._changes:
-            progress = self.n_done / self._n_steps
-            self._set(optimizer, self._learning_rate * self._factor(progress))
-            self.n_done += 1
+            epochs = self._epoch + self._n_steps_done / self._n_steps
+            factor = self._factor(epochs / self._n_epochs)
+            self._set(optimizer, self._learning_rate * factor)
+            self._n_steps_done += 1
 
     @staticmethod
     def _set(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

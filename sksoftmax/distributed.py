@@ -56,7 +56,7 @@ def fit_distributed(
         What to fit, in place, with the same parameters in every process:
         ``random_state`` an integer, no early stopping, no temperature (where these are
         "auto", they are off), no batch normalisation, no full-batch solver, no
-        checkpoint.
+        checkpoint. No rows are left out, whatever ``data_pruning`` is.
     X : array-like of shape (n_samples, n_features)
         The rows of this process.
     y : array-like of shape (n_samples,)
@@ -335,6 +335,8 @@ def _train(
 ) -> None:
     r"""Train from one start, with one order of batches, and leave the net as usual."""
     net, module, device = estimator.net_, estimator.module_, estimator.device_
+    # Each process would leave out other rows.
+    net.data_pruning = 0.0
     with torch.no_grad():
         for tensor in module.state_dict().values():
             # The same already, but for what a user's module draws elsewhere.
