@@ -49,7 +49,8 @@ class EasyRows:
 
     def begin_epoch(self, epoch: int, n_epochs: int) -> None:
         r"""Learn which pass of how many comes; the first and the last see all rows."""
-        self._is_pruning = 0 < epoch < _PRUNED_UNTIL * n_epochs
+        end = min(_PRUNED_UNTIL * n_epochs, n_epochs - 1)
+        self._is_pruning = 0 < epoch < end
 
     def choose(self, rows: Tensor) -> Tensor:
         r"""Return those of the rows that stay, in the same order."""
@@ -58,9 +59,13 @@ class EasyRows:
             return rows
         losses = self.losses[rows]
         is_easy = losses < losses.mean()
-        self._weights[rows[is_easy]] = 1 / (1 - self._rate)
         drawn = torch.rand(len(rows), generator=self._generator).to(rows.device)
-        return rows[~(is_easy & (drawn < self._rate))]
+        kept = rows[~(is_easy & (drawn < self._rate))]
+        if len(kept) < 2:
+            # One row alone cannot be normalised by batch.
+            return rows
+        self._weights[rows[is_easy]] = 1 / (1 - self._rate)
+        return kept
 
     def take(self, index: Tensor) -> Batch:
         r"""Return the batch of the rows at an index, with what they count for."""

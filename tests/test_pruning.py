@@ -33,13 +33,13 @@ def easy_rows(table, losses, *, rate=0.5, seed=0, epoch=1, n_epochs=10):
 class TestEasyRows:
     @settings(deadline=None)
     @given(
-        losses=st.lists(st.floats(0, 100, width=32), min_size=2, max_size=50),
+        losses=st.lists(st.floats(0, 100, width=32), min_size=1, max_size=50),
         rate=st.sampled_from([0.25, 0.5, 0.9]),
         seed=st.integers(0, 100),
     )
     def test_hard_rows_stay_and_easy_ones_count_for_more(self, losses, rate, seed):
-        table = table_of(len(losses))
-        easy = easy_rows(table, losses, rate=rate, seed=seed)
+        losses = [*losses, 1000.0, 1000.0]
+        easy = easy_rows(table_of(len(losses)), losses, rate=rate, seed=seed)
         is_easy = easy.losses < easy.losses.mean()
         shuffled = torch.randperm(len(losses), generator=generator(seed))
         kept = easy.choose(shuffled)
@@ -64,28 +64,39 @@ class TestEasyRows:
         deviation = np.std(sums) / np.sqrt(len(sums))
         assert abs(np.mean(sums) - losses.sum()) < 4 * deviation
 
-    @pytest.mark.parametrize("epoch", [0, 35, 39])
-    def test_first_pass_and_last_ones_see_all_rows(self, epoch):
+    @pytest.mark.parametrize(
+        ("epoch", "n_epochs"), [(0, 40), (35, 40), (39, 40), (2, 3), (0, 1)]
+    )
+    def test_first_pass_and_last_ones_see_all_rows(self, epoch, n_epochs):
         losses = torch.arange(40.0)
-        easy = easy_rows(table_of(40), losses, epoch=epoch, n_epochs=40)
+        easy = easy_rows(table_of(40), losses, epoch=epoch, n_epochs=n_epochs)
         everything = torch.arange(40)
         assert torch.equal(easy.choose(everything), everything)
         assert torch.equal(easy.take(everything)[1][1], torch.ones(40))
 
-    @pytest.mark.parametrize("epoch", [1, 34])
-    def test_passes_between_do_not(self, epoch):
-        easy = easy_rows(table_of(40), torch.arange(40.0), epoch=epoch, n_epochs=40)
+    @pytest.mark.parametrize(("epoch", "n_epochs"), [(1, 40), (34, 40), (1, 3)])
+    def test_passes_between_do_not(self, epoch, n_epochs):
+        losses = torch.arange(40.0)
+        easy = easy_rows(table_of(40), losses, epoch=epoch, n_epochs=n_epochs)
         assert 20 < len(easy.choose(torch.arange(40))) < 40
 
     def test_only_rows_of_the_table_count(self):
         # The other rows have a loss that would make all of these easy.
-        rows = torch.tensor([1, 3, 5, 7])
-        losses = torch.tensor([99.0, 1.0] * 4)
-        losses[7] = 2.0
-        easy = easy_rows(table_of(8, rows=rows), losses, rate=0.9)
+        rows = torch.tensor([1, 3, 5, 7, 9])
+        losses = torch.tensor([99.0, 1.0] * 5)
+        losses[7:] = 2.0
+        easy = easy_rows(table_of(10, rows=rows), losses, rate=0.9)
         kept = easy.choose(rows)
-        assert_allclose(easy.take(rows)[1][1], [10, 10, 10, 1], rtol=1e-6)
-        assert 7 in kept
+        assert_allclose(easy.take(rows)[1][1], [10, 10, 10, 1, 1], rtol=1e-6)
+        assert {7, 9} <= set(kept.tolist())
+
+    def test_no_row_stays_alone(self):
+        # Three of four draws would leave out one of the two easy rows or both.
+        easy = easy_rows(table_of(3), [0.0, 0.0, 9.0], rate=0.5)
+        for _ in range(50):
+            kept = easy.choose(torch.arange(3))
+            assert len(kept) >= 2
+            assert easy.take(kept)[1][1][-1] == 1
 
     @pytest.mark.parametrize("n_members", [None, 3])
     def test_sample_weights_are_multiplied(self, n_members):

@@ -202,12 +202,12 @@ IMAGES = {
     "SoftmaxCNNClassifier-2-wide": lambda seed: SoftmaxCNNClassifier(
         channels=(16, 64, 128),
         n_estimators=2,
-        max_epochs=30,
+        max_epochs=45,
         augmentation=RandomShift((2, 2)),
         random_state=seed,
     ),
     "SoftmaxCNNClassifier-4-warp": lambda seed: SoftmaxCNNClassifier(
-        n_estimators=4, max_epochs=28, augmentation="warp", random_state=seed
+        n_estimators=4, max_epochs=40, augmentation="warp", random_state=seed
     ),
     "SoftmaxRegression": lambda seed: of_shades(SoftmaxRegression(random_state=seed)),
     "LogisticRegression": lambda seed: of_shades(LogisticRegression()),
