@@ -59,6 +59,10 @@ DOCUMENTATION = (
     "sksoftmax.{estimator_name}.html"
 )
 
+# From so many rows on, leaving out easy ones saves time worth saving. Fewer give a net
+# too few steps as it is.
+_MANY_ROWS = 10_000
+
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
@@ -120,7 +124,7 @@ class BaseSoftmaxClassifier(
     # What only some estimators have a parameter for.
     n_estimators: int = 1
     temperature_scaling: bool | str = False
-    data_pruning: float = 0.0
+    data_pruning: float | str = 0.0
     checkpoint: str | PathLike[str] | None = None
 
     # What a refit with warm_start=True must find unchanged.
@@ -165,6 +169,9 @@ class BaseSoftmaxClassifier(
             max_epochs = min(
                 max(round(self._auto_steps / steps_per_epoch), fewest), most
             )
+        data_pruning = self.data_pruning
+        if isinstance(data_pruning, str):
+            data_pruning = 0.5 if n_rows >= _MANY_ROWS else 0.0
         return Recipe(
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
@@ -173,7 +180,7 @@ class BaseSoftmaxClassifier(
             lr_schedule=self.lr_schedule,
             batch_size=batch_size,
             max_epochs=max_epochs,
-            data_pruning=self.data_pruning,
+            data_pruning=data_pruning,
             label_smoothing=self.label_smoothing,
             dtype=resolve_precision(
                 self.precision, self.device_, batch_size * self._largest_product()

@@ -99,12 +99,13 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" is as many as would make about 7,000 steps if no
-        rows were left out, between 12 and 100.
-    data_pruning : float, default=0.5
+        rows were left out, between 12 and 60.
+    data_pruning : float or "auto", default="auto"
         Share of the easy rows that each pass leaves out at random: of those whose loss
         was below the mean when they were last seen, which most rows soon are. The
         others of them count for more, so that the loss is the same on average. The
-        first pass and the last eighth of them see all rows.
+        first pass and the last eighth of them see all rows. "auto" is 0.5 from 10,000
+        rows on, 0 with fewer.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False
@@ -233,14 +234,14 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             None,
         ],
         "test_time_augmentation": ["boolean", StrOptions({"auto"})],
-        "data_pruning": [Interval(Real, 0, 1, closed="left")],
+        "data_pruning": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "temperature_scaling": ["boolean"],
     }
 
     _auto_batch_size = 128
     _auto_steps = 7000
-    _auto_epochs = (12, 100)
+    _auto_epochs = (12, 60)
     _prediction_rows = 128
 
     def __init__(
@@ -268,7 +269,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         weight_decay: float = 0.1,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
-        data_pruning: float = 0.5,
+        data_pruning: float | str = "auto",
         label_smoothing: float = 0.0,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,

@@ -307,7 +307,7 @@ PARAMETERS = {
         "augmentation": ["auto", None, "shift"],
         "channels": [(2,), (2, 3), ()],
         "convolutions_per_block": [1, 2],
-        "data_pruning": [0.0, 0.5, 0.99],
+        "data_pruning": ["auto", 0.5, 0.99],
         "hidden_layer_sizes": [(), (4,)],
         "image_shape": [None, None, None, (3, 3), (4, 4), (1, 3, 3), (2, 8), (1, 1)],
         "kernel_size": ["auto", 1, 3, 5],

@@ -110,7 +110,10 @@ CLASSIFIERS = {
     "images": cnn(augmentation="shift_flip", dropout=0.1),
     "images, a transform": cnn(augmentation=brightened, convolutions_per_block=1),
     "images, ensemble": cnn(
-        n_estimators=2, early_stopping=True, temperature_scaling=True
+        n_estimators=2,
+        data_pruning=0.5,
+        early_stopping=True,
+        temperature_scaling=True,
     ),
     "a module": SoftmaxNetClassifier(
         make_module, max_epochs=5, lr_schedule="one_cycle", random_state=0

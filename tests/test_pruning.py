@@ -149,6 +149,7 @@ def fitted(digits, **options):
             "channels": (8, 16),
             "kernel_size": 3,
             "max_epochs": 8,
+            "data_pruning": 0.5,
             "random_state": 0,
             **options,
         }
@@ -194,6 +195,15 @@ class TestTraining:
         n_batches = classifier.net_.history[0, "train_batch_count"]
         classifier.partial_fit(*digits)
         assert classifier.net_.history[-1, "train_batch_count"] == n_batches
+
+    @pytest.mark.parametrize(("n_rows", "expected"), [(9_999, 0.0), (10_000, 0.5)])
+    def test_auto_follows_the_number_of_rows(self, n_rows, expected):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(n_rows, 4)), np.arange(n_rows) % 2
+        classifier = SoftmaxCNNClassifier(
+            image_shape=(2, 2), channels=(1,), max_epochs=1, batch_size=2_000
+        )
+        assert classifier.fit(X, y).net_.data_pruning == expected
 
     def test_losses_do_not_outlive_the_fit(self, digits):
         assert fitted(digits).net_.easy_rows_ is None
