@@ -5,7 +5,7 @@ MNIST: three classifiers, three scores
 The handwritten digits that every classifier is tried on: 60,000 images to learn from,
 10,000 to be tested on, 28 x 28 pixels each. They are downloaded if the folder that
 the environment variable ``SKSOFTMAX_DATA`` names does not hold them. On two processor
-cores the example takes about three minutes, most of them in the convolutional net.
+cores the example takes about seven minutes, most of them in the perceptron.
 With ``pip install "sksoftmax[plot]"`` there is a picture at the end.
 """
 
