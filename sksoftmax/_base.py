@@ -39,6 +39,7 @@ from ._net import (
     train,
 )
 from ._prediction import PredictionMixin
+from ._pruning import resolve_rate
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
 from ._tables import TableEncoder
@@ -58,10 +59,6 @@ DOCUMENTATION = (
     "https://sksoftmax.readthedocs.io/en/stable/generated/"
     "sksoftmax.{estimator_name}.html"
 )
-
-# From so many rows on, leaving out easy ones saves time worth saving. Fewer give a net
-# too few steps as it is.
-_MANY_ROWS = 10_000
 
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
@@ -169,9 +166,6 @@ class BaseSoftmaxClassifier(
             max_epochs = min(
                 max(round(self._auto_steps / steps_per_epoch), fewest), most
             )
-        data_pruning = self.data_pruning
-        if isinstance(data_pruning, str):
-            data_pruning = 0.5 if n_rows >= _MANY_ROWS else 0.0
         return Recipe(
             optimizer=self.optimizer,
             learning_rate=self.learning_rate,
@@ -180,7 +174,7 @@ class BaseSoftmaxClassifier(
             lr_schedule=self.lr_schedule,
             batch_size=batch_size,
             max_epochs=max_epochs,
-            data_pruning=data_pruning,
+            data_pruning=resolve_rate(self.data_pruning, n_rows),
             label_smoothing=self.label_smoothing,
             dtype=resolve_precision(
                 self.precision, self.device_, batch_size * self._largest_product()
