@@ -177,7 +177,7 @@ class TestTraining:
 
     def test_learning_rate_ends_where_it_would(self, digits):
         last = [
-            fitted(digits, data_pruning=rate, batch_size=600).net_.optimizer_
+            fitted(digits, data_pruning=rate, batch_size=100).net_.optimizer_
             for rate in (0.0, 0.5)
         ]
         rates = [one.param_groups[0]["lr"] for one in last]
