@@ -310,7 +310,7 @@ PARAMETERS = {
         "data_pruning": ["auto", 0.5, 0.99],
         "hidden_layer_sizes": [(), (4,)],
         "image_shape": [None, None, None, (3, 3), (4, 4), (1, 3, 3), (2, 8), (1, 1)],
-        "kernel_size": ["auto", 1, 3, 5],
+        "kernel_size": ["auto", 1, 3, np.int64(5)],
         "pool_size": [1, 2, 3],
         "test_time_augmentation": ["auto", False, True],
     },

@@ -1218,6 +1218,20 @@ class TestPartialFit:
 
 
 class TestParameters:
+    @for_every_solver
+    def test_numbers_of_numpy_are_numbers(self, make, iris):
+        # As they come out of a search over np.arange.
+        given = make()
+        kinds = {bool: np.bool_, int: np.int64, float: np.float64}
+        numbers = {
+            name: kinds[type(value)](value)
+            for name, value in given.get_params(deep=False).items()
+            if type(value) in kinds
+        }
+        assert len(numbers) > 4
+        theirs = clone(given).set_params(**numbers).fit(*iris).predict_proba(iris[0])
+        assert (theirs == given.fit(*iris).predict_proba(iris[0])).all()
+
     @for_every
     def test_round_trip(self, make):
         model = make()
