@@ -384,8 +384,10 @@ def test_otto_notebook_runs(folder, monkeypatch):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
     text = "".join(output.get("text", "") for output in outputs)
-    losses = re.findall(r"^(?:default|larger): (\d\.\d+)$", text, re.MULTILINE)
-    assert len(losses) == 2
+    losses = re.findall(
+        r"^(?:default|larger|with its pupils): (\d\.\d+)$", text, re.MULTILINE
+    )
+    assert len(losses) == 3
     assert max(map(float, losses)) < np.log(9)
     check_submission(folder)
 
