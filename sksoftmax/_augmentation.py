@@ -130,15 +130,15 @@ class RandomWarp(Augmentation):
 
     Parameters
     ----------
-    max_angle : float, default=7.0
+    max_angle : float, default=10.0
         By how many degrees an image is turned at most.
-    max_scale : float, default=0.07
+    max_scale : float, default=0.1
         By which share it is stretched or squeezed at most, along each axis by its own.
-    max_shear : float, default=0.07
+    max_shear : float, default=0.1
         By how many pixels at most a line moves sideways against the line below.
-    max_shift : float, default=0.05
+    max_shift : float, default=0.07
         By which share of each side it moves at most.
-    bend : float, default=0.01
+    bend : float, default=0.02
         Standard deviation of what a grid of 5 x 5 points moves besides, as a share of
         each side; the pixels between them follow smoothly.
 
@@ -172,11 +172,11 @@ class RandomWarp(Augmentation):
 
     def __init__(
         self,
-        max_angle: float = 7.0,
-        max_scale: float = 0.07,
-        max_shear: float = 0.07,
-        max_shift: float = 0.05,
-        bend: float = 0.01,
+        max_angle: float = 10.0,
+        max_scale: float = 0.1,
+        max_shear: float = 0.1,
+        max_shift: float = 0.07,
+        bend: float = 0.02,
     ) -> None:
         super().__init__()
         self.max_angle = max_angle

@@ -207,12 +207,7 @@ IMAGES = {
         random_state=seed,
     ),
     "SoftmaxCNNClassifier-4-warp": lambda seed: SoftmaxCNNClassifier(
-        n_estimators=4,
-        max_epochs=60,
-        augmentation="warp",
-        label_smoothing=0.1,
-        data_pruning=0.75,
-        random_state=seed,
+        n_estimators=4, max_epochs=40, augmentation="warp", random_state=seed
     ),
     "SoftmaxRegression": lambda seed: of_shades(SoftmaxRegression(random_state=seed)),
     "LogisticRegression": lambda seed: of_shades(LogisticRegression()),
