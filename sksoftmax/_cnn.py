@@ -340,7 +340,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             n_classes,
             channels=channels,
             convolutions_per_block=self.convolutions_per_block,
-            kernel_size=self._resolve_kernel_size(),
+            kernel_size=(
+                self.kernel_size
+                if isinstance(self.kernel_size, str | Integral)
+                else check_sizes("kernel_size", self.kernel_size)
+            ),
             padding=self.padding,
             pool_size=self.pool_size,
             global_pooling=self.global_pooling,
@@ -365,14 +369,6 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         images = rows.reshape(-1, *self.image_shape_)
         flip = isinstance(augmentation, RandomShift) and augmentation.flip
         return [view.flatten(1) for view in variants(images, flip=flip)]
-
-    def _resolve_kernel_size(self) -> int | Sequence[int] | str:
-        if isinstance(self.kernel_size, str):
-            return self.kernel_size
-        if isinstance(self.kernel_size, Integral):
-            # Out of a search over np.arange come integers that are no int.
-            return int(self.kernel_size)
-        return check_sizes("kernel_size", self.kernel_size)
 
     def _resolve_image_shape(self, n_features: int) -> tuple[int, int, int]:
         if self.image_shape is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -258,7 +259,10 @@ def _kernel_sizes(
     r"""Return one kernel side per block."""
     if isinstance(kernel_size, str):
         return [5, *[3] * n_blocks][:n_blocks]
-    sides = [kernel_size] * n_blocks if isinstance(kernel_size, int) else kernel_size
+    if isinstance(kernel_size, int | np.integer):
+        sides: Sequence[int] = [int(kernel_size)] * n_blocks
+    else:
+        sides = kernel_size
     if len(sides) != n_blocks:
         raise ValueError(
             f"Got kernel_size={kernel_size!r} of length {len(sides)}, but channels has "

@@ -167,6 +167,7 @@ def test_signal_keeps_its_size_through_the_hidden_layers(depth):
         ((3, 32, 32), {"channels": (4, 4, 4), "kernel_size": 3}, 64),
         ((1, 1, 7), {"channels": (4, 6), "kernel_size": (5, 3)}, 6),
         ((1, 5, 9), {"channels": (4,), "kernel_size": 3, "pool_size": 3}, 12),
+        ((1, 5, 9), {"channels": (4,), "kernel_size": np.int64(3)}, 4 * 2 * 4),
         ((1, 28, 32), {"channels": (4, 6), "padding": "valid"}, 6 * 2 * 3),
     ],
 )
