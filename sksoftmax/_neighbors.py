@@ -72,6 +72,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     -----
     Distances are Euclidean, and the features are taken as they are: scale them before.
     Rows of counts are best compared by their proportions, as in the example.
+    Sparse rows stay sparse: the thousands of columns of texts would not fit into memory
+    otherwise. Few columns are searched several times faster as a dense array.
     The whole training set is kept, and a search in it is part of each prediction.
 
     References
@@ -136,7 +138,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The training rows.
         y : array-like of shape (n_samples,)
             Their labels.
@@ -160,7 +162,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The training rows.
         y : array-like of shape (n_samples,)
             Their labels.
@@ -177,7 +179,12 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         """
         # One row would have no neighbour.
         rows, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
         )
         check_classification_targets(y)
         self.classes_, labels, counts = np.unique(
@@ -201,7 +208,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The rows.
 
         Returns
@@ -210,7 +217,9 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
             The nearest distances, mean distances and log probabilities of the classes.
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        rows = validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+        )
         return self._encode(self._distances(rows)).astype(rows.dtype, copy=False)
 
     def get_feature_names_out(
@@ -248,7 +257,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         The result is of shape (n_samples, n_classes, n_neighbors), ascending.
         """
         most = max(search.n_neighbors for search in self.neighbors_)
-        distances = np.full((len(X), len(self.classes_), most), np.inf)
+        distances = np.full((X.shape[0], len(self.classes_), most), np.inf)
         for label, search in enumerate(self.neighbors_):
             of_class = distances[:, label, : search.n_neighbors]
             if labels is None:
@@ -284,5 +293,6 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

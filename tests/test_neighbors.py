@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csc_array, csr_array, csr_matrix, issparse
 from sklearn.datasets import load_iris, make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -129,6 +130,19 @@ def test_names_and_types():
     assert (features.dtypes == np.float64).all()
     plain = NeighborsEncoder(n_neighbors=1)
     assert plain.fit_transform(X.to_numpy(np.float32), [0, 1, 0, 1]).dtype == np.float32
+
+
+@pytest.mark.parametrize("container", [csr_matrix, csr_array, csc_array])
+def test_sparse_rows_are_as_dense_ones(container):
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((80, 30)) < 0.8, 0.0, rng.random((80, 30)))
+    y = rng.integers(3, size=80)
+    encoder, of_sparse = NeighborsEncoder(), NeighborsEncoder()
+    expected = encoder.fit_transform(X[:60], y[:60])
+    assert_allclose(of_sparse.fit_transform(container(X[:60]), y[:60]), expected)
+    assert all(issparse(search._fit_X) for search in of_sparse.neighbors_)
+    expected = encoder.transform(X[60:])
+    assert_allclose(of_sparse.transform(container(X[60:])), expected)
 
 
 def test_bad_input_says_what_is_wrong():
