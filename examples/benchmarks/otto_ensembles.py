@@ -1,0 +1,82 @@
+"""
+Ensembles for Otto, beside what neighbours say
+==============================================
+
+The pipeline of ``otto_kaggle.ipynb``, with any numbers of nets. Its first nets see the
+counts and what the nearest rows in six senses say of them; its second nets see the
+counts alone, for longer. Both average.
+
+``accuracy.py`` makes its contestants of it. Run with
+``python examples/benchmarks/otto_ensembles.py`` for the loss of one fold.
+"""
+
+from operator import methodcaller
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import VotingClassifier
+from sklearn.feature_extraction.text import TfidfTransformer
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
+
+from sksoftmax import NeighborsEncoder, SoftmaxMLPClassifier
+from sksoftmax.datasets import load_otto
+
+N_COUNTS, N_CLASSES = 93, 9
+
+
+def presence(counts):
+    return (counts > 0) + 0.5 * (counts > 3)
+
+
+LOGS, ROOTS = FunctionTransformer(np.log1p), FunctionTransformer(np.sqrt)
+DENSE = FunctionTransformer(methodcaller("toarray"), accept_sparse=True)
+SENSES = {
+    "sizes": LOGS,
+    "shares": make_pipeline(Normalizer("l1"), ROOTS),
+    "directions": make_pipeline(ROOTS, StandardScaler(), Normalizer()),
+    "presence": make_pipeline(FunctionTransformer(presence), Normalizer()),
+    "components": make_pipeline(LOGS, Normalizer(), PCA(n_components=30)),
+    "rarity": make_pipeline(TfidfTransformer(), DENSE),
+}
+
+
+def make_ensemble(seed, n_informed, n_sure, n_jobs=-1):
+    r"""Return a pipeline from counts to the average of two kinds of nets."""
+    encoders = [
+        make_pipeline(clone(sense), NeighborsEncoder(n_jobs=n_jobs))
+        for sense in SENSES.values()
+    ]
+    neighbors = make_union("passthrough", *encoders)
+    # What neighbours say, three features for each class, needs no bins.
+    n_bins = [8] * N_COUNTS + [0] * (3 * N_CLASSES * len(SENSES))
+    informed = SoftmaxMLPClassifier(
+        n_estimators=n_informed, n_bins=n_bins, random_state=2 * seed
+    )
+    # Too sure of themselves, which makes up for the caution of an average.
+    sure = SoftmaxMLPClassifier(
+        n_estimators=n_sure,
+        max_epochs=16,
+        weight_decay=0.1,
+        early_stopping=False,
+        temperature_scaling=False,
+        random_state=2 * seed + 1,
+    )
+    counts_alone = make_column_transformer(("passthrough", slice(N_COUNTS)))
+    parts = [("informed", informed), ("sure", make_pipeline(counts_alone, sure))]
+    return make_pipeline(
+        neighbors, VotingClassifier(parts, voting="soft", weights=[2, 1])
+    )
+
+
+if __name__ == "__main__":
+    X, y = load_otto(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(
+        X, y, test_size=0.2, stratify=y, random_state=0
+    )
+    ensemble = make_ensemble(seed=0, n_informed=10, n_sure=6).fit(X_train, y_train)
+    print(f"log loss {log_loss(y_test, ensemble.predict_proba(X_test)):.4f}")
