@@ -71,7 +71,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     Notes
     -----
     Distances are Euclidean, and the features are taken as they are: scale them before.
-    Rows of counts are best compared by their proportions, as in the example.
+    Rows of counts are best compared by their proportions, as in the example. Several
+    encoders side by side, each behind a scaling of its own, tell a net more than one.
     Sparse rows stay sparse: the thousands of columns of texts would not fit into memory
     otherwise. Few columns are searched several times faster as a dense array.
     The whole training set is kept, and a search in it is part of each prediction.
