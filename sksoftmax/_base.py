@@ -152,6 +152,10 @@ class BaseSoftmaxClassifier(
         r"""Return the fewest and the most passes over so many rows for "auto"."""
         return self._auto_epochs
 
+    def _n_extensions(self) -> int:
+        r"""Return how many rounds may follow while the net underfits."""
+        return 0
+
     def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
         r"""Return how to train on so many rows, with "auto" resolved."""
         batch_size = self.batch_size
@@ -176,6 +180,7 @@ class BaseSoftmaxClassifier(
             max_epochs=max_epochs,
             data_pruning=resolve_rate(self.data_pruning, n_rows),
             label_smoothing=self.label_smoothing,
+            n_extensions=self._n_extensions(),
             dtype=resolve_precision(
                 self.precision, self.device_, batch_size * self._largest_product()
             ),
@@ -380,7 +385,7 @@ class BaseSoftmaxClassifier(
             data,
             split.training.rows,
             module,
-            early_stopping=self._early_stopping() if split.chooses_epoch else None,
+            early_stopping=self._early_stopping(split, held_out is not None),
         )
         # A user's module may have anything by that name.
         temperature: Any = getattr(self.module_, "temperature", None)
@@ -424,12 +429,18 @@ class BaseSoftmaxClassifier(
         r"""Return whether the members of an ensemble differ by chance only."""
         return True
 
-    def _early_stopping(self) -> EarlyStopping:
-        r"""Return when training stops early; "auto" only keeps the best epoch."""
+    def _early_stopping(self, split: Split, is_watched: bool) -> EarlyStopping | None:
+        r"""Return when training stops early; "auto" only keeps the best epoch.
+
+        Rows that do not choose the epoch still say whether a further round was of use.
+        """
+        if not split.chooses_epoch and not (is_watched and self._n_extensions()):
+            return None
         monitor, sign = MONITORS[self.scoring]
-        is_auto = self.early_stopping == "auto"
-        patience = sys.maxsize if is_auto else self.n_iter_no_change
-        return EarlyStopping(monitor, patience, self.tol, sign)
+        stops = split.chooses_epoch and self.early_stopping != "auto"
+        patience = self.n_iter_no_change if stops else sys.maxsize
+        of_rounds = not split.chooses_epoch
+        return EarlyStopping(monitor, patience, self.tol, sign, of_rounds)
 
     def _build(
         self,
@@ -517,7 +528,7 @@ class BaseSoftmaxClassifier(
             observer = EpochReport(report, lambda: self._snapshot(is_held_out))
         n_epochs = self.net_.max_epochs if epochs is None else epochs
         n_done = 0 if checkpoint is None else checkpoint.n_epochs
-        report.begin(n_epochs - n_done, "epoch")
+        report.begin(max(n_epochs - n_done, 0), "epoch")
         seed = int(
             torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
         )

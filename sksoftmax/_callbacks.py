@@ -54,13 +54,24 @@ class FitReport:
 
     def begin(self, n_steps: int | None, unit: str) -> None:
         r"""Begin the fit, of so many steps; None if their number is not known."""
-        self._unit = unit
+        self._unit, self._n_steps, self._n_done = unit, n_steps, 0
         if self._display is not None:
             self._display.begin(n_steps, unit)
         if self._fit_task is not None:
             # It was made before the data was looked at, which says how many there are.
             self._fit_task.max_subtasks = n_steps
             self._push(self._fit_task)
+
+    def expect(self, n_ahead: int) -> None:
+        r"""Learn how many steps are ahead, perhaps more than the fit began with."""
+        n_steps = self._n_done + n_ahead
+        if self._n_steps is None or n_steps <= self._n_steps:
+            return
+        self._n_steps = n_steps
+        if self._display is not None:
+            self._display.expect(n_steps)
+        if self._fit_task is not None:
+            self._fit_task.max_subtasks = n_steps
 
     def begin_step(self) -> None:
         r"""Begin a step."""
@@ -75,6 +86,7 @@ class FitReport:
         ``snapshot`` returns the fitted attributes of an estimator that stays what it
         is now. It is called only if somebody wants one.
         """
+        self._n_done += 1
         if self._display is not None:
             self._display.advance(metrics)
         return bool(self._tasks) and self._pop(snapshot)

@@ -32,6 +32,8 @@ _NARROW, _WIDE, _WIDEST, _MANY_ROWS = (128, 128), (192, 192), (256, 256), 20_000
 # Bins of "auto", and from how many features on it has other rules: of pixels, bins
 # would only be a burden, and they bear more passes.
 _BINS, _MANY_FEATURES = 8, 256
+# How many rounds may follow while the net underfits.
+_EXTENSIONS = 2
 # So many rows tell where the bins lie.
 _SAMPLE_ROWS = 10_000
 
@@ -60,7 +62,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Dropout rate after each hidden layer.
     input_dropout : float or "auto", default="auto"
         Dropout rate of the scaled inputs. "auto" means 0.1, and 0.2 for more than 256
-        features, which repeat one another.
+        features, which repeat one another; and 0 in further rounds of training.
     input_scaling : {"smooth", "standard"} or None, default="smooth"
         What happens to the features before the first layer, with statistics learned
         in ``fit``. "standard" gives zero mean and unit variance; "smooth" follows
@@ -100,7 +102,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" makes about 200 steps, in 6 to 100 passes;
-        in 32 for 20,000 rows or more of more than 256 features.
+        in 32 for 20,000 rows or more of more than 256 features. Where the net underfits,
+        up to two further rounds follow, each twice as long as the one before. See the
+        notes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -203,6 +207,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     ones. ``partial_fit`` learns in its first call what the categories are and where
     values are missing: pass a categorical dtype there that has all the categories.
 
+    With ``max_epochs="auto"``, rows that are held out, by "auto" as well, say whether the
+    net underfits: if they are predicted best at the end, and about as well as those
+    that it learns from. Then a further round of training begins, at the full learning
+    rate, without dropout of the inputs unless that is a number. It ends when half of it
+    has gained nothing, and what was best is kept.
+
     With ``checkpoint=path``, ``fit`` goes on from the last whole epoch if it finds the
     file of a fit with the same parameters, data and ``random_state``; a finished one
     is returned at once. Anything else at ``path`` is an error, and stays as it is: the
@@ -217,6 +227,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Guo, Pleiss, Sun and Weinberger (2017). On Calibration of Modern Neural Networks.
     https://arxiv.org/abs/1706.04599
+
+    Loshchilov and Hutter (2017). SGDR: Stochastic Gradient Descent with Warm Restarts.
+    https://arxiv.org/abs/1608.03983
 
     Loshchilov and Hutter (2019). Decoupled Weight Decay Regularization.
     https://arxiv.org/abs/1711.05101
@@ -370,8 +383,13 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             return self._auto_epochs_of_many_features
         return self._auto_epochs
 
+    def _n_extensions(self) -> int:
+        return _EXTENSIONS if self.max_epochs == "auto" else 0
+
     def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
         recipe = super()._recipe(n_rows, total_weight)
+        if isinstance(self.input_dropout, str):
+            recipe = replace(recipe, relaxes=True)
         if isinstance(self.weight_decay, str):
             decay = 0.1 if self.n_features_in_ > _MANY_FEATURES else 0.01
             recipe = replace(recipe, weight_decay=decay)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from ._held_out import predict_by, row_weight, unseen_by
 from ._memory import freed_memory_kept
 from ._optimizers import SGD, Adam, AdamW
 from ._pruning import EasyRows
+from ._rounds import Round, has_stalled, plan_rounds, underfits
 from ._schedules import StepSchedule
 from ._totals import EpochTotals
 
@@ -58,6 +60,10 @@ class Recipe:
     data_pruning: float = 0.0
     label_smoothing: float = 0.0
     dtype: torch.dtype = torch.float32
+    # How many rounds may follow while the net underfits, and whether the dropout of
+    # its inputs ends with the first.
+    n_extensions: int = 0
+    relaxes: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class EarlyStopping:
     patience: int
     tol: float
     sign: int = 1
+    # Whether only the last epoch of a round may be kept.
+    of_rounds: bool = False
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
@@ -108,12 +116,15 @@ class BestEpoch(Callback):
     if it does not beat the best score by ``tol``, and any new best is kept.
     """
 
-    def __init__(self, monitor: str, patience: int, tol: float, sign: int) -> None:
+    def __init__(
+        self, monitor: str, patience: int, tol: float, sign: int, of_rounds: bool
+    ) -> None:
         self.monitor = monitor
         self.patience = patience
         self.tol = tol
         # -1 if less of what is monitored is better.
         self.sign = sign
+        self.of_rounds = of_rounds
 
     def on_train_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
         self.best_score_ = -math.inf
@@ -123,7 +134,7 @@ class BestEpoch(Callback):
     def on_epoch_end(
         self, net: SoftmaxNet, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
-        if dataset_valid is None:
+        if dataset_valid is None or (self.of_rounds and net.n_epochs_ahead()):
             return
         score = self.sign * net.history[-1, self.monitor]
         self.stalled_ = 0 if score > self.best_score_ + self.tol else self.stalled_ + 1
@@ -147,6 +158,8 @@ class EpochReport(Callback):
         self.snapshot = snapshot
 
     def on_epoch_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
+        # The one that begins is in the history already.
+        self.report.expect(1 + net.n_epochs_ahead())
         self.report.begin_step()
 
     def on_epoch_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
@@ -174,12 +187,16 @@ class SoftmaxNet(NeuralNet):
         lr_schedule: str = "constant",
         data_pruning: float = 0.0,
         training_dtype: torch.dtype = torch.float32,
+        n_extensions: int = 0,
+        relaxes: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.lr_schedule = lr_schedule
         self.data_pruning = data_pruning
         self.training_dtype = training_dtype
+        self.n_extensions = n_extensions
+        self.relaxes = relaxes
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -249,13 +266,10 @@ class SoftmaxNet(NeuralNet):
     ) -> SoftmaxNet:
         # A given number of epochs continues a training, whose schedule is at its end.
         schedule = "constant" if epochs is not None else self.lr_schedule
+        n_extensions = 0 if epochs is not None else self.n_extensions
         epochs = self.max_epochs if epochs is None else epochs
         train, valid = self.get_split_datasets(X, y, **fit_params)
         batches = self.get_iterator(train, training=True)
-        batches_valid = None if valid is None else self.get_iterator(valid)
-        first = 0 if checkpoint is None else checkpoint.n_epochs
-        self.schedule_ = StepSchedule(schedule, self.lr, epochs, first)
-        self.schedule_.start(self.optimizer_)
         self.easy_rows_ = None
         if self.data_pruning:
             generator = batches.generator
@@ -264,24 +278,74 @@ class SoftmaxNet(NeuralNet):
         self.stop_training_ = False
         self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
         self.has_gradient_listeners_ = self._listened("on_grad_computed")
-        datasets = {"dataset_train": train, "dataset_valid": valid}
+        self.n_before_ = len(self.history)
+        first = 0 if checkpoint is None else checkpoint.n_epochs
         if checkpoint is not None:
             checkpoint.resume(self)
-        for epoch in range(first, epochs):
+        datasets = {"dataset_train": train, "dataset_valid": valid}
+        for current in plan_rounds(epochs, n_extensions):
+            if not self._begins(current):
+                break
+            self.round_ = current
+            self._start_schedule(schedule, first)
+            with self._relaxed():
+                self._run_round(first, batches, datasets, checkpoint)
+        return self
+
+    def n_epochs_ahead(self) -> int:
+        r"""Return how many epochs of the round follow the last one in the history."""
+        return self.round_.end - len(self._epochs_here())
+
+    def _epochs_here(self) -> list[dict[str, Any]]:
+        r"""Return what was recorded since this training began."""
+        return list(self.history)[self.n_before_ :]
+
+    def _begins(self, current: Round) -> bool:
+        r"""Return whether a round follows on those before it."""
+        if not current.start:
+            return True
+        return not self.stop_training_ and underfits(
+            self._epochs_here()[: current.start]
+        )
+
+    def _start_schedule(self, name: str, first: int) -> None:
+        start, end = self.round_
+        n_done = max(first - start, 0)
+        self.schedule_ = StepSchedule(name, self.lr, end - start, n_done)
+        if not n_done:
+            self.schedule_.start(self.optimizer_)
+
+    def _relaxed(self) -> AbstractContextManager[None]:
+        r"""Return the context of the round: further ones do with less dropout."""
+        if self.relaxes and self.round_.start:
+            relaxed: AbstractContextManager[None] = self.module_.without_input_dropout()
+            return relaxed
+        return nullcontext()
+
+    def _run_round(
+        self,
+        first: int,
+        batches: BatchIterator,
+        datasets: dict[str, Any],
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        start, end = self.round_
+        valid = datasets["dataset_valid"]
+        batches_valid = None if valid is None else self.get_iterator(valid)
+        for epoch in range(max(first, start), end):
             if self.stop_training_:
                 break
             if self.easy_rows_ is not None:
-                self.easy_rows_.begin_epoch(epoch, epochs)
+                self.easy_rows_.begin_epoch(epoch - start, end - start)
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(batches, True, "train", self.train_step)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
             with stop_asked_for() as asked:
                 self.notify("on_epoch_end", **datasets)
-            if asked:
+            if asked or (start and has_stalled(self._epochs_here(), self.round_)):
                 self.stop_training_ = True
             if checkpoint is not None:
                 checkpoint.write(self)
-        return self
 
     def run_single_epoch(
         self,
@@ -434,6 +498,8 @@ def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
         "max_epochs": recipe.max_epochs,
         "batch_size": recipe.batch_size,
         "training_dtype": recipe.dtype,
+        "n_extensions": recipe.n_extensions,
+        "relaxes": recipe.relaxes,
     }
     if recipe.weight_decay:
         # Only matrices decay: shrinking a shift or a scale regularises nothing. With

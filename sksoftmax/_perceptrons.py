@@ -2,7 +2,8 @@ r"""The modules that take rows as they are: a linear map, and one with hidden la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -190,8 +191,8 @@ class SoftmaxMLP(nn.Module):
                 shown[1::2, :, self.input_scaling.binned_outputs] = 0
         self.register_buffer("shown", shown, persistent=False)
         sizes = [n_features, *hidden_layer_sizes]
-        layers: list[nn.Module] = [Dropout(input_dropout)] if input_dropout else []
-        layers += hidden_layers(
+        self.input_dropout = Dropout(input_dropout)
+        layers = hidden_layers(
             sizes, activation, normalization, dropout, n_estimators, share_weights
         )
         self.hidden = nn.Sequential(*layers)
@@ -230,8 +231,17 @@ class SoftmaxMLP(nn.Module):
             x = x.expand(self.n_estimators, *x.shape)
         if self.shown is not None:
             x = x * self.shown
-        logits: Tensor = self.output(self.hidden(x))
+        logits: Tensor = self.output(self.hidden(self.input_dropout(x)))
         if self.n_estimators > 1:
             logits = together(logits, members, self.training)
         scaled: Tensor = self.temperature(logits)
         return scaled
+
+    @contextmanager
+    def without_input_dropout(self) -> Iterator[None]:
+        r"""Leave all inputs in for a while."""
+        p, self.input_dropout.p = self.input_dropout.p, 0.0
+        try:
+            yield
+        finally:
+            self.input_dropout.p = p

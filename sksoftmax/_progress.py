@@ -20,6 +20,9 @@ class Display(Protocol):
     def begin(self, n_steps: int | None, unit: str) -> None:
         r"""Begin, with so many steps ahead; None if their number is not known."""
 
+    def expect(self, n_steps: int) -> None:
+        r"""Show that there are more steps than was said: so many in all."""
+
     def advance(self, metrics: dict[str, float]) -> None:
         r"""Show that a step is done, and what came of it."""
 
@@ -39,6 +42,9 @@ class ClosingLine:
 
     def begin(self, n_steps: int | None, unit: str) -> None:
         self._start, self._unit, self._n_done = time.perf_counter(), unit, 0
+
+    def expect(self, n_steps: int) -> None:
+        pass
 
     def advance(self, metrics: dict[str, float]) -> None:
         self._n_done += 1
@@ -66,6 +72,10 @@ class Bar:
             self._name, total=n_steps, done=self._done(), metrics=""
         )
         self._progress.start()
+
+    def expect(self, n_steps: int) -> None:
+        self._n_steps = n_steps
+        self._progress.update(self._task, total=n_steps, done=self._done())
 
     def advance(self, metrics: dict[str, float]) -> None:
         self._n_done += 1

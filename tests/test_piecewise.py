@@ -144,7 +144,7 @@ def test_every_other_member_is_shown_the_bins():
         (8,), n_bins=4, n_estimators=3, max_epochs=2, random_state=0
     ).fit(X, y)
     module = classifier.module_.train()
-    module.hidden = module.hidden[1:]  # without the dropout of inputs
+    module.input_dropout.p = 0.0
     with torch.no_grad():
         before = module(torch.from_numpy(X))
         # Bins that say something else change what those say who are shown them.
@@ -188,7 +188,7 @@ def test_auto_has_no_bins_for_many_features(n_features, has_bins):
         X, np.arange(40) % 2
     )
     assert classifier.n_bins_.any() == has_bins
-    rate = classifier.module_.hidden[0].p
+    rate = classifier.module_.input_dropout.p
     assert rate == (0.1 if has_bins else 0.2)
     [decay] = {
         group["weight_decay"] for group in classifier.net_.optimizer_.param_groups

@@ -167,6 +167,7 @@ def with_dropout(module, rate):
         for layer in module.hidden
     ]
     module.hidden = nn.Sequential(*hidden)
+    module.input_dropout = nn.Dropout(module.input_dropout.p)
     return module
 
 

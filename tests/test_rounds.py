@@ -1,0 +1,219 @@
+r"""A net that underfits trains for further rounds; one that does not is left alone."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_hastie_10_2
+from sklearn.metrics import log_loss
+from skorch.callbacks import Callback
+
+from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax._rounds import Round, has_stalled, plan_rounds, underfits
+
+
+@pytest.fixture(scope="module")
+def spirals():
+    r"""Return two spirals, which take many steps to tell apart."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 1200)
+    angle = 3 * np.pi * np.sqrt(rng.random(len(y)))
+    direction = angle + np.pi * y
+    X = angle[:, None] * np.column_stack([np.cos(direction), np.sin(direction)])
+    return X + rng.normal(scale=0.5, size=X.shape), y
+
+
+@pytest.fixture(scope="module")
+def coins():
+    r"""Return rows that say nothing about their labels."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(400, 20)), rng.integers(0, 2, 400)
+
+
+def mlp(**options):
+    return SoftmaxMLPClassifier(
+        **{"hidden_layer_sizes": (32, 32), "n_estimators": 4, "random_state": 0}
+        | options
+    )
+
+
+def history_of(held_out, trained):
+    return [{"train_loss": trained, "valid_loss": loss} for loss in held_out]
+
+
+class Record(Callback):
+    r"""Keeps the weights and the dropout of inputs of every epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.weights_, self.dropout_ = [], []
+
+    def on_batch_begin(self, net, training, **kwargs):
+        if training and len(self.dropout_) < len(net.history):
+            self.dropout_.append(net.module_.input_dropout.p)
+
+    def on_epoch_end(self, net, **kwargs):
+        self.weights_.append(copy.deepcopy(net.module_.state_dict()))
+
+
+class Stop(Callback):
+    r"""Stops training, or fails, in an epoch."""
+
+    def __init__(self, epoch, error):
+        self.epoch = epoch
+        self.error = error
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise self.error
+
+
+class KilledError(Exception):
+    pass
+
+
+def first_round(classifier):
+    r"""Return the number of epochs that "auto" begins with."""
+    return classifier.net_.max_epochs
+
+
+def test_every_round_is_twice_as_long_as_the_one_before():
+    assert plan_rounds(6, 0) == [(0, 6)]
+    assert plan_rounds(6, 2) == [(0, 6), (6, 18), (18, 42)]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "trained", "expected"),
+    [
+        ([0.9, 0.8, 0.7, 0.6, 0.5], 0.50, True),
+        # The best epoch need not be the very last.
+        ([0.9, 0.8, 0.7, 0.5, 0.6], 0.50, False),
+        ([0.9, 0.8, 0.7, 0.6, 0.6, 0.5, 0.49, 0.48, 0.45, 0.46, 0.47], 0.45, True),
+        # What was learned from is known by heart.
+        ([0.9, 0.8, 0.7, 0.6, 0.5], 0.30, False),
+        # There is nothing to gain.
+        ([0.09, 0.08, 0.07, 0.02, 0.01], 0.01, False),
+    ],
+)
+def test_when_a_net_underfits(held_out, trained, expected):
+    assert underfits(history_of(held_out, trained)) is expected
+
+
+def test_without_held_out_rows_nobody_knows():
+    assert underfits([{"train_loss": 0.7}]) is False
+
+
+def test_half_a_round_without_gain_is_enough():
+    two = Round(4, 12)
+    assert not has_stalled(history_of([5, 4, 3, 2, 2, 2, 2], 1), two)
+    assert has_stalled(history_of([5, 4, 3, 2, 2, 2, 2, 2], 1), two)
+    assert not has_stalled(history_of([5, 4, 3, 2, 2, 1, 2, 2, 2], 1), two)
+    assert has_stalled(history_of([5, 4, 3, 2, 2, 1, 2, 2, 2, 2], 1), two)
+
+
+def test_further_rounds_learn_what_one_does_not(spirals, monkeypatch):
+    X, y = spirals
+    losses = []
+    for n_extensions in (0, 2):
+        monkeypatch.setattr("sksoftmax._mlp._EXTENSIONS", n_extensions)
+        classifier = mlp().fit(X[:800], y[:800])
+        losses.append(log_loss(y[800:], classifier.predict_proba(X[800:])))
+    assert classifier.n_iter_ > first_round(classifier)
+    assert losses[1] < 0.7 * losses[0]
+
+
+def test_noise_gets_no_further_round(coins):
+    classifier = mlp().fit(*coins)
+    assert classifier.n_iter_ == first_round(classifier)
+
+
+def test_a_number_of_epochs_is_kept_to(spirals):
+    assert mlp(max_epochs=5).fit(*spirals).n_iter_ == 5
+
+
+@pytest.mark.parametrize(("given", "later"), [("auto", 0.0), (0.05, 0.05)])
+def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
+    spirals, given, later
+):
+    record = Record()
+    classifier = mlp(input_dropout=given, callbacks=[record]).fit(*spirals)
+    n_first = first_round(classifier)
+    rates = dict(classifier.net_.callbacks_)["Record"].dropout_
+    assert len(rates) == classifier.n_iter_ > n_first
+    before = 0.1 if given == "auto" else given
+    assert rates == [before] * n_first + [later] * (classifier.n_iter_ - n_first)
+    # partial_fit and warm starts find it as it was.
+    assert classifier.module_.input_dropout.p == before
+
+
+def test_learning_rate_starts_anew(spirals):
+    class Rates(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.rates_ = []
+
+        def on_epoch_end(self, net, **kwargs):
+            self.rates_.append(net.optimizer_.param_groups[0]["lr"])
+
+    classifier = mlp(callbacks=[Rates()], learning_rate=0.01).fit(*spirals)
+    n_first = first_round(classifier)
+    rates = dict(classifier.net_.callbacks_)["Rates"].rates_
+    assert rates[n_first - 1] < 0.001
+    assert 0.009 < rates[n_first] <= 0.01
+
+
+def test_without_early_stopping_whole_rounds_are_kept():
+    # Held out for a temperature alone, rows do not choose the epoch.
+    X, y = make_hastie_10_2(3000, random_state=0)
+    record = Record()
+    classifier = mlp(
+        n_estimators=1,
+        early_stopping=False,
+        temperature_scaling=True,
+        callbacks=[record],
+    ).fit(X, y)
+    n_first = first_round(classifier)
+    assert classifier.n_iter_ > n_first
+    ends = [round_.end - 1 for round_ in plan_rounds(n_first, 2)]
+    ends = [end for end in ends if end < classifier.n_iter_]
+    best = max(ends, key=lambda end: classifier.validation_scores_[end])
+    kept = dict(classifier.net_.callbacks_)["Record"].weights_[best]
+    for name, weight in classifier.module_.hidden.state_dict().items():
+        assert torch.equal(weight, kept[f"hidden.{name}"])
+
+
+def test_who_stops_training_gets_no_further_round(spirals):
+    n_first = first_round(mlp().fit(*spirals))
+    for epoch in (n_first, n_first + 1):
+        classifier = mlp(callbacks=[Stop(epoch, KeyboardInterrupt())])
+        assert classifier.fit(*spirals).n_iter_ == epoch
+
+
+@pytest.mark.parametrize("n_further", [-1, 0, 1])
+def test_killed_fit_goes_on_in_its_round(spirals, tmp_path, n_further):
+    expected = mlp().fit(*spirals)
+    n_first = first_round(expected)
+    assert expected.n_iter_ > n_first + 2
+    path = tmp_path / "checkpoint"
+    stop = Stop(n_first + 1 + n_further, KilledError())
+    classifier = mlp(checkpoint=path, callbacks=[stop])
+    with pytest.raises(KilledError):
+        classifier.fit(*spirals)
+    # Nobody kills it this time.
+    classifier.set_params(callbacks=[Stop(None, None)]).fit(*spirals)
+    assert classifier.loss_curve_ == expected.loss_curve_
+    proba = classifier.predict_proba(spirals[0])
+    np.testing.assert_array_equal(proba, expected.predict_proba(spirals[0]))
+    # What is finished is read.
+    assert classifier.fit(*spirals).loss_curve_ == expected.loss_curve_
+
+
+def test_callbacks_of_scikit_learn_see_all_rounds(spirals):
+    callback = pytest.importorskip("sklearn.callback", reason="before 1.9")
+    classifier = mlp().set_callbacks(callback.ProgressBar()).fit(*spirals)
+    assert classifier.n_iter_ > first_round(classifier)
+
+
+def test_closing_line_counts_all_rounds(spirals, capsys):
+    classifier = mlp(verbose=1).fit(*spirals)
+    assert classifier.n_iter_ > first_round(classifier)
+    assert f"{classifier.n_iter_} epochs in" in capsys.readouterr().out
