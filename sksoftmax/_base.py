@@ -27,13 +27,12 @@ from ._calibration import held_out_temperature
 from ._callbacks import CallbackSupportMixin, FitReport, reported
 from ._checkpoint import Checkpoint, open_checkpoint
 from ._data import TensorTable
+from ._epochs import EarlyStopping, EpochReport
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
 from ._net import (
     OPTIMIZERS,
-    EarlyStopping,
-    EpochReport,
     Recipe,
     make_net,
     train,

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
 from ._building import ACTIVATIONS
-from ._net import EarlyStopping, Recipe
+from ._epochs import EarlyStopping
+from ._net import Recipe
 from ._perceptrons import SoftmaxMLP
 from ._piecewise import bin_edges
 from ._tables import learn_encoder, n_columns
@@ -102,9 +103,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" makes about 200 steps, in 6 to 100 passes;
-        in 32 for 20,000 rows or more of more than 256 features. Where the net underfits,
-        up to two further rounds follow, each twice as long as the one before. See the
-        notes.
+        in 32 for 20,000 rows or more of more than 256 features. Where the net
+        underfits, up to two further rounds follow, each twice as long as the one
+        before. See the notes.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -207,8 +208,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     ones. ``partial_fit`` learns in its first call what the categories are and where
     values are missing: pass a categorical dtype there that has all the categories.
 
-    With ``max_epochs="auto"``, rows that are held out, by "auto" as well, say whether the
-    net underfits: if they are predicted best at the end, and about as well as those
+    With ``max_epochs="auto"``, rows that are held out, by "auto" as well, say whether
+    the net underfits: if they are predicted best at the end, and about as well as those
     that it learns from. Then a further round of training begins, at the full learning
     rate, without dropout of the inputs unless that is a number. It ends when half of it
     has gained nothing, and what was best is kept.

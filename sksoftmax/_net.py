@@ -1,6 +1,7 @@
 r"""The training engine: a skorch net that costs what the arithmetic costs.
 
-The only file that imports skorch, but for a callback in ``distributed``.
+The only file that imports skorch, but for those with callbacks of it: ``_epochs`` and
+``distributed``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from skorch.history import History
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._callbacks import FitReport, Snapshot, stop_asked_for
+from ._callbacks import stop_asked_for
 from ._checkpoint import Checkpoint
 from ._data import Batch, BatchIterator, TensorTable
+from ._epochs import BestEpoch, EarlyStopping, EpochReport
 from ._held_out import predict_by, row_weight, unseen_by
 from ._memory import freed_memory_kept
 from ._optimizers import SGD, Adam, AdamW
@@ -35,14 +37,6 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": AdamW,
     "adam": Adam,
     "sgd": SGD,
-}
-
-
-# What is reported of an epoch, and by what name.
-_REPORTED = {
-    "train_loss": "loss",
-    "valid_loss": "validation loss",
-    "valid_acc": "validation accuracy",
 }
 
 
@@ -64,18 +58,6 @@ class Recipe:
     # its inputs ends with the first.
     n_extensions: int = 0
     relaxes: bool = False
-
-
-@dataclass(frozen=True)
-class EarlyStopping:
-    r"""When to end training before the last epoch, and by which score."""
-
-    monitor: str
-    patience: int
-    tol: float
-    sign: int = 1
-    # Whether only the last epoch of a round may be kept.
-    of_rounds: bool = False
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
@@ -107,68 +89,6 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
         # A batch of vanishing weights has no gradient, rather than an undefined one.
         total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
         return (losses @ weight) / total
-
-
-class BestEpoch(Callback):
-    r"""End training when the validation score stalls; keep the best epoch's weights.
-
-    Follows :class:`~sklearn.neural_network.MLPClassifier`: an epoch counts as stalled
-    if it does not beat the best score by ``tol``, and any new best is kept.
-    """
-
-    def __init__(
-        self, monitor: str, patience: int, tol: float, sign: int, of_rounds: bool
-    ) -> None:
-        self.monitor = monitor
-        self.patience = patience
-        self.tol = tol
-        # -1 if less of what is monitored is better.
-        self.sign = sign
-        self.of_rounds = of_rounds
-
-    def on_train_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
-        self.best_score_ = -math.inf
-        self.stalled_ = 0
-        self.best_state_: dict[str, Tensor] | None = None
-
-    def on_epoch_end(
-        self, net: SoftmaxNet, dataset_valid: Any = None, **kwargs: Any
-    ) -> None:
-        if dataset_valid is None or (self.of_rounds and net.n_epochs_ahead()):
-            return
-        score = self.sign * net.history[-1, self.monitor]
-        self.stalled_ = 0 if score > self.best_score_ + self.tol else self.stalled_ + 1
-        if score > self.best_score_:
-            self.best_score_ = score
-            self.best_state_ = copy.deepcopy(dict(net.module_.state_dict()))
-        if self.stalled_ >= self.patience:
-            net.stop_training_ = True
-
-    def on_train_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
-        if self.best_state_ is not None:
-            net.module_.load_state_dict(self.best_state_)
-        self.best_state_ = None
-
-
-class EpochReport(Callback):
-    r"""Reports every epoch of a training, which ends when somebody asks for it."""
-
-    def __init__(self, report: FitReport, snapshot: Snapshot) -> None:
-        self.report = report
-        self.snapshot = snapshot
-
-    def on_epoch_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
-        # The one that begins is in the history already.
-        self.report.expect(1 + net.n_epochs_ahead())
-        self.report.begin_step()
-
-    def on_epoch_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
-        epoch = net.history[-1]
-        metrics = {
-            label: epoch[name] for name, label in _REPORTED.items() if name in epoch
-        }
-        if self.report.end_step(metrics, self.snapshot):
-            net.stop_training_ = True
 
 
 class SoftmaxNet(NeuralNet):

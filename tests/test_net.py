@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from sksoftmax._data import BatchIterator, TensorTable
+from sksoftmax._epochs import EarlyStopping
 from sksoftmax._net import (
-    EarlyStopping,
     Recipe,
     WeightedCrossEntropy,
     make_net,
