@@ -239,7 +239,12 @@ class SoftmaxMLP(nn.Module):
 
     @contextmanager
     def without_input_dropout(self) -> Iterator[None]:
-        r"""Leave all inputs in for a while."""
+        r"""Leave all inputs in for a while.
+
+        Yields
+        ------
+        None
+        """
         p, self.input_dropout.p = self.input_dropout.p, 0.0
         try:
             yield
