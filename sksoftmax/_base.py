@@ -180,6 +180,7 @@ class BaseSoftmaxClassifier(
             data_pruning=resolve_rate(self.data_pruning, n_rows),
             label_smoothing=self.label_smoothing,
             n_extensions=self._n_extensions(),
+            refines=bool(self.temperature_scaling),
             dtype=resolve_precision(
                 self.precision, self.device_, batch_size * self._largest_product()
             ),

@@ -56,6 +56,42 @@ def held_out_temperature(
     return temperature_of_more(one, some, n_some, unseen.shape[1])
 
 
+def refined_loss(
+    logits: Tensor, y: Tensor, sample_weight: Tensor | None = None
+) -> float:
+    r"""Return the mean loss that is left once there is the best temperature.
+
+    An epoch that is chosen by it is not given up for being too sure of itself, or too
+    cautious, which the temperature mends.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_samples, n_classes)
+        Logits of rows that were not trained on.
+    y : Tensor of shape (n_samples,), int64
+        The classes' indices.
+    sample_weight : Tensor of shape (n_samples,), default=None
+        Weight of each row; all the same if None.
+
+    Returns
+    -------
+    loss : float
+        NaN if the logits are not finite.
+
+    References
+    ----------
+    Berta, Holzmüller, Jordan and Bach (2025). Rethinking Early Stopping: Refine, Then
+    Calibrate. https://arxiv.org/abs/2501.19195
+    """
+    if not bool(logits.isfinite().all()):
+        return math.nan
+    temperature = best_temperature(logits[None], y, sample_weight)
+    losses = F.cross_entropy(logits / temperature, y, reduction="none").double()
+    if sample_weight is None:
+        return float(losses.mean())
+    return float(losses @ sample_weight.double() / sample_weight.double().sum())
+
+
 def best_temperature(
     logits: Tensor, y: Tensor, sample_weight: Tensor | None = None
 ) -> float:

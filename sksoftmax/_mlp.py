@@ -209,8 +209,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     values are missing: pass a categorical dtype there that has all the categories.
 
     With ``max_epochs="auto"``, rows that are held out, by "auto" as well, say whether
-    the net underfits: if they are predicted best at the end, and about as well as those
-    that it learns from. Then a further round of training begins, at the full learning
+    the net underfits: if they are predicted best late, and about as well as those that
+    it learns from. Then a further round of training begins, at the full learning
     rate, without dropout of the inputs unless that is a number. It ends when half of it
     has gained nothing, and what was best is kept.
 

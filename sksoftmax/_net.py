@@ -31,7 +31,7 @@ from ._optimizers import SGD, Adam, AdamW
 from ._pruning import EasyRows
 from ._rounds import Round, has_stalled, plan_rounds, underfits
 from ._schedules import StepSchedule
-from ._totals import EpochTotals
+from ._totals import EpochTotals, RefinedTotals
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": AdamW,
@@ -58,6 +58,8 @@ class Recipe:
     # its inputs ends with the first.
     n_extensions: int = 0
     relaxes: bool = False
+    # Whether a temperature will be learned from the rows that are held out.
+    refines: bool = False
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
@@ -109,6 +111,7 @@ class SoftmaxNet(NeuralNet):
         training_dtype: torch.dtype = torch.float32,
         n_extensions: int = 0,
         relaxes: bool = False,
+        refines: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -117,6 +120,7 @@ class SoftmaxNet(NeuralNet):
         self.training_dtype = training_dtype
         self.n_extensions = n_extensions
         self.relaxes = relaxes
+        self.refines = refines
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -278,7 +282,8 @@ class SoftmaxNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
-        totals = EpochTotals()
+        refines = self.refines and not training
+        totals = RefinedTotals() if refines else EpochTotals()
         if training and not self.has_batch_listeners_:
             # One record for the epoch, since skorch's Checkpoint reads the last one.
             self.history.new_batch()
@@ -420,6 +425,7 @@ def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
         "training_dtype": recipe.dtype,
         "n_extensions": recipe.n_extensions,
         "relaxes": recipe.relaxes,
+        "refines": recipe.refines,
     }
     if recipe.weight_decay:
         # Only matrices decay: shrinking a shift or a scale regularises nothing. With

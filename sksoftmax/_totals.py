@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._calibration import refined_loss
 from ._data import Batch
 from ._held_out import row_weight
 
@@ -37,6 +38,30 @@ class EpochTotals:
     def accuracy(self) -> float:
         r"""Return the fraction of rows whose largest logit is the right one."""
         return float(self._hits.stack().sum() / self._weights.stack().sum())
+
+
+class RefinedTotals(EpochTotals):
+    r"""The same of held-out rows from which a temperature will be learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logits: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._row_weights: list[Tensor] = []
+
+    def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
+        super().add(batch, step, with_hits)
+        y, weight = batch[1]
+        sample_weight = row_weight(weight)
+        self._logits.append(step["y_pred"])
+        self._targets.append(y)
+        if sample_weight is not None:
+            self._row_weights.append(sample_weight)
+
+    def loss(self) -> float:
+        r"""Return the mean loss of a row at the best temperature."""
+        weight = torch.cat(self._row_weights) if self._row_weights else None
+        return refined_loss(torch.cat(self._logits), torch.cat(self._targets), weight)
 
 
 class DeviceScalars:
