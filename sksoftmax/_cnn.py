@@ -120,7 +120,9 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         Whether the held-out rows also choose a temperature, which all logits are
         divided by, so that the probabilities are neither too sure nor too cautious.
         With ``early_stopping=False``, up to 2,000 rows are held out for that alone; of
-        four nets or more, groups leave out different ones of up to 4,000.
+        four nets or more, groups leave out different ones of up to 4,000. With
+        ``early_stopping=True``, the epoch is chosen by the loss that is left once there
+        is a temperature.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"
@@ -173,7 +175,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Validation score after each epoch; None if nothing was held out.
+        Validation score after each epoch; None if nothing was held out. With a
+        temperature, the log loss is that at the temperature best for the epoch.
     device_ : torch.device
         Where the module is.
 

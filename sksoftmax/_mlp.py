@@ -126,6 +126,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         They are those of early stopping, or else at most 2,000; of four nets or more,
         groups leave out different ones of at most 4,000, so that all rows are learned
         from. "auto" does it where rows are held out anyway, and from 20,000 rows on.
+        The epoch is then chosen by the loss that is left once there is a temperature.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
     scoring : {"loss", "accuracy"}, default="loss"
@@ -185,7 +186,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Validation score after each epoch; None if nothing was held out.
+        Validation score after each epoch; None if nothing was held out. With a
+        temperature, the log loss is that at the temperature best for the epoch.
     device_ : torch.device
         Where the module is.
 
@@ -224,6 +226,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     References
     ----------
+    Berta, Holzmüller, Jordan and Bach (2025). Rethinking Early Stopping: Refine, Then
+    Calibrate. https://arxiv.org/abs/2501.19195
+
     Gorishniy, Kotelnikov and Babenko (2025). TabM. https://arxiv.org/abs/2410.24210
 
     Guo, Pleiss, Sun and Weinberger (2017). On Calibration of Modern Neural Networks.

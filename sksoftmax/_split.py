@@ -42,8 +42,8 @@ class Split(NamedTuple):
 
     training: Part
     held_out: Part | None
-    # Rows that are held out for a temperature alone do not choose the epoch: what is
-    # too sure of itself looks worse to them than it is, once there is a temperature.
+    # Rows that are held out for a temperature alone do not choose the epoch, but say
+    # whether a further round was of use.
     chooses_epoch: bool
 
 

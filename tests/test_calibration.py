@@ -15,7 +15,11 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
-from sksoftmax._calibration import best_temperature, temperature_of_more
+from sksoftmax._calibration import (
+    best_temperature,
+    refined_loss,
+    temperature_of_more,
+)
 from sksoftmax._ensemble import average_members
 
 
@@ -57,6 +61,55 @@ def test_temperature_is_the_best_of_a_fine_grid(weighted):
         None if weight is None else torch.tensor(weight),
     )
     assert_allclose(found, grid[np.argmin(losses)], rtol=1e-3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_refined_loss_is_what_the_best_temperature_leaves(weighted):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 20_000)
+    logits = 5 * rng.normal(size=(len(y), 4)) + 4 * np.eye(4)[y]
+    weight = rng.uniform(size=len(y)) if weighted else None
+    least = min(
+        np.average(-log_softmax(logits / t, axis=1)[range(len(y)), y], weights=weight)
+        for t in np.linspace(4, 9, 200)
+    )
+    weights = None if weight is None else torch.tensor(weight)
+    found = refined_loss(torch.tensor(logits), torch.tensor(y), weights)
+    assert_allclose(found, least, rtol=1e-4)
+    # Whoever is ten times as sure is no better and no worse.
+    surer = refined_loss(torch.tensor(logits * 10), torch.tensor(y), weights)
+    assert_allclose(surer, least, rtol=1e-3)
+
+
+def test_refined_loss_of_what_is_not_finite_is_none():
+    logits = torch.tensor([[0.0, math.inf], [0.0, 1.0]])
+    assert math.isnan(refined_loss(logits, torch.tensor([0, 1])))
+
+
+@pytest.mark.parametrize("early_stopping", [True, "auto"])
+def test_epoch_is_chosen_at_its_best_temperature(early_stopping):
+    X, y = make_classification(
+        1500, 20, n_informative=5, n_classes=3, flip_y=0.3, random_state=0
+    )
+    parts = X[:1000], y[:1000]
+    scores = {}
+    for is_scaled in (False, True):
+        classifier = SoftmaxMLPClassifier(
+            (64,),
+            n_estimators=2,
+            max_epochs=30,
+            early_stopping=early_stopping,
+            n_iter_no_change=30,
+            temperature_scaling=is_scaled,
+            random_state=0,
+        ).fit(*parts, X_val=X[1000:], y_val=y[1000:])
+        scores[is_scaled] = np.array(classifier.validation_scores_)
+        loss = log_loss(y[1000:], classifier.predict_proba(X[1000:]))
+        assert_allclose(loss, -scores[is_scaled].max(), rtol=1e-5)
+    # The net learns by heart, which makes it worse, but mostly too sure of itself.
+    assert (scores[True] >= scores[False] - 1e-6).all()
+    assert scores[True][-1] > scores[False][-1] + 0.05
+    assert scores[True].argmax() > scores[False].argmax()
 
 
 def test_temperature_is_that_of_the_average_over_views():
