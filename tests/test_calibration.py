@@ -76,9 +76,9 @@ def test_refined_loss_is_what_the_best_temperature_leaves(weighted):
     weights = None if weight is None else torch.tensor(weight)
     found = refined_loss(torch.tensor(logits), torch.tensor(y), weights)
     assert_allclose(found, least, rtol=1e-4)
-    # Whoever is ten times as sure is no better and no worse.
-    surer = refined_loss(torch.tensor(logits * 10), torch.tensor(y), weights)
-    assert_allclose(surer, least, rtol=1e-3)
+    # Whoever is a tenth as sure is no better and no worse.
+    cautious = refined_loss(torch.tensor(logits / 10), torch.tensor(y), weights)
+    assert_allclose(cautious, least, rtol=1e-3)
 
 
 def test_refined_loss_of_what_is_not_finite_is_none():
