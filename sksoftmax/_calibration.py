@@ -85,11 +85,14 @@ def refined_loss(
     """
     if not bool(logits.isfinite().all()):
         return math.nan
+    # Not every device has float64.
+    logits, y = logits.cpu().double(), y.cpu()
     temperature = best_temperature(logits[None], y, sample_weight)
-    losses = F.cross_entropy(logits / temperature, y, reduction="none").double()
+    losses = F.cross_entropy(logits / temperature, y, reduction="none")
     if sample_weight is None:
         return float(losses.mean())
-    return float(losses @ sample_weight.double() / sample_weight.double().sum())
+    weight = sample_weight.cpu().double()
+    return float(losses @ weight / weight.sum())
 
 
 def best_temperature(
