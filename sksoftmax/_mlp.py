@@ -212,9 +212,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     With ``max_epochs="auto"``, rows that are held out, by "auto" as well, say whether
     the net underfits: if they are predicted best late, and about as well as those that
-    it learns from. Then a further round of training begins, at the full learning
-    rate, without dropout of the inputs unless that is a number. It ends when half of it
-    has gained nothing, and what was best is kept.
+    it learns from. Then a further round of training begins, at the full learning rate,
+    without dropout of the inputs unless that is a number. It ends when half of it has
+    gained nothing, and what was best is kept. With ``early_stopping=False`` there is
+    one round.
 
     With ``checkpoint=path``, ``fit`` goes on from the last whole epoch if it finds the
     file of a fit with the same parameters, data and ``random_state``; a finished one
@@ -390,7 +391,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         return self._auto_epochs
 
     def _n_extensions(self) -> int:
-        return _EXTENSIONS if self.max_epochs == "auto" else 0
+        is_free = self.max_epochs == "auto" and bool(self.early_stopping)
+        return _EXTENSIONS if is_free else 0
 
     def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
         recipe = super()._recipe(n_rows, total_weight)

@@ -146,6 +146,14 @@ def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
     assert classifier.module_.input_dropout.p == before
 
 
+def test_without_early_stopping_there_is_one_round(spirals):
+    X, y = spirals
+    watched = mlp(early_stopping=False).fit(X[:900], y[:900], X_val=X, y_val=y)
+    alone = mlp(early_stopping=False).fit(X[:900], y[:900])
+    assert watched.n_iter_ == first_round(watched)
+    assert watched.loss_curve_ == alone.loss_curve_
+
+
 def test_learning_rate_starts_anew(spirals):
     class Rates(Callback):
         def on_train_begin(self, net, **kwargs):
@@ -161,16 +169,11 @@ def test_learning_rate_starts_anew(spirals):
     assert 0.009 < rates[n_first] <= 0.01
 
 
-def test_without_early_stopping_whole_rounds_are_kept():
-    # Held out for a temperature alone, rows do not choose the epoch.
+def test_of_many_rows_whole_rounds_are_kept(monkeypatch):
+    # Held out for a temperature alone, they do not choose the epoch.
+    monkeypatch.setattr("sksoftmax._split._TEMPERATURE_ROWS", 200)
     X, y = make_hastie_10_2(3000, random_state=0)
-    record = Record()
-    classifier = mlp(
-        n_estimators=1,
-        early_stopping=False,
-        temperature_scaling=True,
-        callbacks=[record],
-    ).fit(X, y)
+    classifier = mlp(n_estimators=1, callbacks=[Record()]).fit(X, y)
     n_first = first_round(classifier)
     assert classifier.n_iter_ > n_first
     ends = [round_.end - 1 for round_ in plan_rounds(n_first, 2)]
