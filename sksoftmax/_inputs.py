@@ -12,6 +12,8 @@ from ._piecewise import PiecewiseLinear
 
 # Up to this many categories, a column of the first matrix for each costs little.
 _MOST_SLOTS = 16
+# Elements of a learned vector. More of them, for more categories, learn rows by heart.
+_VECTOR_SIZE = 8
 
 
 class TableInput(nn.Module):
@@ -19,10 +21,11 @@ class TableInput(nn.Module):
 
     Columns of numbers are scaled as by :class:`InputScaling`, and a missing value
     counts as the mean. A category becomes one of as many 0/1 inputs as the column has
-    categories; from 17 categories on, a learned vector. A missing or unknown category
-    is a vector of zeros. Columns in which values may be missing have one more 0/1
-    input, which says whether the value is; a learned vector has its own instead.
-    Columns of numbers may be encoded by :class:`PiecewiseLinear` besides.
+    categories; from 17 categories on, a learned vector of 8 numbers. A missing or
+    unknown category is a vector of zeros, and so the learned ones begin. Columns in
+    which values may be missing have one more 0/1 input, which says whether the value
+    is; a learned vector has its own instead. Columns of numbers may be encoded by
+    :class:`PiecewiseLinear` besides.
 
     Parameters
     ----------
@@ -36,8 +39,9 @@ class TableInput(nn.Module):
     n_bins : sequence of int, default=None
         Number of bins of each column, which :meth:`learn_bins` has to be told of; 0
         for columns without any. None stands for no bins at all.
-    generator : torch.Generator, default=None
-        Draws the initial vectors; PyTorch's global generator if None.
+    n_members : int, default=1
+        Number of nets that learn vectors of their own. If one of them leaves a row out,
+        the others must not tell it through a vector which class that row has.
 
     Attributes
     ----------
@@ -53,7 +57,8 @@ class TableInput(nn.Module):
     - input: ``(batch_size, n_columns)``, any dtype; categories as their index, NaN
       if missing or unknown
     - output: ``(batch_size, n_outputs)``, float32: the scaled numbers, their bins, then
-      the inputs for missing values, for categories, and the learned vectors
+      the inputs for missing values, for categories, and the learned vectors; with
+      vectors of several members ``(n_members, batch_size, n_outputs)``
 
     Examples
     --------
@@ -76,9 +81,10 @@ class TableInput(nn.Module):
         *,
         method: str | None = "smooth",
         n_bins: Sequence[int] | None = None,
-        generator: torch.Generator | None = None,
+        n_members: int = 1,
     ) -> None:
         super().__init__()
+        self.n_members = n_members
         numeric, indicated, slots = [], [], []
         self.embedded: list[int] = []
         embeddings: list[nn.Embedding] = []
@@ -87,7 +93,7 @@ class TableInput(nn.Module):
         ):
             if cardinality is not None and cardinality > _MOST_SLOTS:
                 self.embedded.append(column)
-                embeddings.append(_embedding(cardinality, generator))
+                embeddings.append(_embedding(cardinality, n_members))
                 continue
             if has_missing:
                 indicated.append(column)
@@ -115,7 +121,7 @@ class TableInput(nn.Module):
             + sum(bins)
             + len(indicated)
             + len(slots)
-            + sum(layer.embedding_dim for layer in embeddings)
+            + _VECTOR_SIZE * len(embeddings)
         )
 
     def update(self, X: Tensor, sample_weight: Tensor | None = None) -> None:
@@ -176,7 +182,8 @@ class TableInput(nn.Module):
         -------
         inputs : Tensor of shape (batch_size, n_outputs)
             The scaled numbers, their bins, the inputs for missing values and for
-            categories, and the learned vectors.
+            categories, and the learned vectors; of shape (n_members, batch_size,
+            n_outputs) if there are vectors of several members.
         """
         dtype = self.slot_code.dtype
         scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
@@ -186,10 +193,18 @@ class TableInput(nn.Module):
         parts = [fill_missing(scaled), is_missing.to(dtype), is_code.to(dtype)]
         if self.pieces is not None:
             parts.insert(1, fill_missing(self.pieces(scaled)))
+        inputs = torch.cat(parts, 1)
+        if not self.embedded:
+            return inputs
+        vectors = []
         for column, layer in zip(self.embedded, self.embeddings, strict=True):
             code = x[:, column]
-            parts.append(layer(torch.where(code.isnan(), 0, code + 1).long()))
-        return torch.cat(parts, 1)
+            vectors.append(layer(torch.where(code.isnan(), 0, code + 1).long()))
+        if self.n_members == 1:
+            return torch.cat([inputs, *vectors], 1)
+        # (N, K * E) -> (K, N, E)
+        own = [one.view(len(x), self.n_members, -1).transpose(0, 1) for one in vectors]
+        return torch.cat([inputs.expand(self.n_members, -1, -1), *own], 2)
 
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""
@@ -204,13 +219,13 @@ def fill_missing(scaled: Tensor) -> Tensor:
     return scaled.nan_to_num(0.0, torch.inf, -torch.inf)
 
 
-def _embedding(cardinality: int, generator: torch.Generator | None) -> nn.Embedding:
-    r"""Return vectors for "missing or unknown" and for each category."""
-    size = min(32, round(1.6 * cardinality**0.56))
-    vectors = torch.zeros(1 + cardinality, size)
-    # Together a vector's elements then have a variance of 1, as a column of numbers
-    # has. The first stays at zero unless there are missing values to learn from.
-    vectors[1:].normal_(0, size**-0.5, generator=generator)
+def _embedding(cardinality: int, n_members: int) -> nn.Embedding:
+    r"""Return vectors for "missing or unknown" and for each category.
+
+    Those of the members follow one another. They begin at zero, so that a category of
+    which a member sees no row is an unknown one to it.
+    """
+    vectors = torch.zeros(1 + cardinality, n_members * _VECTOR_SIZE)
     layer: nn.Embedding
     layer = nn.Embedding.from_pretrained(vectors, freeze=False)  # type: ignore[no-untyped-call]
     return layer

@@ -336,14 +336,30 @@ def _table(graph: Graph, module: TableInput, x: Value) -> Value:
             "Equal", columns(module.slot_column.cpu()), codes, dtype=_BOOL
         )
         parts.append(graph.cast(is_code, dtype))
-    for column, layer in zip(module.embedded, module.embeddings, strict=True):
-        # (N, 1) -> (N): code + 1, and 0 for a missing one
-        code = graph.add("Squeeze", columns([column]), np.array([1], dtype=np.int64))
-        row = _fill_missing(graph, graph.add("Add", code, 1))
-        vectors = graph.add("Identity", _array(layer.weight))
-        row = graph.cast(row, _INT64)
-        parts.append(graph.add("Gather", vectors, row, axis=0))
-    return graph.add("Concat", *parts, axis=1)
+    vectors = [
+        _vectors(graph, module, layer, columns([column]))
+        for column, layer in zip(module.embedded, module.embeddings, strict=True)
+    ]
+    if module.n_members == 1 or not vectors:
+        return graph.add("Concat", *parts, *vectors, axis=1)
+    if parts:
+        # (N, D) -> (K, N, D)
+        shape = np.array([module.n_members, 1, 1], dtype=np.int64)
+        parts = [graph.add("Expand", graph.add("Concat", *parts, axis=1), shape)]
+    return graph.add("Concat", *parts, *vectors, axis=2)
+
+
+def _vectors(graph: Graph, module: TableInput, layer: Any, column: Value) -> Value:
+    # (N, 1) -> (N): code + 1, and 0 for a missing one
+    code = graph.add("Squeeze", column, np.array([1], dtype=np.int64))
+    row = graph.cast(_fill_missing(graph, graph.add("Add", code, 1)), _INT64)
+    weight = graph.add("Identity", _array(layer.weight))
+    vectors = graph.add("Gather", weight, row, axis=0)
+    if module.n_members == 1:
+        return vectors
+    # (N, K * E) -> (K, N, E)
+    shape = np.array([0, module.n_members, -1], dtype=np.int64)
+    return graph.add("Transpose", graph.add("Reshape", vectors, shape), perm=[1, 0, 2])
 
 
 def _piecewise_linear(graph: Graph, module: PiecewiseLinear, z: Value) -> Value:

@@ -183,7 +183,7 @@ class SoftmaxMLP(nn.Module):
                 [False] * n_features if missing is None else missing,
                 method=input_scaling,
                 n_bins=n_bins,
-                generator=generator,
+                n_members=n_estimators,
             )
             n_features = self.input_scaling.n_outputs
             if alternate_bins and n_estimators > 1 and any(n_bins or ()):
@@ -226,7 +226,7 @@ class SoftmaxMLP(nn.Module):
         x = self.input_scaling(x).to(self.output.weight.dtype)
         # A value may be missing also where none was while the scaling was learned.
         x = fill_missing(x)
-        if self.n_estimators > 1:
+        if self.n_estimators > 1 and x.ndim == 2:
             # (B, D) -> (K, B, D)
             x = x.expand(self.n_estimators, *x.shape)
         if self.shown is not None:

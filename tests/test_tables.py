@@ -96,31 +96,33 @@ class TestTableInput:
         )
 
     def test_many_categories_are_vectors(self):
-        generator = torch.Generator().manual_seed(0)
-        layer = TableInput([17, None], [True, False], method=None, generator=generator)
-        # round(1.6 * 17**0.56) is 8
+        layer = TableInput([17, None], [True, False], method=None)
         assert layer.n_outputs == 1 + 8
-        X = torch.tensor([[0.0, 5.0], [16.0, 6.0], [torch.nan, 7.0]])
-        outputs = layer(X)
-        assert outputs[:, 0].tolist() == [5, 6, 7]
         vectors = layer.embeddings[0].weight
+        # Until they are learned, every category is an unknown one.
+        assert not vectors.any()
+        with torch.no_grad():
+            vectors[1:] = torch.arange(17 * 8.0).view(17, 8)
+        outputs = layer(torch.tensor([[0.0, 5.0], [16.0, 6.0], [torch.nan, 7.0]]))
+        assert outputs[:, 0].tolist() == [5, 6, 7]
         assert torch.equal(outputs[:2, 1:], vectors[[1, 17]])
         assert not outputs[2, 1:].any()
-        assert vectors[1:].square().sum(1).mean().item() == pytest.approx(1, abs=0.3)
 
-    def test_sixteen_categories_are_slots_and_large_vectors_are_bounded(self):
-        generator = torch.Generator().manual_seed(0)
-        assert TableInput([16], [False], generator=generator).n_outputs == 16
-        assert TableInput([100_000], [False], generator=generator).n_outputs == 32
+    def test_each_member_has_its_own_vectors(self):
+        layer = TableInput([17, None], [True, False], method=None, n_members=3)
+        vectors = layer.embeddings[0].weight
+        with torch.no_grad():
+            vectors[1:] = torch.arange(17 * 24.0).view(17, 24)
+        outputs = layer(torch.tensor([[0.0, 5.0], [torch.nan, 6.0]]))
+        assert outputs.shape == (3, 2, layer.n_outputs) == (3, 2, 9)
+        assert outputs[:, :, 0].tolist() == [[5, 6]] * 3
+        assert torch.equal(outputs[:, 0, 1:].flatten(), vectors[1])
+        assert not outputs[:, 1, 1:].any()
 
-    def test_initial_vectors_follow_from_the_generator(self):
-        first, second, other = (
-            TableInput([20], [False], generator=torch.Generator().manual_seed(seed))
-            for seed in (0, 0, 1)
-        )
-        x = torch.arange(20.0)[:, None]
-        assert torch.equal(first(x), second(x))
-        assert not torch.equal(first(x), other(x))
+    def test_sixteen_categories_are_slots_and_more_are_vectors_of_eight(self):
+        assert TableInput([16], [False]).n_outputs == 16
+        assert TableInput([17], [False]).n_outputs == 8
+        assert TableInput([100_000], [False]).n_outputs == 8
 
     def test_integers_go_in(self):
         layer = TableInput([None, 2], [True, False], method=None)
@@ -390,6 +392,18 @@ class TestCategories:
         assert len(model.categories_[0]) == n_categories
         assert model.score(frame, IS_MISSING) == 1
         assert model.predict(frame.assign(a="unknown")).all()
+
+    @pytest.mark.parametrize("share_weights", [False, True])
+    def test_members_do_not_tell_each_other_the_classes(self, share_weights):
+        # Every row is a category of its own, and its class is drawn.
+        rng = np.random.default_rng(0)
+        X = pd.DataFrame({"name": [f"row {i}" for i in range(100)]})
+        y = rng.permutation(100) % 2
+        model = SoftmaxMLPClassifier(share_weights=share_weights, random_state=0)
+        model.fit(X, y)
+        # It learns the rows by heart, but nobody knows those that it left out.
+        assert model.loss_curve_[-1] < 0.1
+        assert max(model.validation_scores_) < -0.6
 
     def test_many_categories_are_learned(self):
         shops = np.array([f"shop {i}" for i in range(30)])[np.arange(N_ROWS) % 30]
