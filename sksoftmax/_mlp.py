@@ -33,6 +33,9 @@ _NARROW, _WIDE, _WIDEST, _MANY_ROWS = (128, 128), (192, 192), (256, 256), 20_000
 # Bins of "auto", and from how many features on it has other rules: of pixels, bins
 # would only be a burden, and they bear more passes.
 _BINS, _MANY_FEATURES = 8, 256
+# The rate of "auto", and in proportion to fewer rows down to a share of it: the net
+# would know them by heart before the best epoch could be told from the next.
+_LEARNING_RATE, _FEW_ROWS, _LEAST_SHARE = 0.012, 1_500, 1 / 8
 # How many rounds may follow while the net underfits.
 _EXTENSIONS = 2
 # So many rows tell where the bins lie.
@@ -88,8 +91,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         categories, text or booleans; none in an array. See the notes.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
-    learning_rate : float, default=0.012
-        Learning rate; the highest one that ``lr_schedule`` reaches.
+    learning_rate : float or "auto", default="auto"
+        Learning rate; the highest one that ``lr_schedule`` reaches. "auto" means 0.012,
+        and for fewer than 1,500 rows less in proportion, but at least 0.0015.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="cosine"
@@ -97,8 +101,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         zero, or not at all.
     weight_decay : float or "auto", default="auto"
         Decay of the weights (not of biases and normalisation): decoupled with
-        "adamw", an L2 penalty with the other optimizers. "auto" means 0.01, and 0.1 for
-        more than 256 features, whose many weights would be too sure of themselves.
+        "adamw", an L2 penalty with the other optimizers. "auto" means 0.01; 0.1 for
+        more than 256 features, whose many weights would be too sure of themselves;
+        and 0.3 for fewer than 1,500 rows.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
@@ -286,6 +291,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             "array-like",
             None,
         ],
+        "learning_rate": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
         "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "share_weights": ["boolean"],
@@ -324,7 +333,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         share_weights: bool = False,
         categorical_features: ArrayLike | None = "from_dtype",
         optimizer: str = "adamw",
-        learning_rate: float = 0.012,
+        learning_rate: float | str = "auto",
         momentum: float = 0.9,
         lr_schedule: str = "cosine",
         weight_decay: float | str = "auto",
@@ -398,8 +407,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         recipe = super()._recipe(n_rows, total_weight)
         if isinstance(self.input_dropout, str):
             recipe = replace(recipe, relaxes=True)
+        if isinstance(self.learning_rate, str):
+            share = min(max(n_rows / _FEW_ROWS, _LEAST_SHARE), 1.0)
+            recipe = replace(recipe, learning_rate=_LEARNING_RATE * share)
         if isinstance(self.weight_decay, str):
             decay = 0.1 if self.n_features_in_ > _MANY_FEATURES else 0.01
+            decay = 0.3 if n_rows < _FEW_ROWS else decay
             recipe = replace(recipe, weight_decay=decay)
         return recipe
 

@@ -190,10 +190,6 @@ def test_auto_has_no_bins_for_many_features(n_features, has_bins):
     assert classifier.n_bins_.any() == has_bins
     rate = classifier.module_.input_dropout.p
     assert rate == (0.1 if has_bins else 0.2)
-    [decay] = {
-        group["weight_decay"] for group in classifier.net_.optimizer_.param_groups
-    } - {0.0}
-    assert decay == (0.01 if has_bins else 0.1)
 
 
 def test_auto_makes_more_passes_over_many_rows_of_many_features():

@@ -144,6 +144,25 @@ def test_auto_makes_about_two_hundred_steps(n_samples, n_epochs):
     assert classifier.fit(X, X[:, 0] > 0).n_iter_ == n_epochs
 
 
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "rate", "decay"),
+    [
+        (40, 2, 0.0015, 0.3),
+        (750, 2, 0.006, 0.3),
+        (1_499, 257, 0.012 * 1_499 / 1_500, 0.3),
+        (1_500, 256, 0.012, 0.01),
+        (1_500, 257, 0.012, 0.1),
+    ],
+)
+def test_auto_learns_gently_from_few_rows(n_samples, n_features, rate, decay):
+    X = np.random.default_rng(0).normal(size=(n_samples, n_features))
+    classifier = SoftmaxMLPClassifier(2, n_estimators=1, max_epochs=1)
+    classifier.fit(X, X[:, 0] > 0)
+    assert classifier.net_.lr == pytest.approx(rate)
+    groups = classifier.net_.optimizer_.param_groups
+    assert {group["weight_decay"] for group in groups} == {decay, 0.0}
+
+
 class TestFashionMNIST:
     pytestmark = needs("FashionMNIST")
 
