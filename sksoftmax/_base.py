@@ -155,8 +155,11 @@ class BaseSoftmaxClassifier(
         r"""Return how many rounds may follow while the net underfits."""
         return 0
 
-    def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
-        r"""Return how to train on so many rows, with "auto" resolved."""
+    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
+        r"""Return how to train on so many rows, with "auto" resolved.
+
+        They may be a part of rows of which nobody knows the number.
+        """
         batch_size = self.batch_size
         if batch_size == "auto":
             # Small tables need small batches, or there are too few steps to learn in.
@@ -302,9 +305,9 @@ class BaseSoftmaxClassifier(
             )
             rows = data.indices()
             if is_first_call or not hasattr(self, "net_"):
-                self._build(data, rows, None)
+                self._build(data, rows, None, is_part=True)
             elif self.net_.optimizer is None:
-                self._build(data, rows, self.module_)
+                self._build(data, rows, self.module_, is_part=True)
             else:
                 self._learn_input_scaling(data, rows)
             table = self._table(data, rows, data.loss_weight)
@@ -450,6 +453,7 @@ class BaseSoftmaxClassifier(
         *,
         early_stopping: EarlyStopping | None = None,
         with_optimizer: bool = True,
+        is_part: bool = False,
     ) -> None:
         r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
         seed = draw_seed(self.random_state)
@@ -467,7 +471,7 @@ class BaseSoftmaxClassifier(
         set_generator(self.module_, make_generator(noise_seed, self.device_))
         recipe = None
         if with_optimizer:
-            recipe = self._recipe(len(rows), data.total_weight(rows))
+            recipe = self._recipe(len(rows), data.total_weight(rows), is_part)
         self.net_ = make_net(
             self.module_,
             recipe,

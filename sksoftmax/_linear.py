@@ -231,7 +231,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
+    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
         return Recipe(
             # partial_fit after an exact fit needs an optimizer, too.
             optimizer=self.solver if self.solver in MINIBATCH_SOLVERS else "adam",

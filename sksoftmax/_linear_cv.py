@@ -341,7 +341,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     def _accepts_sparse(self) -> bool:
         return True
 
-    def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
+    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
         raise NotImplementedError("An exact solver has no recipe.")
 
     def _check_grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

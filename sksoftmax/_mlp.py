@@ -92,8 +92,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float or "auto", default="auto"
-        Learning rate; the highest one that ``lr_schedule`` reaches. "auto" means 0.012,
-        and for fewer than 1,500 rows less in proportion, but at least 0.0015.
+        Learning rate; the highest one that ``lr_schedule`` reaches. "auto" means 0.012;
+        where ``fit`` has fewer than 1,500 rows, "adamw" learns at less in proportion,
+        but at least at 0.0015.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="cosine"
@@ -102,8 +103,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     weight_decay : float or "auto", default="auto"
         Decay of the weights (not of biases and normalisation): decoupled with
         "adamw", an L2 penalty with the other optimizers. "auto" means 0.01; 0.1 for
-        more than 256 features, whose many weights would be too sure of themselves;
-        and 0.3 for fewer than 1,500 rows.
+        more than 256 features, whose many weights would be too sure of themselves; and
+        0.3 where ``fit`` has fewer than 1,500 rows for "adamw".
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
@@ -403,17 +404,18 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         is_free = self.max_epochs == "auto" and bool(self.early_stopping)
         return _EXTENSIONS if is_free else 0
 
-    def _recipe(self, n_rows: int, total_weight: float) -> Recipe:
-        recipe = super()._recipe(n_rows, total_weight)
+    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
+        recipe = super()._recipe(n_rows, total_weight, is_part)
+        # Measured with this optimizer alone; of a part nobody knows what will follow.
+        are_few = n_rows < _FEW_ROWS and self.optimizer == "adamw" and not is_part
         if isinstance(self.input_dropout, str):
             recipe = replace(recipe, relaxes=True)
         if isinstance(self.learning_rate, str):
-            share = min(max(n_rows / _FEW_ROWS, _LEAST_SHARE), 1.0)
+            share = max(n_rows / _FEW_ROWS, _LEAST_SHARE) if are_few else 1.0
             recipe = replace(recipe, learning_rate=_LEARNING_RATE * share)
         if isinstance(self.weight_decay, str):
             decay = 0.1 if self.n_features_in_ > _MANY_FEATURES else 0.01
-            decay = 0.3 if n_rows < _FEW_ROWS else decay
-            recipe = replace(recipe, weight_decay=decay)
+            recipe = replace(recipe, weight_decay=0.3 if are_few else decay)
         return recipe
 
     def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
@@ -444,6 +446,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         *,
         early_stopping: EarlyStopping | None = None,
         with_optimizer: bool = True,
+        is_part: bool = False,
     ) -> None:
         bins = None
         if module is None:
@@ -462,6 +465,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             module,
             early_stopping=early_stopping,
             with_optimizer=with_optimizer,
+            is_part=is_part,
         )
         if bins is not None:
             self.module_.input_scaling.learn_bins(*bins)

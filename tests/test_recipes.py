@@ -157,10 +157,23 @@ def test_auto_makes_about_two_hundred_steps(n_samples, n_epochs):
 def test_auto_learns_gently_from_few_rows(n_samples, n_features, rate, decay):
     X = np.random.default_rng(0).normal(size=(n_samples, n_features))
     classifier = SoftmaxMLPClassifier(2, n_estimators=1, max_epochs=1)
-    classifier.fit(X, X[:, 0] > 0)
-    assert classifier.net_.lr == pytest.approx(rate)
+    assert rates(classifier.fit(X, X[:, 0] > 0)) == (pytest.approx(rate), decay)
+
+
+def test_auto_is_not_gentle_where_nobody_measured_it():
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(2, n_estimators=1, max_epochs=1, optimizer="adam")
+    assert rates(classifier.fit(X[:100], y[:100])) == (0.012, 0.01)
+    # More rows may follow.
+    classifier = SoftmaxMLPClassifier(2, n_estimators=1)
+    classifier.partial_fit(X[:100], y[:100], classes=range(10))
+    assert rates(classifier) == (0.012, 0.01)
+
+
+def rates(classifier):
     groups = classifier.net_.optimizer_.param_groups
-    assert {group["weight_decay"] for group in groups} == {decay, 0.0}
+    [decay] = {group["weight_decay"] for group in groups} - {0.0}
+    return classifier.net_.lr, decay
 
 
 class TestFashionMNIST:
