@@ -62,6 +62,7 @@ MLP = partial(
     n_bins=None,
     input_dropout=0.0,
     learning_rate=0.02,
+    weight_decay=0.01,
     max_epochs=12,
     random_state=0,
 )

@@ -97,6 +97,8 @@ def test_epoch_is_chosen_at_its_best_temperature(early_stopping):
         classifier = SoftmaxMLPClassifier(
             (64,),
             n_estimators=2,
+            learning_rate=0.012,
+            weight_decay=0.01,
             max_epochs=30,
             early_stopping=early_stopping,
             n_iter_no_change=30,

@@ -351,7 +351,7 @@ class TestRefuses:
     @pytest.mark.parametrize(
         ("fit_other", "named"),
         [
-            (other_parameters, "learning_rate: auto then, 0.02 now"),
+            (other_parameters, r"learning_rate: 'auto' then, 0\.02 now"),
             (other_seed, "random_state: 0 then, 1 now"),
             (other_features, "training data"),
             (other_labels, "training data"),

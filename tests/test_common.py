@@ -104,7 +104,10 @@ def expected_failures(estimator):
         ),
         SoftmaxMLPClassifier(hidden_layer_sizes=(16,)),
         SoftmaxMLPClassifier(
-            hidden_layer_sizes=(16,) * 5, n_estimators=1, max_epochs=60
+            hidden_layer_sizes=(16,) * 5,
+            n_estimators=1,
+            learning_rate=0.012,
+            max_epochs=60,
         ),
         SoftmaxCNNClassifier(channels=(8,), kernel_size=3),
         SoftmaxNetClassifier(Module, learning_rate=0.01, max_epochs=50),

@@ -444,6 +444,7 @@ class TestTemperatureOfManyRows:
             SoftmaxMLPClassifier(
                 (32,),
                 n_estimators=4,
+                learning_rate=0.012,
                 max_epochs=30,
                 early_stopping=early_stopping,
                 temperature_scaling=True,

@@ -410,8 +410,7 @@ class TestCategories:
         y = np.arange(N_ROWS) % 30 % 4
         frame = pd.DataFrame({"shop": shops, "noise": NOISE})
         model = mlp().fit(frame, y)
-        # round(1.6 * 30**0.56) is 11
-        assert model.module_.input_scaling.n_outputs == 1 + 11
+        assert model.module_.input_scaling.n_outputs == 1 + 8
         assert model.score(frame, y) == 1
 
     def test_mixed_types(self):
