@@ -203,7 +203,8 @@ class TableInput(nn.Module):
         if self.n_members == 1:
             return torch.cat([inputs, *vectors], 1)
         # (N, K * E) -> (K, N, E)
-        own = [one.view(len(x), self.n_members, -1).transpose(0, 1) for one in vectors]
+        shape = (self.n_members, _VECTOR_SIZE)
+        own = [one.unflatten(1, shape).transpose(0, 1) for one in vectors]
         return torch.cat([inputs.expand(self.n_members, -1, -1), *own], 2)
 
     def extra_repr(self) -> str:

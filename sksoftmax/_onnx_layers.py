@@ -358,7 +358,8 @@ def _vectors(graph: Graph, module: TableInput, layer: Any, column: Value) -> Val
     if module.n_members == 1:
         return vectors
     # (N, K * E) -> (K, N, E)
-    shape = np.array([0, module.n_members, -1], dtype=np.int64)
+    size = layer.embedding_dim // module.n_members
+    shape = np.array([-1, module.n_members, size], dtype=np.int64)
     return graph.add("Transpose", graph.add("Reshape", vectors, shape), perm=[1, 0, 2])
 
 

@@ -148,6 +148,7 @@ CASES = {
     "mlp, standard": (mlp(input_scaling="standard", activation="relu"), iris()),
     "shared": (mlp(share_weights=True, temperature_scaling=True), table()),
     "table": (mlp(n_estimators=2), table()),
+    "vectors": (mlp(n_estimators=2), (table()[0][["many"]], table()[1])),
     "bins": (mlp(n_bins=4, categorical_features=[0]), (iris()[0].round(1), iris()[1])),
     "bins, missing": (mlp(n_bins=3), table()),
     "polars": (mlp(n_estimators=1), polars_table()),
