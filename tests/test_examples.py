@@ -559,7 +559,7 @@ def drawn(monkeypatch):
         }
     )
     table["shade"] = table["colour"].map({"red": "warm", "green": "cold"})
-    table.loc[:4, "size"] = np.nan
+    table.loc[:4, "size"] = [np.nan, np.inf, -np.inf, np.nan, np.nan]
     tables = {"good": table, "narrow": table[["size", "weight"]], "lost": None}
     listed = {"Title": list(tables), "Item": list(tables), "Package": "p"}
     summary = pd.DataFrame(listed).assign(Rows=n_rows, Cols=8)

@@ -53,11 +53,11 @@ def is_useful(column, y):
 
 
 def plain(column):
-    r"""Return flags as numbers, and all that is not a number as text."""
+    r"""Return flags as numbers, infinities as missing, and everything else as text."""
     if pd.api.types.is_bool_dtype(column):
         return column.astype(float)
     if is_number(column):
-        return column
+        return column.replace([np.inf, -np.inf], np.nan)
     return column.astype(object).map(str, na_action="ignore")
 
 
