@@ -31,14 +31,10 @@ from ._epochs import EarlyStopping, EpochReport
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
-from ._net import (
-    OPTIMIZERS,
-    Recipe,
-    make_net,
-    train,
-)
+from ._net import make_net, train
 from ._prediction import PredictionMixin
 from ._pruning import resolve_rate
+from ._recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
 from ._tables import TableEncoder
@@ -162,15 +158,13 @@ class BaseSoftmaxClassifier(
         """
         batch_size = self.batch_size
         if batch_size == "auto":
-            # Small tables need small batches, or there are too few steps to learn in.
-            power = 2 ** round(math.log2(max(n_rows, 1) / 16))
-            batch_size = min(max(power, 32), self._auto_batch_size)
+            batch_size = auto_batch_size(n_rows, self._auto_batch_size)
         max_epochs = self.max_epochs
         if max_epochs == "auto":
-            fewest, most = self._epochs_range(n_rows)
-            steps_per_epoch = math.ceil(n_rows / batch_size)
-            max_epochs = min(
-                max(round(self._auto_steps / steps_per_epoch), fewest), most
+            max_epochs = auto_epochs(
+                math.ceil(n_rows / batch_size),
+                self._auto_steps,
+                self._epochs_range(n_rows),
             )
         return Recipe(
             optimizer=self.optimizer,

@@ -14,7 +14,7 @@ from torch import nn
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport
 from ._linear_base import LinearSoftmaxClassifier, center_intercepts, penalties
-from ._net import Recipe
+from ._recipe import Recipe
 from ._torch import resolve_device
 from ._validation import TrainingRows, check_training_rows
 

@@ -35,7 +35,7 @@ from ._linear_base import (
     center_intercepts,
     penalties,
 )
-from ._net import Recipe
+from ._recipe import Recipe
 from ._solvers import minimize
 from ._torch import resolve_device
 from ._validation import (

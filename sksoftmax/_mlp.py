@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from ._base import BaseSoftmaxClassifier
 from ._building import ACTIVATIONS
 from ._epochs import EarlyStopping
-from ._net import Recipe
 from ._perceptrons import SoftmaxMLP
 from ._piecewise import bin_edges
+from ._recipe import Recipe
 from ._tables import learn_encoder, n_columns
 from ._torch import as_tensor
 from ._validation import TrainingRows, check_sizes

@@ -10,7 +10,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,78 +18,19 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from skorch.helper import predefined_split
 from skorch.history import History
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ._callbacks import stop_asked_for
 from ._checkpoint import Checkpoint
 from ._data import Batch, BatchIterator, TensorTable
 from ._epochs import BestEpoch, EarlyStopping, EpochReport
 from ._held_out import predict_by, row_weight, unseen_by
+from ._loss import WeightedCrossEntropy
 from ._memory import freed_memory_kept
-from ._optimizers import SGD, Adam, AdamW
 from ._pruning import EasyRows
+from ._recipe import Recipe, net_options
 from ._rounds import Round, has_stalled, plan_rounds, underfits
 from ._schedules import StepSchedule
 from ._totals import EpochTotals, RefinedTotals
-
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adamw": AdamW,
-    "adam": Adam,
-    "sgd": SGD,
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    r"""How a net is trained, with nothing left to decide."""
-
-    optimizer: str
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    lr_schedule: str
-    batch_size: int
-    max_epochs: int
-    data_pruning: float = 0.0
-    label_smoothing: float = 0.0
-    dtype: torch.dtype = torch.float32
-    # How many rounds may follow while the net underfits, and whether the dropout of
-    # its inputs ends with the first.
-    n_extensions: int = 0
-    relaxes: bool = False
-    # Whether a temperature will be learned from the rows that are held out.
-    refines: bool = False
-
-
-class WeightedCrossEntropy(nn.CrossEntropyLoss):
-    r"""Cross-entropy on logits, averaged with the weights of the rows.
-
-    Logits of shape ``(batch_size, n_members, n_classes)`` are averaged over members,
-    for which a row may have different weights.
-    """
-
-    def forward(
-        self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        # A validation score is the plain log loss, whatever training is smoothed by.
-        smoothing = self.label_smoothing if self.training else 0.0
-        if logits.ndim == 3:
-            n_members = logits.shape[1]
-            # (B, K, C) -> (B * K, C)
-            logits, target = logits.flatten(0, 1), target.repeat_interleave(n_members)
-            if sample_weight is not None:
-                # (B) or (B, K) -> (B * K)
-                sample_weight = sample_weight.reshape(len(sample_weight), -1)
-                sample_weight = sample_weight.expand(-1, n_members).flatten()
-        if sample_weight is None:
-            return F.cross_entropy(logits, target, label_smoothing=smoothing)
-        losses = F.cross_entropy(
-            logits, target, reduction="none", label_smoothing=smoothing
-        )
-        weight = sample_weight.to(losses.dtype)
-        # A batch of vanishing weights has no gradient, rather than an undefined one.
-        total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
-        return (losses @ weight) / total
 
 
 class SoftmaxNet(NeuralNet):
@@ -387,7 +327,7 @@ def make_net(
     own = []
     if early_stopping is not None:
         own = [("best_epoch", BestEpoch(**vars(early_stopping)))]
-    options = {"optimizer": None} if recipe is None else _options(module, recipe)
+    options = {"optimizer": None} if recipe is None else net_options(module, recipe)
     # With 1, the fit as a whole is shown instead.
     if verbose < 2:
         options["callbacks__print_log"] = None
@@ -409,36 +349,6 @@ def make_net(
     )
     net.initialize()
     return net
-
-
-def _options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "criterion__label_smoothing": recipe.label_smoothing,
-        "optimizer": OPTIMIZERS[recipe.optimizer],
-        "optimizer__weight_decay": recipe.weight_decay,
-        "optimizer__fused": True,
-        "lr": recipe.learning_rate,
-        "lr_schedule": recipe.lr_schedule,
-        "data_pruning": recipe.data_pruning,
-        "max_epochs": recipe.max_epochs,
-        "batch_size": recipe.batch_size,
-        "training_dtype": recipe.dtype,
-        "n_extensions": recipe.n_extensions,
-        "relaxes": recipe.relaxes,
-        "refines": recipe.refines,
-    }
-    if recipe.weight_decay:
-        # Only matrices decay: shrinking a shift or a scale regularises nothing. With
-        # one group alone, a fused optimizer has one call to make. Members of an
-        # ensemble stack their shifts and scales.
-        options["optimizer__param_groups"] = [
-            (name, {"weight_decay": 0.0})
-            for name, parameter in module.named_parameters()
-            if parameter.ndim < 2 or name.endswith(("bias", "_scale"))
-        ]
-    if recipe.optimizer == "sgd":
-        options["optimizer__momentum"] = recipe.momentum
-    return options
 
 
 def train(

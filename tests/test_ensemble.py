@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
 from sksoftmax._ensemble import MemberBatchNorm, SharedLinear, average_members
-from sksoftmax._net import WeightedCrossEntropy
+from sksoftmax._loss import WeightedCrossEntropy
 from sksoftmax._split import HoldOut, deal_folds
 from sksoftmax.modules import SoftmaxCNN, SoftmaxMLP
 

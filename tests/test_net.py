@@ -12,12 +12,9 @@ from torch import nn
 
 from sksoftmax._data import BatchIterator, TensorTable
 from sksoftmax._epochs import EarlyStopping
-from sksoftmax._net import (
-    Recipe,
-    WeightedCrossEntropy,
-    make_net,
-    train,
-)
+from sksoftmax._loss import WeightedCrossEntropy
+from sksoftmax._net import make_net, train
+from sksoftmax._recipe import Recipe
 from sksoftmax._schedules import SCHEDULES
 
 CPU = torch.device("cpu")
