@@ -37,13 +37,9 @@ from ._linear_base import (
 )
 from ._recipe import Recipe
 from ._solvers import minimize
+from ._target import check_weights
 from ._torch import resolve_device
-from ._validation import (
-    TrainingRows,
-    check_training_rows,
-    check_weights,
-    fitted_state_kept,
-)
+from ._validation import TrainingRows, check_training_rows, fitted_state_kept
 
 # The score of many rows cannot tell coefficients apart that are this close.
 _FOLD_TOL = 1e-5

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._validation import from_any_device
+from ._torch import from_any_device
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

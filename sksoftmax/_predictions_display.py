@@ -17,7 +17,7 @@ from ._plotting import (
     make_panels,
     resolve_image_shape,
 )
-from ._validation import from_any_device
+from ._torch import from_any_device
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

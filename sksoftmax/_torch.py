@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,6 +86,11 @@ class _WritableView:
         interface["data"] = (interface["data"][0], False)
         self.__array_interface__ = interface
         self._owner = array
+
+
+def from_any_device(values: Any) -> Any:
+    r"""Return a tensor as an array, whatever its device; anything else as it is."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:

@@ -3,32 +3,23 @@ r"""What comes into ``fit`` and ``predict``, checked and in the form that nets n
 from __future__ import annotations
 
 import hashlib
-import numbers
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    assert_all_finite,
-    column_or_1d,
-    validate_data,
-)
-from torch import Tensor
+from sklearn.utils.validation import assert_all_finite, validate_data
 
 from ._mapped import Pages, blocks, in_parts
 from ._tables import missing_columns
-from ._torch import as_tensor
+from ._target import check_target, check_weights, class_weights, encode_target
+from ._torch import as_tensor, from_any_device
 
 # Features keep these dtypes: batches are converted, not the whole table. Anything
 # else, an object array say, becomes the first of them.
@@ -230,11 +221,6 @@ def check_features(
     return features
 
 
-def from_any_device(values: Any) -> Any:
-    r"""Return a tensor as an array, whatever its device; anything else as it is."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-
-
 def _explained(estimator: BaseEstimator, error: ValueError) -> ValueError:
     r"""Return scikit-learn's error about features, with what to do about it."""
     name = type(estimator).__name__
@@ -305,141 +291,6 @@ def _stored(X: Any) -> Iterator[NDArray[Any]]:
     return blocks(np.asarray(X.data) if issparse(X) else X)
 
 
-def check_target(
-    estimator: BaseEstimator, X: NDArray[np.generic], y: Any
-) -> NDArray[np.generic]:
-    r"""Validate labels of any kind; one for each row of X."""
-    if y is None:
-        raise ValueError(
-            f"{type(estimator).__name__} requires y to be passed, but the target y is "
-            "None."
-        )
-    labels: NDArray[Any] = column_or_1d(from_any_device(y), warn=True)
-    n_missing = int(pd.isna(labels).sum())
-    if n_missing:
-        raise ValueError(
-            f"Input y contains NaN: {n_missing} of {len(labels)} labels are missing "
-            "(None, NaN or NA). Expected a label for each row: drop these rows."
-        )
-    assert_all_finite(labels, input_name="y")
-    if not labels.dtype.isnative:
-        # As a file of another machine has them; pandas refuses them.
-        labels = labels.astype(labels.dtype.newbyteorder("="))
-    check_classification_targets(_sortable(labels))
-    if len(labels) != X.shape[0]:
-        raise ValueError(
-            "Found input variables with inconsistent numbers of samples: "
-            f"X has {X.shape[0]} rows, y has {len(labels)} labels."
-        )
-    return labels
-
-
-def _sortable(labels: NDArray[Any]) -> NDArray[Any]:
-    r"""Return integers for text, whose sorting would take most of a check.
-
-    Text among other labels has no order at all.
-    """
-    kind = pd.api.types.infer_dtype(labels, skipna=False)
-    if kind.startswith("mixed"):
-        text = [label for label in labels if isinstance(label, str)]
-        if text:
-            raise ValueError(
-                f"y mixes text with labels of other types: {len(text)} of "
-                f"{len(labels)} are text, {text[0]!r} for example. Expected labels of "
-                "one type: convert them all to text, for example."
-            )
-    if kind != "string":
-        return labels
-    codes: NDArray[np.int64] = pd.factorize(labels)[0]
-    return codes
-
-
-def encode_target(
-    y: NDArray[Any], classes: NDArray[Any] | None
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    r"""Return each label's index in the sorted classes, and them; None: find them."""
-    codes, present = pd.factorize(y)
-    if classes is None:
-        classes = np.unique(present)
-    unknown = np.setdiff1d(present, classes)
-    if unknown.size:
-        raise ValueError(
-            f"y contains the labels {unknown.tolist()}, but the classes are "
-            f"{_abbreviated(classes)}. Expected no other label: add rows of the new "
-            "classes to the first call of fit, or name them in `classes` in the first "
-            "call of partial_fit."
-        )
-    return np.searchsorted(classes, present)[codes].astype(np.int64), classes
-
-
-def check_weights(
-    estimator: BaseEstimator,
-    sample_weight: ArrayLike | None,
-    X: NDArray[np.generic],
-) -> NDArray[np.float64] | None:
-    r"""Validate sample weights: finite in sum, none negative, at least one positive."""
-    if sample_weight is None:
-        return None
-    weight: NDArray[np.float64] = _check_sample_weight(
-        from_any_device(sample_weight), X, dtype=np.float64
-    )
-    if (weight < 0).any():
-        raise ValueError(
-            f"Negative values in data passed to `sample_weight`: the smallest is "
-            f"{weight.min():.3g}. Expected weights of at least 0."
-        )
-    with np.errstate(over="ignore"):
-        is_finite = np.isfinite(weight.sum())
-    if not is_finite:
-        raise ValueError(
-            "The sum of the weights in `sample_weight`, of which the largest is "
-            f"{weight.max():.3g}, is beyond double precision. Expected at most 1.8e308 "
-            "in all: divide them all by the same number."
-        )
-    # As scikit-learn does itself from 1.9 on.
-    if not weight.any():
-        raise ValueError("Sample weights must contain at least one non-zero number.")
-    return weight
-
-
-def class_weights(
-    class_weight: str | Mapping[Any, float] | None,
-    classes: NDArray[np.generic],
-    y: NDArray[np.generic],
-    sample_weight: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    r"""Return the weight of each class, in the order of the classes."""
-    if isinstance(class_weight, Mapping):
-        unknown = [label for label in class_weight if label not in set(classes)]
-        if unknown:
-            raise ValueError(
-                f"class_weight names the classes {unknown}, but the classes in y are "
-                f"{_abbreviated(classes)}. Expected weights of these classes only."
-            )
-        for label, value in class_weight.items():
-            if not (isinstance(value, numbers.Real) and 0 <= value < np.inf):
-                raise ValueError(
-                    f"class_weight gives class {label!r} the weight {value!r}. "
-                    "Expected a finite number of at least 0."
-                )
-    if sample_weight is None or class_weight != "balanced":
-        weights: NDArray[np.float64] = compute_class_weight(
-            class_weight, classes=classes, y=y, sample_weight=sample_weight
-        )
-        return weights
-    # A class without any weight cannot be balanced, and is the same as no class.
-    counts = sample_weight > 0
-    present = np.isin(classes, y[counts])
-    weights = np.zeros(len(classes))
-    weights[present] = compute_class_weight(
-        class_weight,
-        classes=classes[present],
-        y=y[counts],
-        sample_weight=sample_weight[counts],
-    )
-    return weights
-
-
 def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     r"""Return layer sizes as a tuple of positive integers."""
     checked = list(np.atleast_1d(np.asarray(sizes, dtype=object)))
@@ -454,8 +305,3 @@ def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
     r"""Draw the seed from which everything random in a fit follows."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-
-
-def _abbreviated(classes: NDArray[np.generic], most: int = 10) -> str:
-    labels = ", ".join(repr(label) for label in classes[:most].tolist())
-    return f"[{labels}{', ...' if len(classes) > most else ''}]"

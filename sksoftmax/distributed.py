@@ -19,14 +19,11 @@ from ._layers import set_generator
 from ._linear import MINIBATCH_SOLVERS
 from ._mapped import Pages, in_parts
 from ._net import record_loss
+from ._target import check_target, check_weights, class_weights, encode_target
 from ._torch import as_tensor, make_generator, resolve_device
 from ._validation import (
     TrainingRows,
     check_features,
-    check_target,
-    check_weights,
-    class_weights,
-    encode_target,
     evenly_spread,
     fitted_state_kept,
 )
