@@ -13,7 +13,8 @@ from skl2onnx.common import data_types
 from sklearn.pipeline import Pipeline
 
 from ._base import BaseSoftmaxClassifier
-from ._onnx_layers import Graph, Value, add_module, log_mean_proba
+from ._onnx_graph import Graph, Value
+from ._onnx_layers import add_module, log_mean_proba
 from ._tables import column_values, is_frame
 from ._validation import FEATURE_DTYPES
 

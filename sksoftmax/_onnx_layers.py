@@ -1,18 +1,16 @@
 r"""The modules' layers as nodes of an ONNX graph, in evaluation mode.
 
 Needs no ``onnxscript``, keeps float64 where the modules do, and says which layer of a
-user's module it does not know. The only file, with ``_onnx``, that imports onnx.
+user's module it does not know.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,87 +19,13 @@ from ._convolutions import Block, SoftmaxCNN
 from ._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
 from ._inputs import TableInput
 from ._layers import _ANSCOMBE, _STRAIGHT_COUNTS, Dropout, InputScaling, Temperature
+from ._onnx_graph import Graph, Value
 from ._perceptrons import SoftmaxLinear, SoftmaxMLP
 from ._piecewise import PiecewiseLinear
 
 _FLOAT32 = np.dtype(np.float32)
 _INT64 = np.dtype(np.int64)
 _BOOL = np.dtype(np.bool_)
-
-
-@dataclass(frozen=True)
-class Value:
-    r"""An intermediate result: its name in the graph and its dtype."""
-
-    name: str
-    dtype: np.dtype[Any]
-
-
-class Graph:
-    r"""What nodes are added to, within a conversion by skl2onnx."""
-
-    def __init__(self, scope: Any, container: Any) -> None:
-        self._scope = scope
-        self._container = container
-
-    def add(
-        self,
-        kind: str,
-        *inputs: Value | NDArray[Any] | float,
-        dtype: np.dtype[Any] | None = None,
-        domain: str = "",
-        **attributes: Any,
-    ) -> Value:
-        r"""Add a node; its result has the dtype of the first input if not told.
-
-        Numbers among the inputs become constants of that dtype.
-        """
-        first = inputs[0].dtype  # type: ignore[union-attr]
-        values = [self._as_value(one, first) for one in inputs]
-        name = self._scope.get_unique_variable_name(kind.lower())
-        self._container.add_node(
-            kind,
-            [value.name for value in values],
-            [name],
-            op_domain=domain,
-            name=self._scope.get_unique_operator_name(kind),
-            **attributes,
-        )
-        return Value(name, first if dtype is None else dtype)
-
-    def cast(self, x: Value, dtype: np.dtype[Any]) -> Value:
-        r"""Convert a value, if it has to be."""
-        if x.dtype == dtype:
-            return x
-        code = onnx.helper.np_dtype_to_tensor_dtype(dtype)
-        return self.add("Cast", x, dtype=dtype, to=code)
-
-    def name_as(self, x: Value, name: str) -> None:
-        r"""Let an output of the conversion be a value."""
-        self._container.add_node(
-            "Identity",
-            [x.name],
-            [name],
-            name=self._scope.get_unique_operator_name("Identity"),
-        )
-
-    def _as_value(
-        self, value: Value | NDArray[Any] | float, dtype: np.dtype[Any]
-    ) -> Value:
-        if isinstance(value, Value):
-            return value
-        array = np.asarray(value)
-        if not isinstance(value, np.ndarray):
-            array = array.astype(dtype)
-        name = self._scope.get_unique_variable_name("constant")
-        content: Any
-        if array.dtype.kind == "U":
-            content, code = array.ravel().tolist(), int(onnx.TensorProto.STRING)
-        else:
-            content = onnx.numpy_helper.from_array(array)
-            code = content.data_type
-        self._container.add_initializer(name, code, array.shape, content)
-        return Value(name, array.dtype)
 
 
 def add_module(graph: Graph, module: nn.Module, x: Value) -> Value:
