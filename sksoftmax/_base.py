@@ -7,7 +7,7 @@ import copyreg
 import math
 import sys
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from os import PathLike
@@ -41,6 +41,8 @@ from ._tables import TableEncoder
 from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
 from ._validation import (
     TrainingRows,
+    check_number_of_classes,
+    check_same_problem,
     check_training_rows,
     check_validation_rows,
     draw_seed,
@@ -232,9 +234,9 @@ class BaseSoftmaxClassifier(
             self.device_ = resolve_device(self.device)
             fitted = vars(self).copy() if self.warm_start else {}
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)
-            self._check_number_of_classes(data)
+            check_number_of_classes(self, data)
             if "module_" in fitted:
-                self._check_same_problem(fitted)
+                check_same_problem(self, fitted)
             validation = check_validation_rows(self, X_val, y_val, sample_weight_val)
             self._fit_rows(data, validation, fitted.get("module_"), report)
         return self
@@ -346,29 +348,6 @@ class BaseSoftmaxClassifier(
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
-
-    def _check_number_of_classes(self, data: TrainingRows) -> None:
-        n_classes = len(np.unique(data.y[data.indices()]))
-        if n_classes < 2:
-            weighted = "" if data.loss_weight is None else " with a positive weight"
-            raise ValueError(
-                f"{type(self).__name__} needs samples of at least 2 classes in the "
-                f"data, but the data contains only one class{weighted}: "
-                f"{self.classes_[data.y[data.indices()]].tolist()[0]!r}. Check y; if "
-                "it is sorted, shuffle the rows before splitting them."
-            )
-
-    def _check_same_problem(self, fitted: Mapping[str, Any]) -> None:
-        for name in self._constant_in_warm_start:
-            before, value = (
-                np.asarray(state[name]).tolist() for state in (fitted, vars(self))
-            )
-            if before != value:
-                raise ValueError(
-                    f"warm_start=True continues from a fit with {name}={before}, but "
-                    f"the new data gives {name}={value}. Expected the same; set "
-                    "warm_start=False to start anew."
-                )
 
     def _fit_rows(
         self,

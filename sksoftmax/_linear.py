@@ -16,7 +16,11 @@ from ._callbacks import FitReport
 from ._linear_base import LinearSoftmaxClassifier, center_intercepts, penalties
 from ._recipe import Recipe
 from ._torch import resolve_device
-from ._validation import TrainingRows, check_training_rows
+from ._validation import (
+    TrainingRows,
+    check_number_of_classes,
+    check_training_rows,
+)
 
 # Those that go to no optimum; the others do.
 MINIBATCH_SOLVERS = {"sgd", "adam"}
@@ -326,7 +330,7 @@ def fit_together(
     first._check_nothing_to_watch(None)
     first.device_ = resolve_device(first.device)
     data, first.classes_ = check_training_rows(first, X, y, sample_weight)
-    first._check_number_of_classes(data)
+    check_number_of_classes(first, data)
     rows, known = data.indices(), vars(first).copy()
     for classifier in classifiers:
         # What the rows say is the same for all, but each has parameters of its own.

@@ -39,7 +39,12 @@ from ._recipe import Recipe
 from ._solvers import minimize
 from ._target import check_weights
 from ._torch import resolve_device
-from ._validation import TrainingRows, check_training_rows, fitted_state_kept
+from ._validation import (
+    TrainingRows,
+    check_number_of_classes,
+    check_training_rows,
+    fitted_state_kept,
+)
 
 # The score of many rows cannot tell coefficients apart that are this close.
 _FOLD_TOL = 1e-5
@@ -234,7 +239,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             self.device_ = resolve_device(self.device)
             self.Cs_, self.l1_ratios_ = self._check_grid()
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)
-            self._check_number_of_classes(data)
+            check_number_of_classes(self, data)
             weight = check_weights(self, sample_weight, data.X)
             routed = self._route("fit", weight, params)
             labels = self.classes_[data.y]

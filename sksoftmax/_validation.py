@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -145,6 +145,33 @@ def check_training_rows(
                 "positive weight. Expected one for at least two classes in y."
             )
     return TrainingRows(features, encoded, loss_weight, weight), classes
+
+
+def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> None:
+    r"""Raise an error unless there are rows of two classes at least."""
+    present = np.unique(data.y[data.indices()])
+    if len(present) < 2:
+        weighted = "" if data.loss_weight is None else " with a positive weight"
+        raise ValueError(
+            f"{type(estimator).__name__} needs samples of at least 2 classes in the "
+            f"data, but the data contains only one class{weighted}: "
+            f"{estimator.classes_[present].tolist()[0]!r}. Check y; if it is sorted, "
+            "shuffle the rows before splitting them."
+        )
+
+
+def check_same_problem(estimator: BaseEstimator, fitted: Mapping[str, Any]) -> None:
+    r"""Raise an error unless training can go on from the attributes of a former fit."""
+    for name in estimator._constant_in_warm_start:
+        before, value = (
+            np.asarray(state[name]).tolist() for state in (fitted, vars(estimator))
+        )
+        if before != value:
+            raise ValueError(
+                f"warm_start=True continues from a fit with {name}={before}, but "
+                f"the new data gives {name}={value}. Expected the same; set "
+                "warm_start=False to start anew."
+            )
 
 
 def check_validation_rows(

@@ -24,6 +24,7 @@ from ._torch import as_tensor, make_generator, resolve_device
 from ._validation import (
     TrainingRows,
     check_features,
+    check_number_of_classes,
     evenly_spread,
     fitted_state_kept,
 )
@@ -115,7 +116,7 @@ def fit_distributed(
     ):
         data = _agree_on_rows(estimator, X, y, sample_weight)
         rows = data.indices()
-        estimator._check_number_of_classes(data)
+        check_number_of_classes(estimator, data)
         estimator._build(data, rows, None)
         _check_no_batch_norm(estimator.module_)
         _train(estimator, data, rows, report)
