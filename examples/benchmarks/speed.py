@@ -66,6 +66,14 @@ PLAIN = {
     "weight_decay": 0.0,
     "precision": "float32",
 }
+# Nothing before the layers, or between them, that the nets of others do not have.
+PLAIN_MLP = {
+    "activation": "relu",
+    "n_estimators": 1,
+    "normalization": None,
+    "input_dropout": 0.0,
+    "n_bins": None,
+}
 
 
 def linear(batch_size):
@@ -76,12 +84,7 @@ def linear(batch_size):
 
 def mlp(*sizes):
     return lambda batch_size: SoftmaxMLPClassifier(
-        sizes,
-        activation="relu",
-        n_estimators=1,
-        batch_size=batch_size,
-        normalization=None,
-        **PLAIN,
+        sizes, batch_size=batch_size, **PLAIN_MLP, **PLAIN
     )
 
 
@@ -348,11 +351,7 @@ def search(repeats, cells):
     rates = [3e-4, 1e-3, 3e-3]
     dropouts = [0.0, 0.3]
     our_net = SoftmaxMLPClassifier(
-        activation="relu",
-        n_estimators=1,
-        max_epochs=10,
-        batch_size=128,
-        device="cpu",
+        max_epochs=10, batch_size=128, device="cpu", **PLAIN_MLP
     )
     our_net.set_params(input_scaling=None, optimizer="adam", lr_schedule="constant")
     our_grid = {
