@@ -66,13 +66,16 @@ PLAIN = {
     "weight_decay": 0.0,
     "precision": "float32",
 }
-# Nothing before the layers, or between them, that the nets of others do not have.
+# Nothing before the layers, between them or after epochs that the nets of others do not
+# have.
 PLAIN_MLP = {
     "activation": "relu",
     "n_estimators": 1,
     "normalization": None,
     "input_dropout": 0.0,
     "n_bins": None,
+    "early_stopping": False,
+    "temperature_scaling": False,
 }
 
 
