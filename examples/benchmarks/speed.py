@@ -353,10 +353,7 @@ def search(repeats, cells):
     sizes = [(128, 64), (256, 256)]
     rates = [3e-4, 1e-3, 3e-3]
     dropouts = [0.0, 0.3]
-    our_net = SoftmaxMLPClassifier(
-        max_epochs=10, batch_size=128, device="cpu", **PLAIN_MLP
-    )
-    our_net.set_params(input_scaling=None, optimizer="adam", lr_schedule="constant")
+    our_net = mlp(128, 64)(128).set_params(max_epochs=10, device="cpu")
     our_grid = {
         "hidden_layer_sizes": sizes,
         "learning_rate": rates,
