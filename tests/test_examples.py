@@ -17,7 +17,9 @@ import pandas as pd
 import pytest
 import torch
 from nbclient import NotebookClient
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
+from sklearn.neural_network import MLPClassifier
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -409,6 +411,22 @@ def test_speed_benchmark_measures_every_contestant(capsys):
     assert cells[0] == "small"
     assert all(float(cell) > 0 for cell in cells[1:])
     assert len(cells) == 5
+
+
+def test_speed_benchmark_compares_nets_of_the_same_shape():
+    speed = benchmark("speed.py")
+    X, y = speed["make_data"](600, 20, 3)
+    ours = speed["mlp"](8, 6)(64).set_params(max_epochs=1, device="cpu").fit(X, y)
+    other = MLPClassifier((8, 6), max_iter=1)
+    with pytest.warns(ConvergenceWarning):
+        other.fit(X, y)
+    shapes = sorted(tuple(weight.shape) for weight in ours.module_.parameters())
+    expected = [weight.T.shape for weight in [*other.coefs_, *other.intercepts_]]
+    assert shapes == sorted(expected)
+    # Nothing is left out at random, and no row held out.
+    module, rows = ours.module_, torch.from_numpy(X)
+    assert torch.equal(module.train()(rows), module.eval()(rows))
+    assert ours.validation_scores_ is None
 
 
 def test_scaling_benchmark_measures_and_draws(tmp_path):
