@@ -81,10 +81,11 @@ class Pages:
 
 def blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
     r"""Yield the rows of a large file in blocks, those of any other array at once."""
+    return iter([X]) if _mapping_of(X) is None else _read_blocks(X)
+
+
+def _read_blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
     pages = Pages(X)
-    if not pages.is_mapped:
-        yield X
-        return
     for start in range(0, len(X), pages.rows_at_once):
         block = X[start : start + pages.rows_at_once]
         yield block

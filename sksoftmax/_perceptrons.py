@@ -224,8 +224,9 @@ class SoftmaxMLP(nn.Module):
             (batch_size, n_estimators, n_classes).
         """
         x = self.input_scaling(x).to(self.output.weight.dtype)
-        # A value may be missing also where none was while the scaling was learned.
-        x = fill_missing(x)
+        if not isinstance(self.input_scaling, TableInput):
+            # A value may be missing also where none was while the scaling was learned.
+            x = fill_missing(x)
         if self.n_estimators > 1 and x.ndim == 2:
             # (B, D) -> (K, B, D)
             x = x.expand(self.n_estimators, *x.shape)

@@ -113,31 +113,38 @@ class PredictionMixin:
         return scores
 
     def _logits(self, X: ArrayLike) -> Tensor:
-        check_is_fitted(self)
+        if not hasattr(self, "module_"):
+            # Asked only for its error: for a single row it takes as long as a layer.
+            check_is_fitted(self)
         features = check_features(self, X, reset=False)
         dtype = torch.float32 if features.dtype == np.float32 else torch.float64
         if self.module_.training:
             self.module_.eval()
-        pages, n_rows = Pages(features), self._prediction_rows
+        pages = Pages(features)
         with torch.inference_mode():
-            first, *others = torch.split(as_tensor(features), n_rows)
-            logits = self._forward(self._batch(first), self.module_)
-            if others:
-                # One piece of memory: small ones would lie between large, freed ones.
-                start = logits
-                logits = start.new_empty(len(features), start.shape[1])
-                logits[:n_rows] = start
-            for number, rows in enumerate(others, 1):
-                part = self._forward(self._batch(rows), self.module_)
-                logits[number * n_rows :][: len(rows)] = part
-                pages.read(len(rows))
-            logits = logits.cpu().to(dtype)
+            logits = self._in_pieces(as_tensor(features), pages).cpu().to(dtype)
             large = large_rows(logits)
             if large is None:
                 return logits
-            parts = torch.split(as_tensor(pages.take(large.numpy())), n_rows)
+            rows = as_tensor(pages.take(large.numpy()))
+            parts = torch.split(rows, self._prediction_rows)
             wide = recomputed(self.module_, self._forward, parts)
             return logits.index_copy(0, large, into_range(wide, dtype))
+
+    def _in_pieces(self, rows: Tensor, pages: Pages) -> Tensor:
+        n_rows = self._prediction_rows
+        if len(rows) <= n_rows:
+            return self._forward(self._batch(rows), self.module_)
+        first, *others = torch.split(rows, n_rows)
+        start = self._forward(self._batch(first), self.module_)
+        # One piece of memory: small ones would lie between large, freed ones.
+        logits = start.new_empty(len(rows), start.shape[1])
+        logits[:n_rows] = start
+        for number, piece in enumerate(others, 1):
+            part = self._forward(self._batch(piece), self.module_)
+            logits[number * n_rows :][: len(piece)] = part
+            pages.read(len(piece))
+        return logits
 
     def _batch(self, rows: Tensor) -> Tensor:
         return convert(self._to_device(rows), self._input_dtype)
@@ -151,12 +158,12 @@ class PredictionMixin:
         return [rows]
 
     def _view_logits(self, rows: Tensor, module: nn.Module) -> Tensor:
-        n_rows = len(rows)
-        if n_rows < _FEWEST_ROWS and self._largest_product() < _COSTLY_PRODUCT:
-            rows = torch.cat(
-                [rows, rows.new_zeros(_FEWEST_ROWS - n_rows, rows.shape[1])]
-            )
-        logits: Tensor = module(rows)[:n_rows]
+        n_missing = _FEWEST_ROWS - len(rows)
+        if n_missing <= 0 or self._largest_product() >= _COSTLY_PRODUCT:
+            logits: Tensor = module(rows)
+            return logits
+        filled = torch.cat([rows, rows.new_zeros(n_missing, rows.shape[1])])
+        logits = module(filled)[: len(rows)]
         return logits
 
     def _to_device(self, tensor: Tensor) -> Tensor:

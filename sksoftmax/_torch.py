@@ -102,7 +102,7 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
     global _has_computed
     # Every fit and every prediction begins here.
     _has_computed = True
-    if any(stride < 0 for stride in array.strides):
+    if min(array.strides, default=0) < 0:
         # NumPy calls one reversed row contiguous; PyTorch refuses it all the same.
         array = array.copy()
     if not array.flags.writeable and array.size:

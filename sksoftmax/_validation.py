@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
@@ -295,13 +296,12 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
     r"""Return False if a value is, or with float32 may be, too large or not finite."""
     if X.dtype.kind != "f":
         return True
-    # One sum of squares; a value that is too large makes it too large or NaN. Not by
-    # NumPy's BLAS, whose threads go on spinning beside those of PyTorch for a while.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return all(
-            np.einsum("i,i->", values, values) < _LARGEST_FLOAT32**2
-            for values in (block.reshape(-1) for block in _stored(X))
-        )
+    # One pass; a value that is too large makes the norm too large or NaN. Not by NumPy:
+    # its BLAS has threads that go on spinning beside those of PyTorch for a while.
+    for block in _stored(X):
+        if not torch.linalg.vector_norm(as_tensor(block)).item() < _LARGEST_FLOAT32:
+            return False
+    return True
 
 
 def _largest(X: NDArray[Any]) -> float:
