@@ -26,7 +26,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def empty(layer: Callable[..., _Layer], *args: Any, **kwargs: Any) -> _Layer:
     r"""Return a layer whose parameters are left for `initialize` to draw."""
-    made: _Layer = nn.utils.skip_init(layer, *args, **kwargs)  # type: ignore[no-untyped-call]
+    made = layer(*args, device="meta", **kwargs)
+    for name, parameter in list(made.named_parameters(recurse=False)):
+        # `skip_init` asks for one like it instead, which imports SymPy: half a second.
+        setattr(made, name, nn.Parameter(torch.empty(parameter.shape)))
     return made
 
 

@@ -24,9 +24,11 @@ class _Optimizer(torch.optim.Optimizer):
     # On the class, because PyTorch pickles no attribute of an optimizer's own.
     n_done = 0
 
-    # As PyTorch decorates it, its first call imports the compiler: a few seconds, which
-    # the first fit of every process would wait for.
+    # As PyTorch decorates them, the first call of one imports the compiler: a second or
+    # more, which the first fits of every process would wait for.
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         r"""Drop the gradients."""
@@ -46,10 +48,13 @@ class _Optimizer(torch.optim.Optimizer):
 class SGD(_Optimizer, torch.optim.SGD):
     r"""What :class:`torch.optim.SGD` computes."""
 
+    # Its decorator, too, imports the compiler, and besides only turns gradients off.
+    _step = staticmethod(inspect.unwrap(torch.optim.SGD.step))
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         r"""Take one step."""
-        loss = super().step(closure)
+        loss = self._step(self, closure)
         self._count_step()
         return loss
 

@@ -103,12 +103,30 @@ def test_accelerator_learns_what_the_cpu_learns(classifier, device):
     "code",
     [
         "import sksoftmax",
-        # PyTorch's compiler takes seconds to import.
+        # PyTorch's compiler, and SymPy for it, take a second or more to import.
         """
+import pickle
 import numpy as np
-from sksoftmax import SoftmaxMLPClassifier
-X = np.arange(40.0).reshape(20, 2)
-SoftmaxMLPClassifier(4, max_epochs=2).fit(X, X[:, 0] > 20).predict(X)
+from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier, SoftmaxRegression
+X = np.arange(320.0).reshape(20, 16)
+y = X[:, 0] > 160
+for estimator in (
+    SoftmaxMLPClassifier(max_epochs=2),
+    SoftmaxMLPClassifier((16, 8), n_estimators=1, optimizer="adam", max_epochs=2),
+    SoftmaxMLPClassifier((16, 8), n_estimators=1, optimizer="sgd", max_epochs=2),
+    SoftmaxCNNClassifier(max_epochs=2),
+    SoftmaxRegression(),
+):
+    for method in (estimator.fit, estimator.partial_fit, estimator.partial_fit):
+        method(X, y)
+    pickle.loads(pickle.dumps(estimator)).predict(X)
+    # After an error, the net is given back what it had learned before.
+    estimator.net_.train_step = None
+    try:
+        estimator.partial_fit(X, y)
+    except TypeError:
+        continue
+    raise AssertionError("trained without steps")
 """,
     ],
     ids=["import", "fit"],
