@@ -269,8 +269,7 @@ class SoftmaxNet(NeuralNet):
         loss = self.get_loss(logits, batch[1], training=True)
         # Each member learns as it would alone, though the loss is the members' mean. A
         # factor given to `backward` apart would make PyTorch import SymPy.
-        n_members = logits.shape[1] if logits.ndim == 3 else 1
-        torch.autograd.backward(loss * n_members)
+        torch.autograd.backward(loss * logits.shape[1] if logits.ndim == 3 else loss)
         if self.has_gradient_listeners_:
             self.notify(
                 "on_grad_computed",

@@ -79,10 +79,14 @@ class _LeanAdam(_Optimizer):
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:
                 continue
-            states = [self.state[p] or self._start(p) for p in parameters]
+            new = [p for p in parameters if not self.state[p]]
+            if new:
+                self._start(new)
+            states = [self.state[p] for p in parameters]
             steps = [state["step"] for state in states]
             # Half as expensive as adding a Python number.
-            torch._foreach_add_(steps, torch.ones((), device=steps[0].device))
+            one = torch.ones((), device=steps[0].device)
+            torch._foreach_add_(list({id(step): step for step in steps}.values()), one)
             beta1, beta2 = group["betas"]
             self._update(
                 parameters,
@@ -105,12 +109,24 @@ class _LeanAdam(_Optimizer):
     # PyTorch would wrap the method to show it in profiles, at a tenth of its cost.
     step.hooked = True  # type: ignore[attr-defined]
 
-    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
-        state: dict[str, Tensor] = self.state[parameter]
-        state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
-        state["exp_avg"] = torch.zeros_like(parameter)
-        state["exp_avg_sq"] = torch.zeros_like(parameter)
-        return state
+    def state_dict(self) -> dict[str, Any]:
+        r"""Return the state as PyTorch has it, with a count for each parameter."""
+        packed: dict[str, Any] = super().state_dict()
+        packed["state"] = {
+            index: {**state, "step": state["step"].clone()}
+            for index, state in packed["state"].items()
+        }
+        return packed
+
+    def _start(self, parameters: list[Tensor]) -> None:
+        # They take the same steps from here on, and those are counted once.
+        step = torch.zeros((), dtype=torch.float32, device=parameters[0].device)
+        for parameter in parameters:
+            self.state[parameter] = {
+                "step": step,
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
 
 
 class Adam(_LeanAdam, torch.optim.Adam):
