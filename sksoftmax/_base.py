@@ -31,7 +31,7 @@ from ._epochs import EarlyStopping, EpochReport
 from ._inputs import TableInput
 from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
-from ._net import make_net, train
+from ._net import make_net, net_kept, train
 from ._prediction import PredictionMixin
 from ._pruning import resolve_rate
 from ._recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
@@ -48,7 +48,12 @@ from ._validation import (
     draw_seed,
     fitted_state_kept,
 )
-from ._weights import net_without_optimizer, restore_module, weights_of
+from ._weights import (
+    check_described,
+    net_without_optimizer,
+    restore_module,
+    weights_of,
+)
 
 # Where the documentation of an estimator will be hosted, for scikit-learn's HTML
 # representation; the end of it is where docs/ builds the page to.
@@ -300,14 +305,17 @@ class BaseSoftmaxClassifier(
                 self, X, y, sample_weight, classes=self.classes_, reset=is_first_call
             )
             rows = data.indices()
-            if is_first_call or not hasattr(self, "net_"):
-                self._build(data, rows, None, is_part=True)
-            elif self.net_.optimizer is None:
-                self._build(data, rows, self.module_, is_part=True)
-            else:
-                self._learn_input_scaling(data, rows)
-            table = self._table(data, rows, data.loss_weight)
-            self._train(table, None, report, epochs=1)
+            net = None if is_first_call else getattr(self, "net_", None)
+            goes_on = net is not None and net.optimizer is not None
+            # A new net is given up whole.
+            with net_kept(self.net_) if goes_on else nullcontext():
+                if goes_on:
+                    self._learn_input_scaling(data, rows)
+                else:
+                    module = None if net is None else self.module_
+                    self._build(data, rows, module, is_part=True)
+                table = self._table(data, rows, data.loss_weight)
+                self._train(table, None, report, epochs=1)
         return self
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
@@ -432,6 +440,8 @@ class BaseSoftmaxClassifier(
         seed = draw_seed(self.random_state)
         generator = make_generator(seed)
         if module is not None:
+            if not is_part:
+                check_described(self, module)
             self.module_ = copy.deepcopy(module)
         else:
             with self._random_scope(seed):

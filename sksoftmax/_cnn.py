@@ -149,8 +149,9 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         for it and the layers are large enough to gain, float32 elsewhere.
         Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, as by a skorch net. Callbacks of scikit-learn are
-        set by ``set_callbacks`` instead.
+        Called during training, as by a skorch net; an ``LRScheduler`` only with
+        ``lr_schedule="constant"``. Callbacks of scikit-learn are set by
+        ``set_callbacks`` instead.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
         "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line

@@ -87,8 +87,9 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         yours are not known; "bfloat16" pays for large layers where the processor has
         units for it. Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, as by a skorch net. Callbacks of scikit-learn are
-        set by ``set_callbacks`` instead.
+        Called during training, as by a skorch net; an ``LRScheduler`` only with
+        ``lr_schedule="constant"``. Callbacks of scikit-learn are set by
+        ``set_callbacks`` instead.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
         "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
@@ -274,10 +275,11 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         module.eval()
         try:
             with torch.no_grad():
-                output = module(torch.zeros(2, n_features))
-        except RuntimeError as error:
+                output = module(torch.zeros(2, n_features, dtype=torch.float32))
+        except Exception as error:
             raise ValueError(
-                f"The module failed on 2 rows of {n_features} features: {error}. "
+                f"The module failed on 2 rows of {n_features} features "
+                f"({type(error).__name__}: {error}). "
                 f"Expected it to take float32 rows of shape (batch_size, {n_features})."
             ) from error
         module.train()
@@ -288,6 +290,11 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
                 f"rows of {n_features} features, but expected logits: a Tensor of "
                 f"shape (2, {n_classes}), one column for each class."
             )
+
+    def _batch(self, rows: Tensor) -> Tensor:
+        batch = super()._batch(rows)
+        # The module may work in place, and these rows may be the caller's.
+        return batch.clone() if batch.data_ptr() == rows.data_ptr() else batch
 
     def _generators(self) -> dict[str, torch.Generator]:
         return {**super()._generators(), **global_generators(self.device_)}

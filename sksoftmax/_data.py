@@ -92,9 +92,11 @@ class TensorTable(Dataset[Batch]):
         return y[rows], None if weight is None else weight[rows]
 
     def slice(self, start: int, stop: int) -> Batch:
-        r"""Return consecutive rows of a table that holds all rows, without a copy."""
+        r"""Return consecutive rows of a table that holds all rows."""
         weight = self.sample_weight
-        X = convert(self.X[start:stop], self.dtype)
+        X = self.X[start:stop]
+        # Always a copy: a user's module may work in place.
+        X = X.to(self.dtype or X.dtype, copy=True)
         self.pages.read(len(X))
         return (
             X.to(self.y.device),

@@ -1,13 +1,17 @@
-r"""Callbacks of skorch that look at every epoch: one keeps the best, one reports."""
+r"""Callbacks of skorch that look at every epoch: one keeps the best, one reports.
+
+And what is expected of those that come from the user.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import Tensor
 
 from ._callbacks import FitReport, Snapshot
@@ -95,3 +99,21 @@ class EpochReport(Callback):
         }
         if self.report.end_step(metrics, self.snapshot):
             net.stop_training_ = True
+
+
+def check_callbacks(callbacks: Sequence[Any], lr_schedule: str) -> None:
+    r"""Raise an error for what is no callback, or could not do what it is for."""
+    for one in callbacks:
+        callback = one[1] if isinstance(one, tuple) and len(one) == 2 else one
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(
+                f"Got {one!r} among the callbacks, but expected skorch callbacks, or "
+                "pairs of a name and a callback."
+            )
+        if issubclass(kind, LRScheduler) and lr_schedule != "constant":
+            raise ValueError(
+                f"Got an LRScheduler among the callbacks and {lr_schedule=}, which "
+                "sets the learning rate of every step. Expected one of the two: "
+                "lr_schedule='constant', or no LRScheduler."
+            )

@@ -241,7 +241,8 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             )
 
     def _logits(self, X: ArrayLike) -> Tensor:
-        if not issparse(X):
+        # A DataFrame has the accessor where all of its columns are sparse.
+        if not (issparse(X) or hasattr(X, "sparse")):
             return super()._logits(X)
         check_is_fitted(self)
         features: Any = check_features(self, X, reset=False)

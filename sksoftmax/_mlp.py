@@ -158,8 +158,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         for it and the layers are large enough to gain, float32 elsewhere.
         Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, as by a skorch net. Callbacks of scikit-learn are
-        set by ``set_callbacks`` instead.
+        Called during training, as by a skorch net; an ``LRScheduler`` only with
+        ``lr_schedule="constant"``. Callbacks of scikit-learn are set by
+        ``set_callbacks`` instead.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
         "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
@@ -459,6 +460,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             bins = self._find_bins(data, rows)
             # Few rows are soon known by heart where they fall into bins.
             self._alternate_bins = len(rows) < _MANY_ROWS
+        elif not (is_part or isinstance(self.hidden_layer_sizes, str)):
+            sizes = check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
+            self.hidden_layer_sizes_ = sizes
         super()._build(
             data,
             rows,

@@ -15,6 +15,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import DOCUMENTATION
+from ._torch import from_any_device
+from ._validation import fitted_state_kept
 
 # How many neighbours the shares of the classes count for: a row without any near one
 # gets about those, and no probability is 0.
@@ -178,31 +180,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If `y` is continuous, or `X` holds NaN or infinity.
         """
-        # One row would have no neighbour.
-        rows, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-        )
-        check_classification_targets(y)
-        self.classes_, labels, counts = np.unique(
-            y, return_inverse=True, return_counts=True
-        )
-        self.class_prior_ = counts / len(labels)
-        self.neighbors_ = [
-            NearestNeighbors(
-                n_neighbors=max(1, min(self.n_neighbors, count - 1)), n_jobs=self.n_jobs
-            ).fit(rows[labels == label])
-            for label, count in enumerate(counts)
-        ]
-        distances = self._distances(rows, labels)
-        # That of the rows among themselves, which what they are measured in decides.
-        usual = float(np.median(distances[..., 0].min(axis=1)))
-        self._closest = max(_CLOSEST * usual, np.finfo(np.float64).tiny)
-        return self._encode(distances).astype(rows.dtype, copy=False)
+        with fitted_state_kept(self):
+            return self._fit_transform(from_any_device(X), from_any_device(y))
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         r"""Encode new rows by the training rows.
@@ -219,7 +198,11 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False
+            self,
+            from_any_device(X),
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            reset=False,
         )
         return self._encode(self._distances(rows)).astype(rows.dtype, copy=False)
 
@@ -248,6 +231,33 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
             ],
             dtype=object,
         )
+
+    def _fit_transform(self, X: Any, y: Any) -> NDArray[Any]:
+        # One row would have no neighbour.
+        rows, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+        )
+        check_classification_targets(y)
+        self.classes_, labels, counts = np.unique(
+            y, return_inverse=True, return_counts=True
+        )
+        self.class_prior_ = counts / len(labels)
+        self.neighbors_ = [
+            NearestNeighbors(
+                n_neighbors=max(1, min(self.n_neighbors, count - 1)), n_jobs=self.n_jobs
+            ).fit(rows[labels == label])
+            for label, count in enumerate(counts)
+        ]
+        distances = self._distances(rows, labels)
+        # That of the rows among themselves, which what they are measured in decides.
+        usual = float(np.median(distances[..., 0].min(axis=1)))
+        self._closest = max(_CLOSEST * usual, np.finfo(np.float64).tiny)
+        return self._encode(distances).astype(rows.dtype, copy=False)
 
     def _distances(
         self, X: NDArray[Any], labels: NDArray[np.int64] | None = None

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ._callbacks import stop_asked_for
 from ._checkpoint import Checkpoint
 from ._data import Batch, BatchIterator, TensorTable
-from ._epochs import BestEpoch, EarlyStopping, EpochReport
+from ._epochs import BestEpoch, EarlyStopping, EpochReport, check_callbacks
 from ._held_out import predict_by, row_weight, unseen_by
 from ._loss import WeightedCrossEntropy
 from ._memory import freed_memory_kept
@@ -323,6 +323,9 @@ def make_net(
     input_dtype: torch.dtype | None = None,
 ) -> SoftmaxNet:
     r"""Return an initialised skorch net around a module; untrainable without recipe."""
+    check_callbacks(
+        callbacks or [], "constant" if recipe is None else recipe.lr_schedule
+    )
     own = []
     if early_stopping is not None:
         own = [("best_epoch", BestEpoch(**vars(early_stopping)))]
@@ -367,12 +370,9 @@ def train(
     callbacks = net.callbacks_
     if observer is not None:
         net.callbacks_ = [("observer", observer), *callbacks]
-    n_epochs = len(net.history)
-    before = None
-    if n_epochs:
-        before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
     try:
-        with freed_memory_kept():
+        # The caller may have turned gradients off around the fit.
+        with freed_memory_kept(), torch.enable_grad():
             net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
         if not _is_finite(net.module_):
             raise ValueError(
@@ -380,17 +380,12 @@ def train(
                 f"normalisation did, in epoch {len(net.history)} with "
                 f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
             )
-    except BaseException as error:
-        # Half an epoch is no state that anybody asked for. A new net is given up whole.
-        if before is not None:
-            net.module_.load_state_dict(before[0])
-            net.optimizer_.load_state_dict(before[1])
-            del net.history[n_epochs:]
+    except ValueError as error:
         if "more than 1 value per channel" in str(error):
             raise ValueError(
-                "Got a batch of 1 row, but batch normalisation (normalization='batch') "
-                "needs at least 2. Expected more rows or a larger batch_size, or "
-                "normalization=None."
+                "Got a batch of 1 row, but batch normalisation (normalization='batch', "
+                "or a layer of your module) needs at least 2. Expected more rows, a "
+                "larger batch_size or another normalisation."
             ) from error
         raise
     finally:
@@ -398,6 +393,23 @@ def train(
         net.train_split = None
         net.easy_rows_ = None
         net.callbacks_ = callbacks
+
+
+@contextmanager
+def net_kept(net: SoftmaxNet) -> Iterator[None]:
+    r"""Give a net back what it had learned if the block raises an error.
+
+    Half an epoch is no state that anybody asked for.
+    """
+    n_epochs = len(net.history)
+    before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
+    try:
+        yield
+    except BaseException:
+        net.module_.load_state_dict(before[0])
+        net.optimizer_.load_state_dict(before[1])
+        del net.history[n_epochs:]
+        raise
 
 
 def _is_finite(module: nn.Module) -> bool:

@@ -64,7 +64,14 @@ class TableEncoder:
         codes: dict[int, NDArray[Any]] = {}
         for column, categories in enumerate(self.categories):
             if categories is not None:
-                index = categories.get_indexer(pd.Index(column_values(table, column)))
+                values = pd.Index(column_values(table, column))
+                if _is_boolean(categories) != _is_boolean(values):
+                    # To pandas, True is 1 only among objects.
+                    categories, values = (
+                        categories.astype(object),
+                        values.astype(object),
+                    )
+                index = categories.get_indexer(values)
                 codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
         return _with_columns(table, codes, dtype)
 
@@ -231,6 +238,11 @@ def column_values(table: Any, column: int) -> Any:
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         return values.astype(np.float64)
     return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
+
+
+def _is_boolean(index: pd.Index) -> bool:
+    is_boolean: bool = index.inferred_type == "boolean"
+    return is_boolean
 
 
 def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:

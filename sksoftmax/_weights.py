@@ -36,11 +36,17 @@ def weights_of(classifier: BaseSoftmaxClassifier) -> dict[str, Tensor]:
                 "in buffers, or use joblib."
             )
         weights[key] = to_be_stored(value)
-    # Building sets attributes, which the classifier itself should keep.
-    fresh = _fresh_module(copy.copy(classifier)).to(module_dtype(weights))
-    _check_same(_layers(fresh), _layers(module))
-    _check_same(_shapes(fresh.state_dict()), _shapes(weights))
+    check_described(classifier, module)
     return weights
+
+
+def check_described(classifier: BaseSoftmaxClassifier, module: nn.Module) -> None:
+    r"""Raise an error unless a classifier's parameters would build such a module."""
+    state = module.state_dict()
+    # Building sets attributes, which the classifier itself should keep.
+    fresh = _fresh_module(copy.copy(classifier)).to(module_dtype(state))
+    _check_same(_layers(fresh), _layers(module))
+    _check_same(_shapes(fresh.state_dict()), _shapes(state))
 
 
 def restore_module(
@@ -85,7 +91,7 @@ def net_without_optimizer(
     )
 
 
-def module_dtype(weights: dict[str, Tensor]) -> torch.dtype | None:
+def module_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
     r"""Return the one dtype of all floats, None if there are none, or several."""
     dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
     return dtypes.pop() if len(dtypes) == 1 else None
@@ -108,8 +114,8 @@ def _check_same(expected: dict[str, str], got: dict[str, str]) -> None:
     if differing:
         raise ValueError(
             "Got a module that is not the one which the parameters describe: "
-            f"{'; '.join(differing[:5])}. Fit again after changing a parameter, or "
-            "set it back."
+            f"{'; '.join(differing[:5])}. Fit again after changing a parameter, "
+            "without warm_start, or set it back."
         )
 
 

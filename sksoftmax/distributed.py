@@ -71,6 +71,8 @@ def fit_distributed(
     ------
     RuntimeError
         If there is no process group.
+    TypeError
+        If the estimator is none of these, or for rows for which ``fit`` raises it.
     ValueError
         If the parameters are others than above, or if the rows of any process are
         refused by ``fit`` or do not go with those of the others. All processes raise.
@@ -104,6 +106,15 @@ def fit_distributed(
     True
     >>> dist.destroy_process_group()
     """
+    if not (
+        isinstance(estimator, BaseSoftmaxClassifier)
+        # What learns from a part of the rows can learn from those of a process.
+        and hasattr(estimator, "partial_fit")
+    ):
+        raise TypeError(
+            f"Got a {type(estimator).__name__}, but expected a SoftmaxRegression, "
+            "SoftmaxMLPClassifier, SoftmaxCNNClassifier or SoftmaxNetClassifier."
+        )
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError(
             "fit_distributed needs a process group, but torch.distributed is not "
@@ -250,13 +261,14 @@ def _agree_on_rows(
         if weight is None:
             weight = np.ones(len(labels))
         here = (labels, weight, _what_must_be_equal(estimator))
-    except ValueError as error:
+    except Exception as error:
         here = error
     everywhere = _gather(here)
     for rank, there in enumerate(everywhere):
-        if isinstance(there, ValueError):
+        if isinstance(there, Exception):
             # Nobody waits for a process that has given up.
-            raise ValueError(f"In the process of rank {rank}: {there}") from there
+            kind = TypeError if isinstance(there, TypeError) else ValueError
+            raise kind(f"In the process of rank {rank}: {there}") from there
     all_labels, all_weights, equal = zip(*everywhere, strict=True)
     for rank, there in enumerate(equal):
         if there != equal[0]:

@@ -13,6 +13,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
+from skorch.callbacks import LRScheduler
 from torch import nn
 
 from sksoftmax import (
@@ -475,6 +476,19 @@ def test_validation_rows(make, row):
         fit_with(callbacks={1}),
         "'callbacks' parameter .* must be an instance of 'list'",
         InvalidParameterError,
+    ),
+    Row(
+        "a function for a callback",
+        fit_with(callbacks=[print]),
+        "Got <built-in function print> among the callbacks, but expected skorch",
+        TypeError,
+        makes=BY_EPOCHS,
+    ),
+    Row(
+        "two who set the learning rate",
+        fit_with(callbacks=[("rate", LRScheduler())], lr_schedule="cosine"),
+        "LRScheduler among the callbacks and lr_schedule='cosine'.*Expected one",
+        makes=BY_EPOCHS,
     ),
 )
 def test_parameters(make, row):

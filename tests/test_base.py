@@ -1075,6 +1075,14 @@ class TestLossCurve:
         assert smooth.max(1).mean() < sharp.max(1).mean() - 0.05
 
 
+@for_every_random
+def test_gradients_may_be_off_around_a_fit(make, iris):
+    expected = state(make().fit(*iris))
+    with torch.no_grad():
+        assert state(make().fit(*iris)) == expected
+        assert not torch.is_grad_enabled()
+
+
 class TestWarmStart:
     @for_every_random
     def test_loss_goes_on_where_it_ended(self, make, iris):
@@ -1101,6 +1109,24 @@ class TestWarmStart:
         else:
             model.set_params(learning_rate=1e-12).fit(X, y)
         np.testing.assert_allclose(model.predict_proba(X), before, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("make", "changed", "difference"),
+        [
+            (MLP, {"hidden_layer_sizes": (5,)}, "hidden.0.*=5"),
+            (MLP, {"n_estimators": 2}, "hidden.0"),
+            (MLP, {"activation": "tanh"}, "not Tanh"),
+            (CNN, {"channels": (4, 5)}, "Conv2d"),
+            (Regression, {"fit_intercept": False}, "bias=True.*, not .*bias=False"),
+            (Net, {"module_params": {"width": 3}}, "not Linear.*features=3"),
+        ],
+    )
+    def test_another_net_is_refused(self, make, changed, difference, iris):
+        model = make(warm_start=True).fit(*iris)
+        before = model.predict_proba(iris[0])
+        with pytest.raises(ValueError, match=f"parameters describe: .*{difference}"):
+            model.set_params(**changed).fit(*iris)
+        np.testing.assert_array_equal(model.predict_proba(iris[0]), before)
 
     @for_every_random
     def test_earlier_module_is_left_alone(self, make, iris):

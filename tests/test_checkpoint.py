@@ -247,8 +247,9 @@ class TestGoesOn:
         X, y = digits
         warm = mlp(warm_start=True).fit(X, y)
         never_stopped = with_callbacks(warm, Watch())
+        parameters = warm.get_params()
         never_stopped.__dict__.update(
-            {k: v for k, v in vars(warm).items() if k.endswith("_")}
+            {k: v for k, v in vars(warm).items() if k not in parameters}
         )
         never_stopped.fit(X, y)
         warm.set_params(checkpoint=tmp_path / "fit", callbacks=[Watch(3, kill)])

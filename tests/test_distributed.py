@@ -10,7 +10,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
+from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression, SoftmaxRegressionCV
 from sksoftmax.distributed import fit_distributed
 
 # What each process runs. Shards differ in size; the first has no row of some classes.
@@ -32,8 +32,8 @@ for classifier, X, y, weight in jobs:
             classifier, X[shard], y[shard], None if weight is None else weight[shard]
         )
         results.append(classifier)
-    except ValueError as error:
-        results.append(str(error))
+    except (TypeError, ValueError) as error:
+        results.append(f"{type(error).__name__}: {error}")
 with open(f"{sys.argv[1]}/{rank}.pickle", "wb") as file:
     pickle.dump(results, file)
 dist.destroy_process_group()
@@ -49,6 +49,8 @@ def make_jobs():
     with_missing[490:, 5] = np.nan
     bad = X.copy()
     bad[-1, -1] = np.inf
+    odd = X.astype(object)
+    odd[-1, -1] = {}
     # Processes drop other inputs than one would.
     options = {
         "input_dropout": 0.0,
@@ -69,6 +71,7 @@ def make_jobs():
         (linear, X, y, weight),
         (clone(mlp), bad, y, None),
         (batch_norm, X, y, None),
+        (clone(mlp), odd, y, None),
     ]
 
 
@@ -118,6 +121,12 @@ def test_all_processes_raise_what_one_of_them_meets(fitted):
     for found in results:
         assert "rank 1: Input X contains infinity" in found[4]
         assert "batch normalisation" in found[5]
+        assert found[6].startswith("TypeError: In the process of rank 1: float()")
+
+
+def test_only_what_learns_from_parts_of_the_rows():
+    with pytest.raises(TypeError, match="Got a SoftmaxRegressionCV"):
+        fit_distributed(SoftmaxRegressionCV(), [[0.0], [1.0]], [0, 1])
 
 
 def test_without_a_group():

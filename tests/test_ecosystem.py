@@ -807,6 +807,20 @@ class TestNetIsASkorchNet:
         assert len(model.net_.history) == n_epochs
 
 
+def make_in_place(n_features, n_classes):
+    return nn.Sequential(nn.ReLU(inplace=True), nn.Linear(n_features, n_classes))
+
+
+def test_a_module_that_works_in_place_leaves_the_rows_alone(iris):
+    X, y = iris
+    X = (X - X.mean(0)).astype(np.float32)
+    before = X.copy()
+    # Held rows are looked at as they are, without an index.
+    model = Net(module=make_in_place, early_stopping=True)
+    model.fit(X, y, X_val=X, y_val=y).predict_proba(X)
+    np.testing.assert_array_equal(X, before)
+
+
 class Interrupting(nn.Module):
     r"""Raises KeyboardInterrupt in the forward pass of a given training step."""
 
@@ -842,6 +856,21 @@ class TestInterrupt:
         with pytest.raises(KeyboardInterrupt):
             model.fit(*iris)
         assert vars(model).keys() == vars(clone(model)).keys()
+
+    @pytest.mark.parametrize("make", [MLP, CNN])
+    def test_partial_fit_keeps_the_scaling_of_the_inputs(self, make, iris):
+        class InterruptsTheSecondEpoch(Callback):
+            def on_batch_end(self, net, **kwargs):
+                if len(net.history) == 2:
+                    raise KeyboardInterrupt
+
+        X, y = iris
+        model = make(callbacks=[InterruptsTheSecondEpoch()])
+        model.partial_fit(X, y, classes=np.unique(y))
+        before = model.predict_proba(X)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(100 * X, y)
+        assert same_bits(model.predict_proba(X), before)
 
     def test_partial_fit_goes_on_afterwards(self, iris):
         X, y = iris

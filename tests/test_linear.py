@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -570,6 +571,10 @@ class TestSparse:
         single = SoftmaxRegression().fit(X.astype(np.float32), y)
         assert_allclose(single.coef_, expected, atol=1e-4)
         assert single.predict_proba(X.astype(np.float32)).dtype == np.float32
+        frame = pd.DataFrame.sparse.from_spmatrix(X)
+        classifier = SoftmaxRegression().fit(frame, y)
+        assert_allclose(classifier.coef_, expected)
+        assert_array_equal(classifier.predict(frame), classifier.predict(X))
 
     def test_mini_batches_refuse_it(self):
         X, y = self.table()

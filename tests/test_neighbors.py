@@ -3,6 +3,7 @@ r"""Rows encoded by their neighbours: against brute force, and without a leak.""
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -157,8 +158,14 @@ def test_bad_input_says_what_is_wrong():
         NeighborsEncoder().fit(X[:1], y[:1])
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         NeighborsEncoder().fit(X, X[:, 0])
+    encoder = NeighborsEncoder().fit(X, y)
     with pytest.raises(ValueError, match="X has 2 features, but NeighborsEncoder is"):
-        NeighborsEncoder().fit(X, y).transform(X[:, :2])
+        encoder.transform(X[:, :2])
+    expected = encoder.transform(X)
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        encoder.fit(X[:, :2], X[:, 0])
+    assert_array_equal(encoder.transform(X), expected)
+    assert_array_equal(encoder.transform(torch.tensor(X)), expected)
 
 
 def test_in_front_of_a_net():

@@ -356,6 +356,10 @@ class TestCategories:
         assert model.is_categorical_.tolist() == [True, False]
         assert model.categories_[0].tolist() == [False, True]
         assert model.score(frame, IS_GREEN) == 1
+        numbers = pd.DataFrame({"green": is_green.astype(int), "noise": NOISE})
+        assert probabilities_are_equal(model, frame, model, numbers)
+        of_numbers = mlp().fit(numbers.astype({"green": "category"}), IS_GREEN)
+        assert probabilities_are_equal(of_numbers, numbers, of_numbers, frame)
 
     def test_float32_stays(self):
         frame = FRAME.astype({"size": "float32", "noise": "float32"})
