@@ -2,6 +2,7 @@ r"""Softmax regression."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -342,7 +343,8 @@ def fit_together(
         penalized = [
             (one, one.C, one.l1_ratio)
             for one in classifiers
-            if (one.l1_ratio > 0) == has_lasso
+            # Without a penalty there is no lasso, whatever its share would be.
+            if (one.l1_ratio > 0 and math.isfinite(one.C)) == has_lasso
         ]
         if penalized:
             first._solve(data, rows, penalized)
