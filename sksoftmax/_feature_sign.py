@@ -20,8 +20,8 @@ def minimize_with_lasso(
 ) -> Array:
     r"""Minimise a quadratic model plus a lasso by feature-sign search.
 
-    Whoever has which sign being known, the minimum is that of a quadratic function.
-    The signs are found step by step, each of which lowers the objective.
+    Once it is known who is positive, negative or 0, the minimum is that of a quadratic
+    function. The signs are found step by step, each of which lowers the objective.
 
     Parameters
     ----------
@@ -68,7 +68,8 @@ def minimize_with_lasso(
         total = slope + lasso * sign
         try:
             step = _solve(hessian, total, active, damping)
-        except LinAlgError:
+        except (LinAlgError, ValueError):
+            # There is no curvature, or it is not finite: no model to go by.
             break
         curvature = float(step @ hessian @ step)
         length = _best_length(float(total @ step), curvature, lasso, x, step, sign)
