@@ -219,10 +219,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     With ``max_epochs="auto"``, rows that are held out, by "auto" as well, say whether
     the net underfits: if they are predicted best late, and about as well as those that
-    it learns from. Then a further round of training begins, at the full learning rate,
-    without dropout of the inputs unless that is a number. It ends when half of it has
-    gained nothing, and what was best is kept. With ``early_stopping=False`` there is
-    one round.
+    it learns from; below 20,000 rows also if they are predicted best at the end. Then a
+    further round of training begins, at the full learning rate, without dropout of the
+    inputs unless that is a number. It ends when half of it has gained nothing, and what
+    was best is kept. With ``early_stopping=False`` there is one round.
 
     With ``checkpoint=path``, ``fit`` goes on from the last whole epoch if it finds the
     file of a fit with the same parameters, data and ``random_state``; a finished one
@@ -409,6 +409,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         recipe = super()._recipe(n_rows, total_weight, is_part)
         # Measured with this optimizer alone; of a part nobody knows what will follow.
         are_few = n_rows < _FEW_ROWS and self.optimizer == "adamw" and not is_part
+        # A round in vain takes seconds there; Otto, with more, is best at its end, too.
+        recipe = replace(recipe, is_patient=n_rows < _MANY_ROWS)
         if isinstance(self.input_dropout, str):
             recipe = replace(recipe, relaxes=True)
         if isinstance(self.learning_rate, str):

@@ -50,6 +50,7 @@ class SoftmaxNet(NeuralNet):
         data_pruning: float = 0.0,
         training_dtype: torch.dtype = torch.float32,
         n_extensions: int = 0,
+        is_patient: bool = False,
         relaxes: bool = False,
         refines: bool = False,
         **kwargs: Any,
@@ -59,6 +60,7 @@ class SoftmaxNet(NeuralNet):
         self.data_pruning = data_pruning
         self.training_dtype = training_dtype
         self.n_extensions = n_extensions
+        self.is_patient = is_patient
         self.relaxes = relaxes
         self.refines = refines
 
@@ -168,9 +170,8 @@ class SoftmaxNet(NeuralNet):
         r"""Return whether a round follows on those before it."""
         if not current.start:
             return True
-        return not self.stop_training_ and underfits(
-            self._epochs_here()[: current.start]
-        )
+        before = self._epochs_here()[: current.start]
+        return not self.stop_training_ and underfits(before, self.is_patient)
 
     def _start_schedule(self, name: str, first: int) -> None:
         start, end = self.round_

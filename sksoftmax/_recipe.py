@@ -32,9 +32,10 @@ class Recipe:
     data_pruning: float = 0.0
     label_smoothing: float = 0.0
     dtype: torch.dtype = torch.float32
-    # How many rounds may follow while the net underfits, and whether the dropout of
-    # its inputs ends with the first.
+    # How many rounds may follow while the net underfits, whether one also follows on a
+    # mere chance, and whether the dropout of its inputs ends with the first.
     n_extensions: int = 0
+    is_patient: bool = False
     relaxes: bool = False
     # Whether a temperature will be learned from the rows that are held out.
     refines: bool = False
@@ -71,6 +72,7 @@ def net_options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
         "batch_size": recipe.batch_size,
         "training_dtype": recipe.dtype,
         "n_extensions": recipe.n_extensions,
+        "is_patient": recipe.is_patient,
         "relaxes": recipe.relaxes,
         "refines": recipe.refines,
     }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 # take more.
 _CLOSE, _LATE = 0.75, 0.6
 # A smaller loss than this is not worth the time.
-_NEGLIGIBLE = 0.02
+_NEGLIGIBLE = 0.001
 
 
 class Round(NamedTuple):
@@ -33,11 +33,12 @@ def plan_rounds(n_epochs: int, n_extensions: int) -> list[Round]:
     return [Round(*edges) for edges in zip([0, *ends], ends, strict=False)]
 
 
-def underfits(history: Sequence[Mapping[str, Any]]) -> bool:
+def underfits(history: Sequence[Mapping[str, Any]], is_patient: bool = False) -> bool:
     r"""Return whether a net would learn more in another round.
 
     So it is if held-out rows were predicted best late, and about as well as those that
-    were learned from. Without held-out rows, nobody knows.
+    were learned from; to the patient also if they were predicted best at the end, where
+    a round is often enough in vain. Without held-out rows, nobody knows.
     """
     if "valid_loss" not in history[-1]:
         return False
@@ -45,7 +46,8 @@ def underfits(history: Sequence[Mapping[str, Any]]) -> bool:
     least = history[best]["valid_loss"]
     is_late = best >= _LATE * (len(history) - 1)
     is_close = history[-1]["train_loss"] >= _CLOSE * least
-    return bool(is_late and is_close and least > _NEGLIGIBLE)
+    is_last = is_patient and best == len(history) - 1
+    return bool((is_last or (is_late and is_close)) and least > _NEGLIGIBLE)
 
 
 def has_stalled(history: Sequence[Mapping[str, Any]], current: Round) -> bool:

@@ -92,11 +92,31 @@ def test_every_round_is_twice_as_long_as_the_one_before():
         # What was learned from is known by heart.
         ([0.9, 0.8, 0.7, 0.6, 0.5], 0.30, False),
         # There is nothing to gain.
-        ([0.09, 0.08, 0.07, 0.02, 0.01], 0.01, False),
+        ([9e-3, 8e-3, 7e-3, 2e-3, 9e-4], 1e-3, False),
     ],
 )
 def test_when_a_net_underfits(held_out, trained, expected):
     assert underfits(history_of(held_out, trained)) is expected
+
+
+@pytest.mark.parametrize(
+    ("held_out", "expected"),
+    [
+        ([0.9, 0.8, 0.7, 0.6, 0.5], True),
+        ([0.9, 0.8, 0.7, 0.5, 0.6], False),
+        ([9e-3, 8e-3, 7e-3, 2e-3, 9e-4], False),
+    ],
+)
+def test_to_the_patient_the_best_at_the_end_is_enough(held_out, expected):
+    assert underfits(history_of(held_out, 1e-4), is_patient=True) is expected
+
+
+@pytest.mark.parametrize(("n_rows", "expected"), [(1999, True), (2000, False)])
+def test_patience_is_for_few_rows(n_rows, expected, spirals, monkeypatch):
+    monkeypatch.setattr("sksoftmax._mlp._MANY_ROWS", 2000)
+    X, y = (np.resize(part, (n_rows, *part.shape[1:])) for part in spirals)
+    classifier = mlp(max_epochs=1, early_stopping=False).fit(X, y)
+    assert classifier.net_.is_patient is expected
 
 
 def test_without_held_out_rows_nobody_knows():
