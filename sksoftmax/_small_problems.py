@@ -139,13 +139,7 @@ class _Steps:
             if not self._can_be_exact:
                 raise LinAlgError("The Hessian is beyond float32.")
             self._is_exact = True
-        hessian = hessian_of(self.Z, proba, self.share, self.ridge)
-        blocks = hessian.reshape(2 * gradient.shape)
-        diagonal = np.einsum("ii->i", hessian)
-        diagonal += np.finfo(float).eps * diagonal.max()
-        # A shift common to all classes has no curvature, which would forbid the
-        # inverse.
-        np.einsum("kjlj->klj", blocks)[...] += diagonal.mean()
+        hessian = _hessian(self.Z, proba, self.share, self.ridge)
         factor = cho_factor(hessian, overwrite_a=True)
         exact: Array = -cho_solve(factor, gradient.ravel())
         return exact.reshape(gradient.shape)
@@ -206,8 +200,7 @@ def _evaluate(
     return float(value), proba / total[:, None]
 
 
-def hessian_of(Z: Array, proba: Array, share: Array, ridge: Array) -> Array:
-    r"""Return the Hessian, of shape (n_classes * n_columns, n_classes * n_columns)."""
+def _hessian(Z: Array, proba: Array, share: Array, ridge: Array) -> Array:
     (n_samples, n_columns), n_classes = Z.shape, proba.shape[1]
     # (N, K, 1) * (N, 1, p) -> (N, K * p)
     spread = (proba[:, :, None] * Z[:, None, :]).reshape(n_samples, -1)
@@ -218,6 +211,9 @@ def hessian_of(Z: Array, proba: Array, share: Array, ridge: Array) -> Array:
         blocks[k, :, k] += own
     diagonal = np.einsum("ii->i", hessian)
     diagonal += np.tile(ridge, n_classes)
+    diagonal += np.finfo(float).eps * diagonal.max()
+    # A shift common to all classes has no curvature, which would forbid the inverse.
+    np.einsum("kjlj->klj", blocks)[...] += diagonal.mean()
     return hessian
 
 

@@ -11,19 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ._feature_sign import minimize_with_lasso
 from ._measured import Measured
 from ._preconditioners import Inverse, Preconditioner
 from ._problem import Point, SoftmaxProblem, first_members
 from ._rows import DenseRows
-from ._small_problems import (
-    DECREASE,
-    NOISE,
-    SMALLEST_STEP,
-    Observer,
-    hessian_of,
-    solve_small,
-)
+from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, Observer, solve_small
 from ._threads import single_threaded_blas
 
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
@@ -41,8 +33,6 @@ _FEW_NUMBERS = 2**23
 # How much of the softening of lost rows stays after a Newton step of which at least
 # half is made, and down to where it is of use.
 _SOFTNESS_KEPT, _LEAST_SOFTNESS = 0.5, 0.05
-# Up to so many unknowns and operations, a Hessian costs less than many products.
-_FEW_UNKNOWNS, _FEW_OPERATIONS = 256, 2**25
 # Most conjugate gradient steps for a Newton step, and proximal gradient steps.
 _MOST_PRODUCTS, _MOST_PROXIMAL_STEPS = 500, 2000
 
@@ -75,7 +65,7 @@ def minimize(
 
     Far from the minimum everything is computed in float32; the end is decided in
     float64. With a lasso, the quadratic model is minimised by accelerated proximal
-    gradient steps instead, or exactly where the unknowns are few.
+    gradient steps instead.
 
     Parameters
     ----------
@@ -240,10 +230,7 @@ class _Descent:
             if not precise:
                 # What arrives in this step need not arrive any nearer.
                 accuracy = accuracy.maximum((0.3 * tol / sizes[which]).clamp(max=0.3))
-            rows = _with_few_unknowns(problem) if problem.has_l1 else None
-            if rows is not None:
-                target = _exact_newton(problem, rows, theta, point, which)
-            elif problem.has_l1:
+            if problem.has_l1:
                 target = _proximal_newton(problem, theta, point, which, accuracy)
             else:
                 target = theta[which] + self._newton_step(point, which, accuracy)
@@ -373,59 +360,6 @@ def _newton(
 def _without_shift(directions: Tensor) -> Tensor:
     # The Hessian does not see a shift common to all classes.
     return directions - directions.mean(1, keepdim=True)
-
-
-def _with_few_unknowns(problem: SoftmaxProblem) -> DenseRows | None:
-    r"""Return the rows if an exact Hessian costs less than many products with it."""
-    rows, n_unknowns = problem.rows, problem.n_classes * problem.rows.n_columns
-    if not (
-        isinstance(rows, DenseRows)
-        and rows.is_small
-        and n_unknowns <= _FEW_UNKNOWNS
-        and rows.n_samples * n_unknowns**2 <= _FEW_OPERATIONS
-    ):
-        return None
-    return rows
-
-
-def _exact_newton(
-    problem: SoftmaxProblem,
-    rows: DenseRows,
-    theta: Tensor,
-    point: Point,
-    which: Tensor,
-) -> Tensor:
-    r"""Minimise the quadratic models plus lasso, one by one and exactly.
-
-    Returns where the minima are, with exact zeros.
-    """
-    origin = theta[which]
-    # Next to the Hessian, a few more changes of signs cost nothing.
-    goal = 1e-3 * problem.stationarity(origin, point.gradient, which)
-    lasso = problem.lasso[which].expand_as(origin)
-    [block] = rows.blocks(1, precise=True)
-    Z = block.Z.cpu().numpy()
-    targets = []
-    with single_threaded_blas():
-        for index, b in enumerate(which.tolist()):
-            proba = point.proba[index].T.double()
-            # Rounded to float32 they may sum to more than 1, and bend downwards.
-            proba /= proba.sum(1, keepdim=True)
-            hessian = hessian_of(
-                Z,
-                proba.cpu().numpy(),
-                problem.share[problem.fold[b]].cpu().numpy(),
-                problem.ridge[b].cpu().numpy(),
-            )
-            gradient, penalty, start = (
-                part[index].flatten().cpu().numpy()
-                for part in (point.gradient, lasso, origin)
-            )
-            found = minimize_with_lasso(
-                hessian, gradient, penalty, start, goal[index].item()
-            )
-            targets.append(torch.from_numpy(found).view_as(origin[index]))
-    return torch.stack(targets).to(theta.device)
 
 
 def _proximal_newton(

@@ -165,8 +165,6 @@ NOT_OURS = {
 
 # What our classes do not do.
 FAILS = {
-    # Of 125 rows, with both penalties: from tol=1e-3 on it passes.
-    "test_elastic_net_vs_l1_l2[1]": LOOSE,
     "test_logistic_cv_folds_with_classes_missing[2-*": (
         "a fold with one class has no optimum: with every C the probabilities go to 0 "
         "and 1, so that the scores only tell how far the solver went"

@@ -442,7 +442,7 @@ class TestSmall:
             monkeypatch.setattr(holder, name, counted)
 
         count(_small_problems, "_evaluate")
-        count(_small_problems, "hessian_of")
+        count(_small_problems, "_hessian")
         count(_small_problems, "_inverse_blocks")
         count(_small_problems._Steps, "_precondition")
         return calls
@@ -454,7 +454,7 @@ class TestSmall:
         assert solution.converged
         assert not problem.evaluations
         # Quadratic convergence: every step doubles the digits.
-        assert calls["hessian_of"] == solution.n_iter <= 6
+        assert calls["hessian"] == solution.n_iter <= 6
         assert calls["evaluate"] == solution.n_iter + 1
         assert not calls["precondition"]
 
@@ -465,7 +465,7 @@ class TestSmall:
         [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=50)
         assert solution.converged
         assert not problem.evaluations
-        assert not calls["hessian_of"]
+        assert not calls["hessian"]
         assert calls["evaluate"] <= solution.n_iter + 2
         assert solution.n_iter <= 9
         # Blocks are inverted anew only where products became many.
@@ -477,7 +477,7 @@ class TestSmall:
         problem = Work(X, y, 10, l2=[1e-6])
         [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=50)
         assert solution.converged
-        assert not calls["hessian_of"]
+        assert not calls["hessian"]
         assert solution.n_iter <= 20
         assert 1 < calls["inverse_blocks"] <= solution.n_iter * 2 / 3
         assert calls["precondition"] - solution.n_iter <= 14 * solution.n_iter
