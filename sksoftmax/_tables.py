@@ -64,14 +64,7 @@ class TableEncoder:
         codes: dict[int, NDArray[Any]] = {}
         for column, categories in enumerate(self.categories):
             if categories is not None:
-                values = pd.Index(column_values(table, column))
-                if _is_boolean(categories) != _is_boolean(values):
-                    # To pandas, True is 1 only among objects.
-                    categories, values = (
-                        categories.astype(object),
-                        values.astype(object),
-                    )
-                index = categories.get_indexer(values)
+                index = _look_up(pd.Index(column_values(table, column)), categories)
                 codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
         return _with_columns(table, codes, dtype)
 
@@ -240,9 +233,14 @@ def column_values(table: Any, column: int) -> Any:
     return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
 
 
-def _is_boolean(index: pd.Index) -> bool:
-    is_boolean: bool = index.inferred_type == "boolean"
-    return is_boolean
+def _look_up(values: pd.Index, categories: pd.Index) -> NDArray[np.int64]:
+    r"""Return the values' positions among the categories, -1 where they have none."""
+    are_boolean = [one.inferred_type == "boolean" for one in (values, categories)]
+    if any(are_boolean) and not all(are_boolean):
+        # To pandas, True is 1 only among objects.
+        values, categories = values.astype(object), categories.astype(object)
+    positions: NDArray[np.int64] = categories.get_indexer(values)
+    return positions
 
 
 def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:
