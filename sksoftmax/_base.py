@@ -120,17 +120,26 @@ class BaseSoftmaxClassifier(
     _auto_steps = 3000
     _auto_epochs = (15, 100)
 
-    # What only some estimators have a parameter for.
-    n_estimators: int = 1
-    temperature_scaling: bool | str = False
-    data_pruning: float | str = 0.0
-    checkpoint: str | PathLike[str] | None = None
+    # Values of parameters that only some estimators have, for those that lack them.
+    # They are not attributes: `hasattr` tells other libraries what can be set.
+    _fixed_parameters: ClassVar[dict[str, Any]] = {
+        "checkpoint": None,
+        "data_pruning": 0.0,
+        "n_estimators": 1,
+        "temperature_scaling": False,
+    }
 
     # What a refit with warm_start=True must find unchanged.
     _constant_in_warm_start: ClassVar[tuple[str, ...]] = ("classes_", "n_features_in_")
 
     # How categories become numbers; None if there are none.
     _encoder: TableEncoder | None = None
+
+    def _parameter(self, name: str) -> Any:
+        r"""Return a parameter, or its fixed value in an estimator that lacks it."""
+        if hasattr(self, name):
+            return getattr(self, name)
+        return self._fixed_parameters[name]
 
     def _accepts_sparse(self) -> bool:
         r"""Return whether ``X`` may be sparse, with these parameters."""
@@ -181,10 +190,10 @@ class BaseSoftmaxClassifier(
             lr_schedule=self.lr_schedule,
             batch_size=batch_size,
             max_epochs=max_epochs,
-            data_pruning=resolve_rate(self.data_pruning, n_rows),
+            data_pruning=resolve_rate(self._parameter("data_pruning"), n_rows),
             label_smoothing=self.label_smoothing,
             n_extensions=self._n_extensions(),
-            refines=bool(self.temperature_scaling),
+            refines=bool(self._parameter("temperature_scaling")),
             dtype=resolve_precision(
                 self.precision, self.device_, batch_size * self._largest_product()
             ),
@@ -379,7 +388,8 @@ class BaseSoftmaxClassifier(
         checkpoint = open_checkpoint(self, data, validation)
         table = self._table(data, *split.training)
         self._train(table, held_out, report, None, checkpoint)
-        if is_scaled and held_out is not None and self.temperature_scaling:
+        learns_temperature = self._parameter("temperature_scaling")
+        if is_scaled and held_out is not None and learns_temperature:
             temperature.value.fill_(
                 held_out_temperature(
                     self.module_,
@@ -396,9 +406,9 @@ class BaseSoftmaxClassifier(
         r"""Return what training learns from, and the rows that it is watched by."""
         plan = HoldOut(
             self.early_stopping,
-            self.temperature_scaling,
+            self._parameter("temperature_scaling"),
             self.validation_fraction,
-            self.n_estimators,
+            self._parameter("n_estimators"),
         )
         seed = draw_seed(self.random_state)
         if validation is not None:
@@ -437,7 +447,7 @@ class BaseSoftmaxClassifier(
         is_part: bool = False,
     ) -> None:
         r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
-        seed = draw_seed(self.random_state)
+        seed = draw_seed(self._parameter("random_state"))
         generator = make_generator(seed)
         if module is not None:
             if not is_part:
@@ -461,8 +471,8 @@ class BaseSoftmaxClassifier(
             self.device_,
             generator,
             early_stopping=early_stopping,
-            callbacks=self.callbacks,
-            verbose=self.verbose,
+            callbacks=self._parameter("callbacks"),
+            verbose=self._parameter("verbose"),
             input_dtype=self._input_dtype,
         )
 

@@ -41,7 +41,7 @@ class FitReport:
         self._tasks: list[Any] = []
         self._fit_task: Any = None
         self._display: Display | None = make_display(
-            type(estimator).__name__, estimator.verbose
+            type(estimator).__name__, getattr(estimator, "verbose", 0)
         )
         self.has_callbacks = hasattr(estimator, "_skl_callbacks")
         if self.has_callbacks or hasattr(estimator, "_parent_callback_ctx"):

@@ -170,16 +170,17 @@ def open_checkpoint(
         If ``random_state`` is no integer, or if there is something else at the path
         than a checkpoint of the same fit.
     """
-    if estimator.checkpoint is None:
+    path = estimator._parameter("checkpoint")
+    if path is None:
         return None
     if not isinstance(estimator.random_state, Integral):
         raise ValueError(
-            f"Got checkpoint={str(estimator.checkpoint)!r} with "
+            f"Got checkpoint={str(path)!r} with "
             f"random_state={estimator.random_state!r}, from which no second fit starts "
             "the same way. Expected an integer as random_state."
         )
     identity = _identity(estimator, data, validation)
-    return Checkpoint(Path(estimator.checkpoint), identity, estimator._generators())
+    return Checkpoint(Path(path), identity, estimator._generators())
 
 
 def _identity(

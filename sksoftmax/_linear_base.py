@@ -58,8 +58,6 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
     fit_intercept: bool
     tol: float
     max_iter: int
-    # Standard deviation of the initial weights; an exact solver starts at zero.
-    init_scale: float = 0.0
 
     @property
     def coef_(self) -> NDArray[np.floating[Any]]:
@@ -120,7 +118,7 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             n_features,
             n_classes,
             bias=self.fit_intercept,
-            init_scale=self.init_scale,
+            init_scale=self._parameter("init_scale"),
             generator=generator,
         )
 

@@ -164,11 +164,14 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     # Weights given to `score` go to the scorer, so there is nothing to ask for.
     __metadata_request__score: ClassVar[dict[str, str]] = {"sample_weight": UNUSED}
 
-    # What the base asks of every estimator; an exact solver has no use for it.
-    early_stopping: ClassVar[bool] = False
-    callbacks: ClassVar[None] = None
-    random_state: ClassVar[int] = 0
-    verbose: ClassVar[int] = 0
+    # An exact solver draws nothing, starts at zero and reports no epochs.
+    _fixed_parameters: ClassVar[dict[str, Any]] = {
+        **BaseSoftmaxClassifier._fixed_parameters,
+        "callbacks": None,
+        "init_scale": 0.0,
+        "random_state": 0,
+        "verbose": 0,
+    }
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ def net_without_optimizer(
         None,
         classifier.device_,
         make_generator(0),
-        verbose=classifier.verbose,
+        verbose=classifier._parameter("verbose"),
         input_dtype=classifier._input_dtype,
     )
 

@@ -292,10 +292,10 @@ def _check_parameters(estimator: BaseSoftmaxClassifier) -> None:
             raise ValueError(
                 f"Got {name}=True, but expected False with several processes."
             )
-    if estimator.checkpoint is not None:
+    if parameters.get("checkpoint") is not None:
         raise ValueError(
-            f"Got checkpoint={estimator.checkpoint!r}, but expected None with several "
-            "processes."
+            f"Got checkpoint={parameters['checkpoint']!r}, but expected None with "
+            "several processes."
         )
     if not isinstance(estimator.random_state, int | np.integer):
         raise ValueError(
