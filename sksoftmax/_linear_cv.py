@@ -28,6 +28,7 @@ from sklearn.utils.validation import _check_method_params
 
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport, reported
+from ._fold_scores import mean_over_folds, warn_about_missing_scores
 from ._linear import SoftmaxRegression
 from ._linear_base import (
     LinearSoftmaxClassifier,
@@ -101,7 +102,10 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     l1_ratios_ : ndarray of shape (n_l1_ratios,)
         Shares of the lasso that were tried.
     scores_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
-        Score of the rows that each fold held out.
+        Score of the rows that each fold held out. Where it is NaN, as the area under
+        the ROC curve is if a class is missing, there is a warning: a fold without any
+        score is left out of the choice, and a candidate without a score in another
+        fold comes last.
     coefs_paths_ : ndarray of shape (n_folds, n_l1_ratios, n_cs, n_rows, n_columns)
         Coefficients of each fold's fit; one row for each class, but a single one for
         two classes; the intercepts, if any, are the last column.
@@ -233,9 +237,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         Raises
         ------
         ValueError
-            If the data cannot be learned from, as in :class:`SoftmaxRegression`, or
-            if ``Cs`` or ``l1_ratios`` are not such numbers. What was fitted before
-            stays as it was.
+            If the data cannot be learned from, as in :class:`SoftmaxRegression`, if
+            ``Cs`` or ``l1_ratios`` are not such numbers, or if all scores are NaN.
+            What was fitted before stays as it was.
         """
         _raise_for_params(params, self, "fit")
         with reported(self, X, y, sample_weight) as report, fitted_state_kept(self):
@@ -451,13 +455,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self, data: TrainingRows, rows: NDArray[np.int64], report: FitReport
     ) -> None:
         r"""Choose the penalty and set the coefficients."""
-        shape = self.scores_.shape[1:]
-        folds = np.arange(len(self.scores_))
-        if self.refit:
-            best = np.unravel_index(self.scores_.sum(0).argmax(), shape)
-        else:
-            by_fold = self.scores_.reshape(len(folds), -1).argmax(1)
-            best = np.unravel_index(by_fold, shape)
+        folds, best = self._best_candidates()
         self.l1_ratio_ = float(self.l1_ratios_[best[0]].mean())
         self.C_ = float(self.Cs_[best[1]].mean())
         mean = self.coefs_paths_[folds, *best].mean(0)
@@ -470,3 +468,26 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             with report.stage("refit-with-best-penalty"):
                 self._solve(data, rows, [(self, self.C_, self.l1_ratio_)], report)
             self.n_iter_ = n_iter
+
+    def _best_candidates(self) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
+        r"""Return folds, and where in the grid their best candidate is.
+
+        With ``refit=True`` the latter is the same for all folds; otherwise a fold
+        without any score is left out.
+        """
+        n_folds, shape = len(self.scores_), self.scores_.shape[1:]
+        scores = self.scores_.reshape(n_folds, -1)
+        missing = np.isnan(scores)
+        if missing.all():
+            raise ValueError(
+                f"All scores by scoring={self.scoring!r} are NaN, so no penalty is "
+                "better than another. Expected a number in one fold at least: check "
+                "that the held-out rows of `cv` have the classes that the score needs."
+            )
+        warn_about_missing_scores(scores, f"scoring={self.scoring!r}")
+        if self.refit:
+            best: Any = np.nanargmax(mean_over_folds(scores))
+            return np.arange(n_folds), np.unravel_index(best, shape)
+        folds = np.flatnonzero(~missing.all(1))
+        best = np.nanargmax(scores[folds], axis=1)
+        return folds, np.unravel_index(best, shape)

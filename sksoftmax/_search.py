@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 from sklearn.base import _fit_context, is_classifier
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
@@ -18,6 +20,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
 from ._base import DOCUMENTATION
+from ._fold_scores import mean_over_folds, warn_about_missing_scores
 from ._search_fits import Evaluation, groups_of, with_parameters
 from ._validation import fitted_state_kept
 
@@ -114,6 +117,11 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     :class:`~sklearn.model_selection.GridSearchCV` does it. The results are the same
     either way, up to the tolerance ``tol`` of ``SoftmaxRegression``. Each candidate
     is still scored as a pipeline, which transforms the held-out rows each time.
+
+    A fold in which no candidate has a score (all are NaN, as the area under the ROC
+    curve is where a class is missing) is left out of the means, with a warning. In
+    :class:`~sklearn.model_selection.GridSearchCV` all means would be NaN, and the first
+    candidate would be taken. A candidate without a score in another fold ranks last.
 
     A common fit needs memory for one float32 number for each training row, class and
     candidate that shares the work, a few times over.
@@ -213,6 +221,35 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         is_dict = isinstance(scorers, _MultimetricScorer)
         self.scorer_ = scorers._scorers if is_dict else scorers
         self.cv_results_ = results
+
+    def _format_results(
+        self,
+        candidate_params: list[dict[str, Any]],
+        n_splits: int,
+        out: list[dict[str, Any]],
+        more_results: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        r"""Return ``cv_results_``; where all means are NaN, those of what is known."""
+        results: dict[str, Any] = super()._format_results(
+            candidate_params, n_splits, out, more_results
+        )
+        for key in [key for key in results if key.startswith("mean_test_")]:
+            name = key.removeprefix("mean_test_")
+            scores = np.array(
+                [results[f"split{fold}_test_{name}"] for fold in range(n_splits)]
+            )
+            if not np.isnan(results[key]).all() or np.isnan(scores).all():
+                continue
+            warn_about_missing_scores(scores, name)
+            means = results[key] = mean_over_folds(scores)
+            results[f"std_test_{name}"] = np.sqrt(
+                mean_over_folds((scores - means) ** 2)
+            )
+            lowest = np.nanmin(means) - 1
+            ranked = np.nan_to_num(-means, nan=-lowest)
+            ranks = rankdata(ranked, method="min").astype(np.int32)
+            results[f"rank_test_{name}"] = ranks
+        return results
 
     def _split(self, X: Any, y: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
         r"""Return the folds, and set their number."""
