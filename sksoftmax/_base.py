@@ -373,6 +373,10 @@ class BaseSoftmaxClassifier(
         module: nn.Module | None,
         report: FitReport,
     ) -> None:
+        seed = draw_seed(self.random_state)
+        if module is None:
+            # A warm start holds out the same rows again: it has learned from the others.
+            self._hold_out_seed = seed
         split, held_out = self._hold_out(data, validation)
         self._build(
             data,
@@ -410,11 +414,10 @@ class BaseSoftmaxClassifier(
             self.validation_fraction,
             self._parameter("n_estimators"),
         )
-        seed = draw_seed(self.random_state)
         if validation is not None:
             rows, weight = validation.indices(), validation.sample_weight
             return plan.keep(data), self._table(validation, rows, weight)
-        split = plan.split(data, seed)
+        split = plan.split(data, self._hold_out_seed)
         if split.held_out is None:
             return split, None
         return split, self._table(data, *split.held_out)
@@ -494,8 +497,11 @@ class BaseSoftmaxClassifier(
                 "take sparse X. Pass X.toarray(), or fit with solver='newton-cg'."
             )
         if weight is not None:
-            # Weights of any size fit into float32 once they are about 1.
+            # Relative to the largest, weights fit into float32. A positive weight stays
+            # positive: a weight of 0 says that a member leaves the row out.
+            smallest = np.finfo(np.float32).tiny
             weight = weight / weight[rows].max()
+            weight = np.where(weight > 0, np.maximum(weight, smallest), 0.0)
         X, pages, dtype = as_tensor(data.X), Pages(data.X), self._input_dtype
         if not pages.is_mapped:
             X = self._to_device(X)

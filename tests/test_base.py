@@ -1095,6 +1095,15 @@ class TestWarmStart:
         assert second[0] < (first[0] + first[-1]) / 2
         assert min(second) < min(first)
 
+    @for_every_random
+    def test_the_same_rows_are_held_out_again(self, make, iris):
+        # Otherwise rows that were learned from choose the epoch of the second fit.
+        options = {"normalization": None} if make is CNN else {}
+        model = make(warm_start=True, early_stopping=True, random_state=None, **options)
+        model = epochs(model, 1).set_params(learning_rate=1e-12)
+        scores = [model.fit(*iris).validation_scores_[0] for _ in range(3)]
+        np.testing.assert_allclose(scores, scores[0], rtol=1e-5)
+
     @for_every_solver
     def test_nothing_is_reset(self, make, iris):
         X, y = iris

@@ -300,3 +300,13 @@ class TestInputScaling:
         z = scaling(torch.tensor(np.sort(x))[:, None]).flatten()
         assert z.isfinite().all()
         assert (z.diff() >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["ensemble", "regression by mini-batches", "images"])
+def test_weights_of_any_size(name):
+    # Relative to the largest, most of these weights are too small for float32.
+    weight = 10.0 ** np.random.default_rng(0).uniform(-300, 0, len(X_IRIS))
+    model = clone(CLASSIFIERS[name]).fit(X_IRIS, Y_IRIS, sample_weight=weight)
+    proba = model.predict_proba(X_IRIS)
+    assert np.isfinite(proba).all()
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-6)
