@@ -374,8 +374,8 @@ class BaseSoftmaxClassifier(
         report: FitReport,
     ) -> None:
         seed = draw_seed(self.random_state)
-        if module is None:
-            # A warm start holds out the same rows again: it has learned from the others.
+        if module is None or not hasattr(self, "_hold_out_seed"):
+            # A warm start keeps it: the module has learned from all other rows.
             self._hold_out_seed = seed
         split, held_out = self._hold_out(data, validation)
         self._build(

@@ -55,6 +55,7 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "_alternate_bins": (bool,),
     "_encoder": (TableEncoder, NoneType),
     "_has_missing": (np.ndarray,),
+    "_hold_out_seed": (int,),
     "categories_": (list, NoneType),
     "classes_": (np.ndarray,),
     "coefs_paths_": (np.ndarray,),
