@@ -29,6 +29,7 @@ from ._checkpoint import Checkpoint, open_checkpoint
 from ._data import TensorTable
 from ._epochs import EarlyStopping, EpochReport
 from ._inputs import TableInput
+from ._keywords import explain_keywords
 from ._layers import InputScaling, Temperature, generator_of, set_generator
 from ._mapped import Pages
 from ._net import make_net, net_kept, train
@@ -199,6 +200,7 @@ class BaseSoftmaxClassifier(
             ),
         )
 
+    @explain_keywords
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self,
@@ -255,6 +257,7 @@ class BaseSoftmaxClassifier(
             self._fit_rows(data, validation, fitted.get("module_"), report)
         return self
 
+    @explain_keywords
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(
         self,

@@ -17,6 +17,7 @@ from ._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ._base import BaseSoftmaxClassifier
 from ._building import ACTIVATIONS
 from ._convolutions import SoftmaxCNN
+from ._keywords import explain_keywords
 from ._validation import check_sizes
 
 
@@ -248,6 +249,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     _auto_epochs = (12, 60)
     _prediction_rows = 128
 
+    @explain_keywords
     def __init__(
         self,
         image_shape: Sequence[int] | None = None,

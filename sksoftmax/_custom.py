@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
+from ._keywords import explain_keywords
 from ._torch import global_generator_seeded, global_generators
 
 _PREFIX = "module__"
@@ -152,6 +153,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
 
     _input_dtype = torch.float32
 
+    @explain_keywords
     def __init__(
         self,
         module: Callable[..., nn.Module],

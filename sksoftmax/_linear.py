@@ -14,6 +14,7 @@ from torch import nn
 
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport
+from ._keywords import explain_keywords
 from ._linear_base import LinearSoftmaxClassifier, center_intercepts, penalties
 from ._recipe import Recipe
 from ._torch import resolve_device
@@ -189,6 +190,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         "init_scale": [Interval(Real, 0, None, closed="left")],
     }
 
+    @explain_keywords
     def __init__(
         self,
         C: float = 1.0,

@@ -29,6 +29,7 @@ from sklearn.utils.validation import _check_method_params
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport, reported
 from ._fold_scores import mean_over_folds, warn_about_missing_scores
+from ._keywords import explain_keywords
 from ._linear import SoftmaxRegression
 from ._linear_base import (
     LinearSoftmaxClassifier,
@@ -177,6 +178,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         "verbose": 0,
     }
 
+    @explain_keywords
     def __init__(
         self,
         Cs: int | ArrayLike = 10,
@@ -203,7 +205,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self.device = device
 
     @property
-    def partial_fit(self) -> None:
+    def partial_fit(self) -> None:  # type: ignore[override]
         r"""Not there: a penalty cannot be chosen from a part of the rows."""
         raise AttributeError("SoftmaxRegressionCV has no partial_fit.")
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ._base import BaseSoftmaxClassifier
 from ._building import ACTIVATIONS
 from ._epochs import EarlyStopping
+from ._keywords import explain_keywords
 from ._perceptrons import SoftmaxMLP
 from ._piecewise import bin_edges
 from ._recipe import Recipe
@@ -321,6 +322,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     is_categorical_: NDArray[np.bool_] | None
     categories_: list[NDArray[Any] | None] | None
 
+    @explain_keywords
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] | str = "auto",

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import DOCUMENTATION
+from ._keywords import explain_keywords
 from ._torch import from_any_device
 from ._validation import fitted_state_kept
 
@@ -125,6 +126,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     _doc_link_module = "sksoftmax"
     _doc_link_template = DOCUMENTATION
 
+    @explain_keywords
     def __init__(
         self,
         n_neighbors: int = 20,
@@ -136,6 +138,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         self.power = power
         self.n_jobs = n_jobs
 
+    @explain_keywords
     def fit(self, X: ArrayLike, y: ArrayLike) -> NeighborsEncoder:
         r"""Keep the rows of each class.
 

@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_method_params
 
 from ._base import DOCUMENTATION
 from ._fold_scores import mean_over_folds, warn_about_missing_scores
+from ._keywords import explain_keywords
 from ._search_fits import Evaluation, groups_of, with_parameters
 from ._validation import fitted_state_kept
 
@@ -146,6 +147,8 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     _doc_link_template = DOCUMENTATION
 
     # What it searches over has parameters of its own to validate.
+    __init__ = explain_keywords(GridSearchCV.__init__)
+
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> Self:
         r"""Fit and score every candidate in every fold, then fit the best to all rows.
