@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
 from ._layers import RandomLayer
@@ -245,9 +245,9 @@ class SeededTransform(Augmentation):
 
     def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        # torchvision's are modules. What the net trains and moves is a copy.
-        is_module = isinstance(transform, nn.Module)
-        self.transform = copy.deepcopy(transform) if is_module else transform
+        # A copy: training changes what a transform remembers, and if it is a module,
+        # its device and parameters.
+        self.transform = copy.deepcopy(transform)
 
     def _vary(self, x: Tensor) -> Tensor:
         seed = torch.randint(

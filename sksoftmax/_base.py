@@ -160,6 +160,9 @@ class BaseSoftmaxClassifier(
     ) -> nn.Module:
         r"""Return a new module that maps rows to logits."""
 
+    def _check_built(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
+        r"""Check what a new module makes of training rows; a user's may be wrong."""
+
     def _epochs_range(self, n_rows: int) -> tuple[int, int]:
         r"""Return the fewest and the most passes over so many rows for "auto"."""
         return self._auto_epochs
@@ -464,6 +467,7 @@ class BaseSoftmaxClassifier(
                 self.module_ = self._build_module(
                     self.n_features_in_, len(self.classes_), generator
                 )
+                self._check_built(data, rows)
             self._learn_input_scaling(data, rows)
         self.module_.to(self.device_)
         noise_seed = int(torch.randint(2**31, (), generator=generator))

@@ -9,13 +9,19 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
 from ._keywords import explain_keywords
-from ._torch import global_generator_seeded, global_generators
+from ._torch import as_tensor, global_generator_seeded, global_generators
+from ._user_module import build_module, check_logits, check_shape
+from ._validation import TrainingRows
 
 _PREFIX = "module__"
+
+# Training rows whose outputs are looked at before training.
+_CHECKED_ROWS = 16
 
 
 class SoftmaxNetClassifier(BaseSoftmaxClassifier):
@@ -32,10 +38,14 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         ``module(n_features, n_classes, **module_params)`` returns the
         :class:`torch.nn.Module`: a class with such an ``__init__``, or a function. The
         module maps float32 rows of shape ``(batch_size, n_features)`` to logits of
-        shape ``(batch_size, n_classes)``.
+        shape ``(batch_size, n_classes)``: no softmax at the end, since the loss takes
+        it. A copy of the returned module is trained, so that layers which exist
+        already, such as a pretrained part, stay as they are and no fit learns from
+        another.
     module_params : dict or None, default=None
         More arguments for ``module``. A search reaches each of them as
-        ``module__<name>``, and so does ``set_params``.
+        ``module__<name>``, and so does ``set_params``. A module among them is copied
+        before ``module`` gets it.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.001
@@ -257,41 +267,14 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
                 "already, but expected something that builds one: a class or function "
                 "called as module(n_features, n_classes, **module_params)."
             )
-        try:
-            module = self.module(n_features, n_classes, **(self.module_params or {}))
-        except TypeError as error:
-            raise TypeError(
-                f"module(n_features, n_classes, **module_params) failed: {error}. "
-                "Expected a callable that takes the two numbers, and the entries of "
-                f"module_params={self.module_params!r} by name."
-            ) from error
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                f"module(n_features, n_classes) returned {type(module).__name__}, but "
-                "expected a torch.nn.Module."
-            )
-        self._check_output(module, n_features, n_classes)
+        params = self.module_params or {}
+        module = build_module(self.module, n_features, n_classes, params)
+        check_shape(module, n_features, n_classes)
         return module
 
-    def _check_output(self, module: nn.Module, n_features: int, n_classes: int) -> None:
-        module.eval()
-        try:
-            with torch.no_grad():
-                output = module(torch.zeros(2, n_features, dtype=torch.float32))
-        except Exception as error:
-            raise ValueError(
-                f"The module failed on 2 rows of {n_features} features "
-                f"({type(error).__name__}: {error}). "
-                f"Expected it to take float32 rows of shape (batch_size, {n_features})."
-            ) from error
-        module.train()
-        shape = tuple(output.shape) if isinstance(output, Tensor) else None
-        if shape != (2, n_classes):
-            raise ValueError(
-                f"The module returned {type(output).__name__} of shape {shape} for 2 "
-                f"rows of {n_features} features, but expected logits: a Tensor of "
-                f"shape (2, {n_classes}), one column for each class."
-            )
+    def _check_built(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
+        X = as_tensor(data.sample(rows, _CHECKED_ROWS)).to(torch.float32)
+        check_logits(self.module_, X)
 
     def _batch(self, rows: Tensor) -> Tensor:
         batch = super()._batch(rows)

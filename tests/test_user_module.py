@@ -1,0 +1,390 @@
+r"""Modules of the user: trained as copies, and told of outputs that are no logits."""
+
+import copy
+import functools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_iris, make_blobs
+from sklearn.model_selection import cross_val_score
+from torch import nn
+from torch.nn import functional as F
+
+from sksoftmax import SoftmaxCNNClassifier, SoftmaxNetClassifier
+from sksoftmax.modules import Dropout
+
+N_FEATURES, WIDTH = 6, 16
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(90, N_FEATURES)).astype(np.float32)
+Y = RNG.integers(0, 3, len(X))
+
+
+@pytest.fixture(autouse=True)
+def _draw():
+    r"""Let a test draw modules of the caller from the global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def net(module, **options):
+    options = {"max_epochs": 3, "learning_rate": 0.01, "random_state": 0, **options}
+    return SoftmaxNetClassifier(module, **options)
+
+
+def make_backbone():
+    return nn.Sequential(
+        nn.Linear(N_FEATURES, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(), Dropout(0.1)
+    )
+
+
+def with_head(n_features, n_classes, backbone):
+    return nn.Sequential(backbone, nn.Linear(WIDTH, n_classes))
+
+
+def with_heads_of_list(n_features, n_classes, layers):
+    return nn.Sequential(*layers, nn.Linear(WIDTH, n_classes))
+
+
+def with_new_head(n_features, n_classes, whole):
+    whole[-1] = nn.Linear(WIDTH, n_classes)
+    return whole
+
+
+def whole(module, n_features, n_classes):
+    return module
+
+
+def state_of(module):
+    return (
+        {name: value.clone() for name, value in module.state_dict().items()},
+        [(p.requires_grad, p.dtype, p.grad is None) for p in module.parameters()],
+        [(layer, layer.training, len(vars(layer))) for layer in module.modules()],
+    )
+
+
+def assert_unchanged(module, before):
+    tensors, *others = state_of(module)
+    assert tensors.keys() == before[0].keys()
+    assert all(torch.equal(tensors[name], before[0][name]) for name in tensors)
+    assert others == list(before[1:])
+
+
+class Caching:
+    def __init__(self, backbone):
+        self.backbone = backbone
+
+    def make(self, n_features, n_classes):
+        return with_head(n_features, n_classes, self.backbone)
+
+
+WAYS = {
+    "closure": lambda b: net(lambda d, k: with_head(d, k, b)),
+    "partial": lambda b: net(functools.partial(with_head, backbone=b)),
+    "method": lambda b: net(Caching(b).make),
+    "parameter": lambda b: net(with_head, module_params={"backbone": b}),
+    "list": lambda b: net(with_heads_of_list, module_params={"layers": [b]}),
+    "one module": lambda b: net(functools.partial(whole, with_head(0, 3, b))),
+    "another head": lambda b: net(
+        with_new_head, module_params={"whole": nn.Sequential(b, nn.Linear(WIDTH, 9))}
+    ),
+}
+
+
+class TestModulesOfTheCaller:
+    @pytest.mark.parametrize("way", WAYS)
+    @pytest.mark.parametrize("is_frozen", [False, True])
+    def test_stay_as_they_are_and_fits_agree(self, way, is_frozen):
+        backbone = make_backbone()
+        if is_frozen:
+            backbone.requires_grad_(False).eval()
+        model = WAYS[way](backbone)
+        before, params = state_of(backbone), model.get_params()
+        first = model.fit(X, Y).predict_proba(X)
+        learned = copy.deepcopy(model.module_.state_dict())
+        second = model.fit(X, Y).predict_proba(X)
+        np.testing.assert_array_equal(first, second)
+        model.partial_fit(X, Y).set_params(warm_start=True).fit(X, Y)
+        assert_unchanged(backbone, before)
+        assert model.get_params() == {**params, "warm_start": True}
+        # The copy did learn.
+        assert any(
+            not torch.equal(value, learned[name])
+            for name, value in model.module_.state_dict().items()
+        )
+
+    def test_no_fold_learns_from_another(self):
+        # The labels are drawn: half of the rows are guessed right.
+        X, y = RNG.normal(size=(120, 30)), RNG.integers(0, 2, 120)
+        backbone = nn.Sequential(nn.Linear(30, 256), nn.ReLU())
+        model = net(
+            lambda d, k: nn.Sequential(backbone, nn.Linear(256, k)), max_epochs=50
+        )
+        scores = cross_val_score(model, X, y, cv=5)
+        assert 0.3 < scores.mean() < 0.65
+        np.testing.assert_array_equal(cross_val_score(model, X, y, cv=5), scores)
+
+    def test_a_tensor_of_the_caller_stays_as_it_is(self):
+        class Weighted(nn.Module):
+            def __init__(self, n_features, n_classes, weight):
+                super().__init__()
+                self.weight = nn.Parameter(weight)
+
+            def forward(self, x):
+                return x @ self.weight
+
+        weight = torch.randn(N_FEATURES, 3)
+        before = weight.clone()
+        net(Weighted, module_params={"weight": weight}).fit(X, Y)
+        assert torch.equal(weight, before)
+
+    def test_tied_parameters_stay_tied(self):
+        class Tied(nn.Module):
+            def __init__(self, n_features, n_classes):
+                super().__init__()
+                self.first = nn.Linear(n_features, n_features)
+                self.second = nn.Linear(n_features, n_features)
+                self.second.weight = self.first.weight
+                self.last = nn.Linear(n_features, n_classes)
+
+            def forward(self, x):
+                return self.last(self.second(self.first(x)))
+
+        module = net(Tied).fit(X, Y).module_
+        assert module.first.weight is module.second.weight
+
+    def test_lazy_layers_stay_lazy(self):
+        lazy = nn.LazyLinear(WIDTH)
+        model = net(lambda d, k: nn.Sequential(lazy, nn.ReLU(), nn.LazyLinear(k)))
+        proba = model.fit(X, Y).predict_proba(X)
+        assert isinstance(lazy, nn.LazyLinear)
+        assert lazy.has_uninitialized_params()
+        np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
+
+    def test_generator_stays_as_it_is(self):
+        dropout = Dropout(0.5)
+        dropout.generator = torch.Generator().manual_seed(3)
+        before = dropout.generator.get_state()
+        model = net(
+            lambda d, k: nn.Sequential(nn.Linear(d, 8), dropout, nn.Linear(8, k))
+        )
+        proba = model.fit(X, Y).predict_proba(X)
+        assert torch.equal(dropout.generator.get_state(), before)
+        np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
+
+    def test_what_was_fitted_before_a_warm_start_stays_as_it_is(self):
+        model = net(nn.Linear, warm_start=True).fit(X, Y)
+        module, before = model.module_, state_of(model.module_)
+        model.fit(X, Y)
+        assert_unchanged(module, before)
+
+
+class Hooked(nn.Module):
+    r"""Reads what a hook has kept, by a function that refers to ``self``."""
+
+    def __init__(self, n_features, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(n_features, n_classes)
+        self.kept = []
+        self.linear.register_forward_hook(lambda *args: self.kept.append(args[-1]))
+
+    def forward(self, x):
+        self.linear(x)
+        return self.kept.pop()
+
+
+def make_normalized(n_features, n_classes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        # The old form, whose weight is computed and cannot be copied.
+        return nn.utils.weight_norm(nn.Linear(n_features, n_classes))
+
+
+class TestModulesWithoutACopy:
+    @pytest.mark.parametrize("make", [Hooked, make_normalized])
+    def test_are_trained_if_each_call_makes_a_new_one(self, make):
+        model = net(make, max_epochs=20)
+        proba = model.fit(X, Y).predict_proba(X)
+        np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
+        assert model.score(X, Y) > 1 / 3
+
+    @pytest.mark.parametrize("make", [Hooked, make_normalized])
+    def test_are_an_error_if_calls_share_one(self, make):
+        module = make(N_FEATURES, 3)
+        before = state_of(module)
+        with pytest.raises(ValueError, match=r"in two calls.*create all layers inside"):
+            net(lambda d, k: module).fit(X, Y)
+        assert_unchanged(module, before)
+
+    @pytest.mark.parametrize("parametrize", ["weight_norm", "orthogonal"])
+    def test_parametrized_layers_have_one(self, parametrize):
+        function = getattr(nn.utils.parametrizations, parametrize)
+        layer = function(nn.Linear(N_FEATURES, N_FEATURES))
+        before = state_of(layer)
+        model = net(lambda d, k: nn.Sequential(layer, nn.Linear(d, k)))
+        proba = model.fit(X, Y).predict_proba(X)
+        np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
+        assert_unchanged(layer, before)
+
+
+class Counting:
+    r"""A transform that changes with each call."""
+
+    def __init__(self):
+        self.n_calls = 0
+
+    def __call__(self, images):
+        self.n_calls += 1
+        return images + 0.1 * self.n_calls
+
+
+class CountingModule(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("n_calls", torch.zeros(()))
+
+    def forward(self, images):
+        self.n_calls += 1
+        return images + 0.1 * self.n_calls
+
+
+@pytest.mark.parametrize("kind", [Counting, CountingModule])
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_augmentation_of_the_caller_stays_as_it_is(kind, is_partial):
+    transform = kind()
+    function = functools.partial(Counting.__call__, transform)
+    model = SoftmaxCNNClassifier(
+        (2, 3),
+        channels=(4,),
+        augmentation=function if is_partial and kind is Counting else transform,
+        max_epochs=2,
+        random_state=0,
+    )
+    proba = model.fit(X, Y).predict_proba(X)
+    assert transform.n_calls == 0
+    np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
+
+
+def ending_with(function):
+    class Ending(nn.Module):
+        def __init__(self, n_features, n_classes):
+            super().__init__()
+            self.linear = nn.Linear(n_features, n_classes)
+
+        def forward(self, x):
+            return function(self.linear(x))
+
+    return Ending
+
+
+def softmax_by_hand(z):
+    return z.exp() / z.exp().sum(1, keepdim=True)
+
+
+def softmax_in_prediction(n_features, n_classes):
+    class OnlyInPrediction(nn.Linear):
+        def forward(self, x):
+            z = super().forward(x)
+            return z if self.training else z.softmax(1)
+
+    return OnlyInPrediction(n_features, n_classes)
+
+
+def zero_linear(n_features, n_classes, bias=0.0):
+    layer = nn.Linear(n_features, n_classes)
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, bias)
+    return layer
+
+
+def zero_softmax(n_features, n_classes):
+    return nn.Sequential(zero_linear(n_features, n_classes), nn.Softmax(1))
+
+
+class TestOutputs:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def blobs():
+        return make_blobs(60, centers=3, random_state=0)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda a, b: nn.Sequential(nn.Linear(a, b), nn.Softmax(1)),
+            ending_with(softmax_by_hand),
+            ending_with(lambda z: F.softmax(z, 1) * 1.0),
+            ending_with(lambda z: F.softmax(z.half(), 1).float()),
+            softmax_in_prediction,
+            zero_softmax,
+        ],
+    )
+    def test_probabilities_are_an_error(self, make, blobs):
+        X, y = blobs
+        message = r"probabilities.* never exceeds 0\.576 with 3 classes\. Remove the so"
+        with pytest.raises(ValueError, match=message):
+            net(make).fit(X, y)
+        with pytest.raises(ValueError, match=message):
+            net(make).partial_fit(X, y, classes=[0, 1, 2])
+        with pytest.raises(ValueError, match=r"never exceeds 0\.731 with 2 classes"):
+            net(make).fit(X, y > 0)
+
+    @pytest.mark.parametrize(
+        "function", [nn.LogSoftmax(1), lambda z: softmax_by_hand(z).log()]
+    )
+    def test_logarithms_of_probabilities_are_harmless_but_told(self, function, blobs):
+        with pytest.warns(UserWarning, match="Remove the log_softmax"):
+            told = net(ending_with(function)).fit(*blobs)
+        expected = net(ending_with(lambda z: z)).fit(*blobs)
+        np.testing.assert_allclose(
+            told.predict_proba(blobs[0]), expected.predict_proba(blobs[0]), rtol=1e-4
+        )
+
+    @pytest.mark.parametrize(
+        ("layer", "limit"), [(nn.Sigmoid(), "0.576"), (nn.Tanh(), "0.787")]
+    )
+    def test_bounded_outputs_are_told(self, layer, limit, blobs):
+        with pytest.warns(UserWarning, match=f"never exceeds {limit} with 3 classes"):
+            model = net(ending_with(layer)).fit(*blobs)
+        assert model.predict_proba(blobs[0]).max() <= float(limit) + 1e-3
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            nn.Linear,
+            lambda a, b: nn.Sequential(nn.Linear(a, b), nn.ReLU()),
+            zero_linear,
+            # Their exponentials sum to 1 in each row, until training begins.
+            functools.partial(zero_linear, bias=-np.log(3)),
+            functools.partial(zero_linear, bias=1 / 3),
+            # Logits softly capped at 30.
+            ending_with(lambda z: 30 * torch.tanh(z / 30)),
+        ],
+    )
+    @pytest.mark.parametrize("scale", [1e-6, 1.0])
+    def test_logits_are_not(self, make, scale, blobs):
+        # Warnings are errors here.
+        X, y = blobs
+        net(make).fit(X * scale, y)
+        net(make).fit(X * scale, y > 0)
+
+    def test_are_looked_at_without_a_trace(self, blobs):
+        class Random(nn.Linear):
+            def forward(self, x):
+                return F.dropout(super().forward(x), 0.1)
+
+        X, y = blobs
+        X = X.astype(np.float32)
+        before, state = X.copy(), torch.get_rng_state()
+        net(lambda a, b: nn.Sequential(nn.ReLU(inplace=True), Random(a, b))).fit(X, y)
+        np.testing.assert_array_equal(X, before)
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_clone_of_a_fitted_classifier_fits_the_same():
+    X, y = load_iris(return_X_y=True)
+    model = net(with_head, module_params={"backbone": nn.Linear(4, WIDTH)})
+    proba = model.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict_proba(X), proba)
