@@ -27,7 +27,7 @@ from ._calibration import held_out_temperature
 from ._callbacks import CallbackSupportMixin, FitReport, reported
 from ._checkpoint import Checkpoint, open_checkpoint
 from ._data import TensorTable
-from ._epochs import EarlyStopping, EpochReport
+from ._epochs import EarlyStopping, EpochReport, epoch_metrics, kept_epoch
 from ._inputs import TableInput
 from ._keywords import explain_keywords
 from ._layers import InputScaling, Temperature, generator_of, set_generator
@@ -114,6 +114,7 @@ class BaseSoftmaxClassifier(
     _doc_link_template = DOCUMENTATION
 
     n_features_in_: int
+    best_epoch_: int | None
     n_iter_: int | NDArray[np.int32]
 
     # What "auto" aims at; see `_recipe`.
@@ -545,16 +546,21 @@ class BaseSoftmaxClassifier(
         with self._random_scope(seed):
             train(self.net_, table, validation, epochs, observer, checkpoint)
         self.module_.eval()
-        self.__dict__.update(self._curves(is_held_out))
+        history, kept = self.net_.history, kept_epoch(self.net_)
+        if history:
+            metrics = epoch_metrics(history[kept - 1])
+            report.keep(kept, kept == len(history), metrics)
+        self.__dict__.update(self._curves(is_held_out), best_epoch_=kept)
 
     def _curves(self, is_held_out: bool) -> dict[str, Any]:
-        r"""Return the fitted attributes that say how training went."""
+        r"""Return the fitted attributes that say how training went so far."""
         history = self.net_.history
         scores = None
         if is_held_out:
             monitor, sign = MONITORS[self.scoring]
             scores = [sign * epoch[monitor] for epoch in history]
         return {
+            "best_epoch_": len(history),
             "n_iter_": len(history),
             "loss_curve_": [epoch["train_loss"] for epoch in history],
             "validation_scores_": scores,

@@ -91,6 +91,12 @@ class FitReport:
             self._display.advance(metrics)
         return bool(self._tasks) and self._pop(snapshot)
 
+    def keep(self, number: int, is_last: bool, metrics: dict[str, float]) -> None:
+        r"""Learn which step's result the fit keeps, and what came of that step."""
+        if self._display is not None:
+            name = "" if is_last else f"kept {self._unit} {number}: "
+            self._display.keep(name, metrics)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         r"""Put the steps taken meanwhile below a task of their own."""

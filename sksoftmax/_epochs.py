@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,9 @@ class BestEpoch(Callback):
     if it does not beat the best score by ``tol``, and any new best is kept.
     """
 
+    # skorch's name for a callback that gives the module back its best parameters.
+    load_best = True
+
     def __init__(
         self, monitor: str, patience: int, tol: float, sign: int, of_rounds: bool
     ) -> None:
@@ -59,6 +62,8 @@ class BestEpoch(Callback):
     def on_train_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
         self.best_score_ = -math.inf
         self.stalled_ = 0
+        # Counted from 1; None until there is a score.
+        self.best_epoch_: int | None = None
         self.best_state_: dict[str, Tensor] | None = None
 
     def on_epoch_end(
@@ -70,6 +75,7 @@ class BestEpoch(Callback):
         self.stalled_ = 0 if score > self.best_score_ + self.tol else self.stalled_ + 1
         if score > self.best_score_:
             self.best_score_ = score
+            self.best_epoch_ = len(net.history)
             self.best_state_ = copy.deepcopy(dict(net.module_.state_dict()))
         if self.stalled_ >= self.patience:
             net.stop_training_ = True
@@ -77,6 +83,9 @@ class BestEpoch(Callback):
     def on_train_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
         if self.best_state_ is not None:
             net.module_.load_state_dict(self.best_state_)
+            # The table of losses shows all epochs, the last one at its end.
+            if net.verbose > 1 and self.best_epoch_ != len(net.history):
+                print(f"Restored the parameters of epoch {self.best_epoch_}.")
         self.best_state_ = None
 
 
@@ -93,12 +102,28 @@ class EpochReport(Callback):
         self.report.begin_step()
 
     def on_epoch_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
-        epoch = net.history[-1]
-        metrics = {
-            label: epoch[name] for name, label in _REPORTED.items() if name in epoch
-        }
-        if self.report.end_step(metrics, self.snapshot):
+        if self.report.end_step(epoch_metrics(net.history[-1]), self.snapshot):
             net.stop_training_ = True
+
+
+def epoch_metrics(epoch: Mapping[str, Any]) -> dict[str, float]:
+    r"""Return the losses of an epoch under the names by which they are reported."""
+    return {label: epoch[name] for name, label in _REPORTED.items() if name in epoch}
+
+
+def kept_epoch(net: SoftmaxNet) -> int:
+    r"""Return the number, from 1, of the epoch whose parameters training kept.
+
+    skorch's ``EarlyStopping(load_best=True)`` is called after `BestEpoch`, so that its
+    choice counts if there is one.
+    """
+    restored = [
+        int(callback.best_epoch_)
+        for _, callback in net.callbacks_
+        if getattr(callback, "load_best", False)
+        and getattr(callback, "best_epoch_", None)
+    ]
+    return restored[-1] if restored else len(net.history)
 
 
 def check_callbacks(callbacks: Sequence[Any], lr_schedule: str) -> None:

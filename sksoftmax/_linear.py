@@ -135,6 +135,9 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         The skorch net around the module.
     n_iter_ : ndarray of shape (1,), int32
         Number of Newton steps or epochs run.
+    best_epoch_ : int or None
+        Number of the epoch, from 1, whose weights a mini-batch solver kept: the last
+        one unless validation rows chose another. None with an exact solver.
     loss_curve_ : list of float
         The objective, as a mean over rows, at the start and after each Newton step,
         not counting those on an eighth of a large table that come first; for a
@@ -274,7 +277,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         self._build(data, rows, module, with_optimizer=False)
         # How many steps it takes, nobody knows.
         report.begin(None, "step")
-        self.validation_scores_ = None
+        self.validation_scores_ = self.best_epoch_ = None
         self._solve(data, rows, [(self, self.C, self.l1_ratio)], report)
 
     def _check_nothing_to_watch(self, validation: TrainingRows | None) -> None:
@@ -339,7 +342,7 @@ def fit_together(
         # What the rows say is the same for all, but each has parameters of its own.
         classifier.__dict__.update({**known, **vars(classifier)})
         classifier._build(data, rows, None, with_optimizer=False)
-        classifier.validation_scores_ = None
+        classifier.validation_scores_ = classifier.best_epoch_ = None
     for has_lasso in (False, True):
         # The steps with a lasso are others, and slower ones.
         penalized = [

@@ -191,6 +191,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         The skorch net that trained it, with its history and optimizer.
     n_iter_ : int
         Number of epochs run.
+    best_epoch_ : int
+        Number of the epoch, from 1 to `n_iter_`, whose weights were kept: the last one
+        unless validation rows chose another.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None

@@ -26,6 +26,9 @@ class Display(Protocol):
     def advance(self, metrics: dict[str, float]) -> None:
         r"""Show that a step is done, and what came of it."""
 
+    def keep(self, name: str, metrics: dict[str, float]) -> None:
+        r"""Show the metrics of the step that is kept, after its name."""
+
     def end(self) -> None:
         r"""Show that the fit is done."""
 
@@ -38,7 +41,7 @@ class ClosingLine:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._metrics: dict[str, float] = {}
+        self._metrics = ""
 
     def begin(self, n_steps: int | None, unit: str) -> None:
         self._start, self._unit, self._n_done = time.perf_counter(), unit, 0
@@ -48,12 +51,15 @@ class ClosingLine:
 
     def advance(self, metrics: dict[str, float]) -> None:
         self._n_done += 1
-        self._metrics = metrics
+        self.keep("", metrics)
+
+    def keep(self, name: str, metrics: dict[str, float]) -> None:
+        self._metrics = name + ", ".join(formatted(metrics))
 
     def end(self) -> None:
         seconds = time.perf_counter() - self._start
         done = f"{counted(self._n_done, self._unit)} in {seconds:.1f} s"
-        print(", ".join([f"{self._name}: {done}", *formatted(self._metrics)]))
+        print(", ".join([f"{self._name}: {done}", *filter(None, [self._metrics])]))
 
     def close(self) -> None:
         pass
@@ -79,12 +85,11 @@ class Bar:
 
     def advance(self, metrics: dict[str, float]) -> None:
         self._n_done += 1
-        self._progress.update(
-            self._task,
-            completed=self._n_done,
-            done=self._done(),
-            metrics="  ".join(formatted(metrics)),
-        )
+        self._progress.update(self._task, completed=self._n_done, done=self._done())
+        self.keep("", metrics)
+
+    def keep(self, name: str, metrics: dict[str, float]) -> None:
+        self._progress.update(self._task, metrics=name + "  ".join(formatted(metrics)))
 
     def end(self) -> None:
         # Training may have stopped before the last step, but it is done.

@@ -33,6 +33,9 @@ class TrainingCurveDisplay:
         Validation score after each epoch; greater is better.
     scoring : {"loss", "accuracy"}, default="loss"
         What the validation score is: the negative log loss, or the accuracy.
+    best_epoch : int, default=None
+        The epoch, counted from 1, whose parameters were kept. None means that of the
+        best validation score.
     is_exact : bool, default=False
         Whether the steps are those of an exact solver.
     name : str, default=None
@@ -41,7 +44,8 @@ class TrainingCurveDisplay:
     Attributes
     ----------
     best_epoch_ : int or None
-        The epoch with the best validation score, counted from 1; None without scores.
+        The epoch, counted from 1, whose parameters the estimator kept; None without
+        scores.
     ax_ : matplotlib Axes
         The axes with the loss.
     ax_score_ : matplotlib Axes or None
@@ -53,7 +57,7 @@ class TrainingCurveDisplay:
     validation_line_ : matplotlib Line2D or None
         The validation score; as a loss, not a score, if it is one.
     best_line_ : matplotlib Line2D or None
-        The vertical line at the best epoch.
+        The vertical line at the epoch that was kept.
 
     See Also
     --------
@@ -79,12 +83,14 @@ class TrainingCurveDisplay:
         loss_curve: ArrayLike,
         validation_scores: ArrayLike | None = None,
         scoring: str = "loss",
+        best_epoch: int | None = None,
         is_exact: bool = False,
         name: str | None = None,
     ) -> None:
         self.loss_curve = loss_curve
         self.validation_scores = validation_scores
         self.scoring = scoring
+        self.best_epoch = best_epoch
         self.is_exact = is_exact
         self.name = name
 
@@ -137,6 +143,7 @@ class TrainingCurveDisplay:
             validation_scores=getattr(classifier, "validation_scores_", None),
             # scikit-learn's perceptron is scored by its accuracy.
             scoring=getattr(classifier, "scoring", None) or "accuracy",
+            best_epoch=getattr(classifier, "best_epoch_", None),
             is_exact=is_linear and solver not in MINIBATCH_SOLVERS,
             name=type(classifier).__name__ if name is None else name,
         )
@@ -221,7 +228,7 @@ class TrainingCurveDisplay:
         (self.validation_line_,) = ax.plot(
             steps, values, **({"label": label} | style | line_kw)
         )
-        self.best_epoch_ = int(steps[scores.argmax()])
+        self.best_epoch_ = self.best_epoch or int(steps[scores.argmax()])
         self.best_line_ = self.ax_.axvline(
             self.best_epoch_, color=GREY, linestyle=":", zorder=0
         )

@@ -56,6 +56,7 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "_encoder": (TableEncoder, NoneType),
     "_has_missing": (np.ndarray,),
     "_hold_out_seed": (int,),
+    "best_epoch_": (int, NoneType),
     "categories_": (list, NoneType),
     "classes_": (np.ndarray,),
     "coefs_paths_": (np.ndarray,),

@@ -898,6 +898,7 @@ class TestEarlyStopping:
         else:
             final = model.score(X_val, y_val)
         assert final == pytest.approx(max(scores), abs=1e-5)
+        assert model.best_epoch_ == np.argmax(scores) + 1
         # There was something to restore: the last epoch is not the best.
         assert scores[-1] < max(scores) - 1e-3
 
@@ -938,7 +939,7 @@ class TestEarlyStopping:
     def test_watching_alone_changes_nothing(self, make, noisy):
         model = watched(make, noisy)
         (X, y), (X_val, y_val) = noisy
-        assert len(model.validation_scores_) == 25
+        assert len(model.validation_scores_) == model.best_epoch_ == 25
         final = -log_loss(y_val, model.predict_proba(X_val))
         assert model.validation_scores_[-1] == pytest.approx(final, abs=1e-5)
         alone = clone(model).fit(X, y)

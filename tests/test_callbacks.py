@@ -18,6 +18,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import EarlyStopping
 from torch import nn
 
 from sksoftmax import (
@@ -365,6 +366,14 @@ class TestSearch:
         assert clone(MLP().set_callbacks(recorder))._skl_callbacks == [recorder]
 
 
+def test_best_epoch_is_that_of_a_callback_of_skorch(iris):
+    skorch = EarlyStopping(monitor="valid_acc", lower_is_better=False, load_best=True)
+    model = MLP(max_epochs=9, callbacks=[skorch])
+    model.fit(*iris, X_val=iris[0], y_val=iris[1])
+    restored = dict(model.net_.callbacks_)["EarlyStopping"].best_epoch_
+    assert model.best_epoch_ == restored < model.n_iter_
+
+
 class TestVerbose:
     def test_nothing_is_printed_without(self, iris, capsys):
         MLP().fit(*iris)
@@ -395,6 +404,13 @@ class TestVerbose:
         printed = capsys.readouterr().out
         assert "train_loss" in printed
         assert len(printed.strip().splitlines()) == 2 + N_EPOCHS
+
+    def test_two_says_what_was_restored(self, iris, capsys):
+        model = MLP(verbose=2, max_epochs=9, early_stopping=True, scoring="accuracy")
+        model.fit(*iris)
+        assert model.best_epoch_ < model.n_iter_
+        last = capsys.readouterr().out.strip().splitlines()[-1]
+        assert last == f"Restored the parameters of epoch {model.best_epoch_}."
 
     def test_printing_changes_no_bit(self, iris, capsys):
         proba = [MLP(verbose=v).fit(*iris).predict_proba(iris[0]) for v in (0, 1, 2)]

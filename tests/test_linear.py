@@ -242,6 +242,15 @@ def test_collinear_and_constant_features():
     assert_allclose(ours.coef_[:, -1], 0, atol=1e-12)
 
 
+def test_an_exact_solver_keeps_no_epoch():
+    X, y = load_iris(return_X_y=True)
+    classifier = SoftmaxRegression(solver="adam", max_iter=3).fit(X, y)
+    assert classifier.best_epoch_ == classifier.n_iter_ == 3
+    assert (
+        classifier.set_params(solver="auto", max_iter=100).fit(X, y).best_epoch_ is None
+    )
+
+
 def test_separable_without_penalty_warns_and_stays_finite():
     X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     with pytest.warns(

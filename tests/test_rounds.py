@@ -240,3 +240,37 @@ def test_closing_line_counts_all_rounds(spirals, capsys):
     classifier = mlp(verbose=1).fit(*spirals)
     assert classifier.n_iter_ > first_round(classifier)
     assert f"{classifier.n_iter_} epochs in" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def thrown_away():
+    r"""Return a fit to few rows of noise around a line, whose last epoch was no use."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    y = (X[:, 0] + rng.normal(size=300) > 0) * 1
+    return X, y
+
+
+def test_what_is_printed_is_what_is_kept(thrown_away, capsys):
+    classifier = mlp(verbose=1).fit(*thrown_away)
+    best = int(np.argmax(classifier.validation_scores_)) + 1
+    assert classifier.best_epoch_ == best < classifier.n_iter_
+    line = capsys.readouterr().out
+    assert f"kept epoch {best}: loss {classifier.loss_curve_[best - 1]:.4f}, " in line
+    score = classifier.validation_scores_[best - 1]
+    assert f", validation loss {-score:.4f}, " in line
+
+
+def test_best_epoch_of_a_fit_that_goes_on(thrown_away, tmp_path):
+    expected = mlp().fit(*thrown_away)
+    assert expected.best_epoch_ < expected.n_iter_
+    stop = Stop(expected.best_epoch_ + 1, KilledError())
+    classifier = mlp(checkpoint=tmp_path / "checkpoint", callbacks=[stop])
+    with pytest.raises(KilledError):
+        classifier.fit(*thrown_away)
+    classifier.set_params(callbacks=[Stop(None, None)])
+    # The second fit reads what is finished.
+    for _ in range(2):
+        assert classifier.fit(*thrown_away).best_epoch_ == expected.best_epoch_
+    classifier.partial_fit(*thrown_away)
+    assert classifier.best_epoch_ == classifier.n_iter_ == expected.n_iter_ + 1
