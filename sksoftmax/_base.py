@@ -39,7 +39,13 @@ from ._recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
 from ._tables import TableEncoder
-from ._torch import as_tensor, make_generator, resolve_device, resolve_precision
+from ._torch import (
+    as_tensor,
+    make_generator,
+    modes_of_training,
+    resolve_device,
+    resolve_precision,
+)
 from ._validation import (
     TrainingRows,
     check_number_of_classes,
@@ -250,7 +256,11 @@ class BaseSoftmaxClassifier(
             too few rows for ``validation_fraction``.
             What was fitted before stays as it was.
         """
-        with reported(self, X, y, sample_weight) as report, fitted_state_kept(self):
+        with (
+            reported(self, X, y, sample_weight) as report,
+            modes_of_training(),
+            fitted_state_kept(self),
+        ):
             self.device_ = resolve_device(self.device)
             fitted = vars(self).copy() if self.warm_start else {}
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)
@@ -308,6 +318,7 @@ class BaseSoftmaxClassifier(
             )
         with (
             reported(self, X, y, sample_weight, "partial-fit") as report,
+            modes_of_training(),
             fitted_state_kept(self),
         ):
             self.device_ = resolve_device(self.device)

@@ -17,7 +17,7 @@ from ._callbacks import FitReport
 from ._keywords import explain_keywords
 from ._linear_base import LinearSoftmaxClassifier, center_intercepts, penalties
 from ._recipe import Recipe
-from ._torch import resolve_device
+from ._torch import modes_of_training, resolve_device
 from ._validation import (
     TrainingRows,
     check_number_of_classes,
@@ -303,6 +303,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         return snapshot
 
 
+@modes_of_training()
 def fit_together(
     classifiers: Sequence[SoftmaxRegression],
     X: ArrayLike,

@@ -40,7 +40,7 @@ from ._linear_base import (
 from ._recipe import Recipe
 from ._solvers import minimize
 from ._target import check_weights
-from ._torch import resolve_device
+from ._torch import modes_of_training, resolve_device
 from ._validation import (
     TrainingRows,
     check_number_of_classes,
@@ -244,7 +244,11 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             What was fitted before stays as it was.
         """
         _raise_for_params(params, self, "fit")
-        with reported(self, X, y, sample_weight) as report, fitted_state_kept(self):
+        with (
+            reported(self, X, y, sample_weight) as report,
+            modes_of_training(),
+            fitted_state_kept(self),
+        ):
             self.device_ = resolve_device(self.device)
             self.Cs_, self.l1_ratios_ = self._check_grid()
             data, self.classes_ = check_training_rows(self, X, y, sample_weight)

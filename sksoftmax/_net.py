@@ -372,8 +372,7 @@ def train(
     if observer is not None:
         net.callbacks_ = [("observer", observer), *callbacks]
     try:
-        # The caller may have turned gradients off around the fit.
-        with freed_memory_kept(), torch.enable_grad():
+        with freed_memory_kept():
             net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
         if not _is_finite(net.module_):
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,21 @@ def to_be_stored(tensor: Tensor) -> Tensor:
     A file of tensors holds neither shared memory nor another order of it.
     """
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def modes_of_training() -> Iterator[None]:
+    r"""Compute as PyTorch does by default, whatever modes the caller has set.
+
+    Tensors made in inference mode cannot be trained, and a default device other than
+    the CPU would hold half of the tensors of a step.
+    """
+    with ExitStack() as modes:
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        yield
 
 
 def make_generator(seed: int, device: torch.device | None = None) -> torch.Generator:

@@ -20,7 +20,7 @@ from ._linear import MINIBATCH_SOLVERS
 from ._mapped import Pages, in_parts
 from ._net import record_loss
 from ._target import check_target, check_weights, class_weights, encode_target
-from ._torch import as_tensor, make_generator, resolve_device
+from ._torch import as_tensor, make_generator, modes_of_training, resolve_device
 from ._validation import (
     TrainingRows,
     check_features,
@@ -123,6 +123,7 @@ def fit_distributed(
         )
     with (
         reported(estimator, X, y, sample_weight) as report,
+        modes_of_training(),
         fitted_state_kept(estimator),
     ):
         data = _agree_on_rows(estimator, X, y, sample_weight)

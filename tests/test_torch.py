@@ -8,9 +8,17 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
+from torch import nn
 
-from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier, SoftmaxRegression
+from sksoftmax import (
+    SoftmaxCNNClassifier,
+    SoftmaxMLPClassifier,
+    SoftmaxNetClassifier,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+)
 from sksoftmax._torch import (
     as_tensor,
     global_generator_seeded,
@@ -138,3 +146,34 @@ def test_no_library_is_imported_that_is_not_used_yet(code):
     )
     unused = {"torchvision", "matplotlib", "torch._dynamo", "sympy"}
     assert not unused & set(process.stdout.split())
+
+
+def linear(n_features, n_classes):
+    return nn.Linear(n_features, n_classes)
+
+
+@pytest.mark.parametrize(
+    "mode", [torch.inference_mode, torch.no_grad, lambda: torch.device("meta")]
+)
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        SoftmaxRegression(),
+        SoftmaxRegression(solver="adam", max_iter=3, random_state=0),
+        SoftmaxRegressionCV(Cs=3, cv=3),
+        SoftmaxMLPClassifier((8,), n_estimators=2, max_epochs=3, random_state=0),
+        SoftmaxCNNClassifier((2, 2), channels=(4,), max_epochs=3, random_state=0),
+        SoftmaxNetClassifier(linear, max_epochs=3, random_state=0),
+    ],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_modes_around_a_fit_change_nothing(classifier, mode):
+    X, y = load_iris(return_X_y=True)
+    expected = clone(classifier).fit(X, y).predict_proba(X)
+    with mode():
+        fitted = clone(classifier).fit(X, y)
+        proba = fitted.predict_proba(X)
+    np.testing.assert_array_equal(proba, expected)
+    if hasattr(classifier, "partial_fit"):
+        with mode():
+            fitted.partial_fit(X, y)
