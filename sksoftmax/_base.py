@@ -30,7 +30,13 @@ from ._data import TensorTable
 from ._epochs import EarlyStopping, EpochReport, epoch_metrics, kept_epoch
 from ._inputs import TableInput
 from ._keywords import explain_keywords
-from ._layers import InputScaling, Temperature, generator_of, set_generator
+from ._layers import (
+    InputScaling,
+    Temperature,
+    favor_class,
+    generator_of,
+    set_generator,
+)
 from ._mapped import Pages
 from ._net import make_net, net_kept, train
 from ._prediction import PredictionMixin
@@ -161,6 +167,12 @@ class BaseSoftmaxClassifier(
         r"""Return ``X`` with numbers for categories; learn these first on a reset."""
         return X
 
+    def _forget_categories(
+        self, features: NDArray[Any], rows: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        r"""Forget the categories that none of the rows has; return recoded features."""
+        return features
+
     @abstractmethod
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
@@ -232,8 +244,10 @@ class BaseSoftmaxClassifier(
         y : array-like of shape (n_samples,)
             Labels: strings, integers, booleans or pandas categoricals.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the loss; all equal if None. A row of weight zero
-            is left out.
+            Weight of each row in the loss; all equal if None. A row of weight zero is
+            the same as no row: a label that only such rows have is no class. If the
+            other rows have a single label, all labels are classes, and the probability
+            of that one is about 1.
         X_val : array-like of shape (n_validation_samples, n_features), default=None
             Rows to watch training by. With ``early_stopping=True`` they take the
             place of the held-out ``validation_fraction``.
@@ -481,6 +495,9 @@ class BaseSoftmaxClassifier(
                 )
                 self._check_built(data, rows)
             self._learn_input_scaling(data, rows)
+            present = np.unique(data.y[rows])
+            if len(present) == 1 and not is_part:
+                favor_class(self.module_, int(present[0]), len(self.classes_))
         self.module_.to(self.device_)
         noise_seed = int(torch.randint(2**31, (), generator=generator))
         set_generator(self.module_, make_generator(noise_seed, self.device_))

@@ -78,7 +78,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         Validation score: the negative log loss, or the accuracy.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency.
+        frequency. A dict may name classes that ``y`` lacks; those that it does not
+        name weigh 1. A class of weight 0 stays in ``classes_``.
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the previous fit.
     checkpoint : str or path-like or None, default=None

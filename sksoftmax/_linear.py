@@ -62,7 +62,8 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         Whether there is an intercept, which is not penalised.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency.
+        frequency. A dict may name classes that ``y`` lacks; those that it does not
+        name weigh 1. A class of weight 0 stays in ``classes_``.
     l1_ratio : float, default=0.0
         Share of the lasso in the penalty, as in
         :class:`~sklearn.linear_model.LogisticRegression`: 0 is a pure L2 penalty, 1 a

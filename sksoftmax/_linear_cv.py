@@ -48,6 +48,9 @@ from ._validation import (
     fitted_state_kept,
 )
 
+# Which rows are learned from, and which are held out.
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 # The score of many rows cannot tell coefficients apart that are this close.
 _FOLD_TOL = 1e-5
 
@@ -79,7 +82,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         penalties are averages over the folds of each fold's best.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency.
+        frequency. A dict may name classes that ``y`` lacks; those that it does not
+        name weigh 1. A class of weight 0 stays in ``classes_``.
     tol : float, default=1e-8
         The last fit ends when no entry of the mean loss's gradient, with respect to
         the weights of standardised features, is larger. With more than a million
@@ -226,7 +230,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         y : array-like of shape (n_samples,)
             Labels: strings, integers, booleans or pandas categoricals.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row, in the loss and in the score; all equal if None.
+            Weight of each row, in the loss and in the score; all equal if None. A row
+            of weight zero is the same as no row, as in :class:`SoftmaxRegression`.
         **params : dict
             What the splitter or the scorer requests, ``groups`` for example, with
             ``sklearn.set_config(enable_metadata_routing=True)``.
@@ -255,15 +260,17 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             check_number_of_classes(self, data)
             weight = check_weights(self, sample_weight, data.X)
             routed = self._route("fit", weight, params)
-            labels = self.classes_[data.y]
-            splitter = check_cv(self.cv, labels, classifier=True)
-            folds = list(splitter.split(X, labels, **routed.splitter.split))
+            # A row of weight zero is the same as no row, in the score as well.
+            kept = np.arange(len(data.y)) if weight is None else np.flatnonzero(weight)
+            folds = self._split(X, data, kept, routed.splitter.split)
+            to_scorer = _check_method_params(X, routed.scorer.score, indices=kept)
+            data = data.take(kept)
             report.begin(2 if self.refit else 1, "step")
             with report.stage("fit-folds"):
                 solutions = self._fit_folds(data, folds, report)
             rows = data.indices()
             self._build(data, rows, None, with_optimizer=False)
-            self._score_folds(data, folds, solutions, routed.scorer.score)
+            self._score_folds(data, folds, solutions, to_scorer)
             self._choose(data, rows, report)
         return self
 
@@ -332,6 +339,37 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             return process_routing(self, caller, **weights, **params)
         return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=weights))
 
+    def _split(
+        self,
+        X: Any,
+        data: TrainingRows,
+        kept: NDArray[np.int64],
+        params: Mapping[str, Any],
+    ) -> list[Fold]:
+        r"""Return the folds, as places among the rows that are kept.
+
+        Folds of ours are made of these rows; a splitter, or a list of folds, is about
+        all rows.
+        """
+        labels = self.classes_[data.y]
+        if self.cv is None or isinstance(self.cv, Integral):
+            splitter = check_cv(self.cv, labels[kept], classifier=True)
+            return list(splitter.split(kept, labels[kept]))
+        place = np.full(len(labels), -1)
+        place[kept] = np.arange(len(kept))
+        splitter = check_cv(self.cv, labels, classifier=True)
+        folds = []
+        for parts in splitter.split(X, labels, **params):
+            train, test = (place[part] for part in parts)
+            folds.append((train[train >= 0], test[test >= 0]))
+            if not len(folds[-1][1]):
+                raise ValueError(
+                    f"Fold {len(folds)} holds out rows whose weights are all 0. "
+                    "Expected some weight in both parts of every fold: drop the rows "
+                    "without weight, or shuffle them with `cv`."
+                )
+        return folds
+
     def _get_scorer(self) -> Callable[..., float]:
         scorer: Callable[..., float] = get_scorer(self.scoring or "accuracy")
         return scorer
@@ -379,7 +417,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         return Cs.astype(float), l1_ratios.astype(float)
 
     def _fit_folds(
-        self, data: TrainingRows, folds: list[tuple[Any, Any]], report: FitReport
+        self, data: TrainingRows, folds: list[Fold], report: FitReport
     ) -> NDArray[np.object_]:
         r"""Return the solutions, of shape (n_folds, n_l1_ratios, n_cs)."""
         weight = data.loss_weight
@@ -423,7 +461,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     def _score_folds(
         self,
         data: TrainingRows,
-        folds: list[tuple[Any, Any]],
+        folds: list[Fold],
         solutions: NDArray[np.object_],
         score_params: Mapping[str, Any],
     ) -> None:

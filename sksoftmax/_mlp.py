@@ -22,7 +22,7 @@ from ._keywords import explain_keywords
 from ._perceptrons import SoftmaxMLP
 from ._piecewise import bin_edges
 from ._recipe import Recipe
-from ._tables import learn_encoder, n_columns
+from ._tables import TableEncoder, learn_encoder, n_columns
 from ._torch import as_tensor
 from ._validation import TrainingRows, check_sizes
 
@@ -140,7 +140,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Validation score: the negative log loss, or the accuracy.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency.
+        frequency. A dict may name classes that ``y`` lacks; those that it does not
+        name weigh 1. A class of weight 0 stays in ``classes_``.
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights of the previous fit.
     checkpoint : str or path-like or None, default=None
@@ -428,16 +429,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
         if reset:
-            self._encoder = learn_encoder(
-                X,
-                self.categorical_features,
-                declared=declared,
-                before=self._encoder if self.warm_start else None,
+            self._set_encoder(
+                learn_encoder(
+                    X,
+                    self.categorical_features,
+                    declared=declared,
+                    before=self._encoder if self.warm_start else None,
+                )
             )
-            self.is_categorical_ = self.categories_ = None
-            if self._encoder is not None:
-                self.is_categorical_ = self._encoder.is_categorical
-                self.categories_ = self._encoder.to_arrays()
         width = n_columns(X)
         if self._encoder is None or width is None:
             return X
@@ -445,6 +444,23 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             # Says which columns differ; they could not be told apart below.
             validate_data(self, X, reset=False, skip_check_array=True)
         return self._encoder.encode(X)
+
+    def _set_encoder(self, encoder: TableEncoder | None) -> None:
+        self._encoder = encoder
+        self.is_categorical_ = self.categories_ = None
+        if encoder is not None:
+            self.is_categorical_ = encoder.is_categorical
+            self.categories_ = encoder.to_arrays()
+
+    def _forget_categories(
+        self, features: NDArray[Any], rows: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        is_refit = self.warm_start and hasattr(self, "module_")
+        if self._encoder is None or is_refit or len(rows) == len(features):
+            return features
+        encoder, features = self._encoder.restricted(features, rows)
+        self._set_encoder(encoder)
+        return features
 
     def _build(
         self,

@@ -68,6 +68,34 @@ class TableEncoder:
                 codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
         return _with_columns(table, codes, dtype)
 
+    def restricted(
+        self, X: NDArray[Any], rows: NDArray[np.int64]
+    ) -> tuple[Self, NDArray[Any]]:
+        r"""Return the encoder of the categories that some rows have, and other codes.
+
+        ``X`` is an encoded table, which stays as it is.
+        """
+        kept = list(self.categories)
+        recoded: dict[int, NDArray[Any]] = {}
+        for column, categories in enumerate(self.categories):
+            if categories is None:
+                continue
+            codes = X[rows, column]
+            used = np.unique(codes[~np.isnan(codes)]).astype(np.int64)
+            if len(used) == len(categories):
+                continue
+            # The last entry is what a missing value, of code -1, becomes.
+            new_codes = np.full(len(categories) + 1, np.nan)
+            new_codes[used] = np.arange(len(used))
+            kept[column] = categories[used]
+            old_codes = np.nan_to_num(X[:, column], nan=-1).astype(np.int64)
+            recoded[column] = new_codes[old_codes]
+        if recoded:
+            X = X.copy()
+            for column, codes in recoded.items():
+                X[:, column] = codes
+        return type(self)(tuple(kept)), X
+
 
 def learn_encoder(
     X: Any,

@@ -71,13 +71,26 @@ def _sortable(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def encode_target(
-    y: NDArray[Any], classes: NDArray[Any] | None
+    y: NDArray[Any],
+    classes: NDArray[Any] | None,
+    sample_weight: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    r"""Return each label's index in the sorted classes, and them; None: find them."""
+    r"""Return each label's index in the sorted classes, and them; None: find them.
+
+    A row of weight zero is the same as no row: its label is no class, and if no other
+    row has it, its index means nothing. But if the other rows have a single label, all
+    labels are classes, as in scikit-learn: ``BaggingClassifier`` draws such weights.
+    """
     codes, present = pd.factorize(y)
+    has_weight = np.ones(len(present), dtype=bool)
+    if sample_weight is not None:
+        has_weight = np.bincount(codes, sample_weight > 0, len(present)) > 0
     if classes is None:
-        classes = np.unique(present)
-    unknown = np.setdiff1d(present, classes)
+        classes = np.unique(present[has_weight])
+        if len(classes) < 2:
+            classes = np.unique(present)
+    is_known = np.isin(present, classes)
+    unknown = np.sort(present[has_weight & ~is_known])
     if unknown.size:
         raise ValueError(
             f"y contains the labels {unknown.tolist()}, but the classes are "
@@ -85,7 +98,9 @@ def encode_target(
             "classes to the first call of fit, or name them in `classes` in the first "
             "call of partial_fit."
         )
-    return np.searchsorted(classes, present)[codes].astype(np.int64), classes
+    index = np.zeros(len(present), dtype=np.int64)
+    index[is_known] = np.searchsorted(classes, present[is_known])
+    return index[codes], classes
 
 
 def check_weights(
@@ -125,24 +140,12 @@ def class_weights(
     sample_weight: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     r"""Return the weight of each class, in the order of the classes."""
+    if class_weight is None:
+        return np.ones(len(classes))
     if isinstance(class_weight, Mapping):
-        unknown = [label for label in class_weight if label not in set(classes)]
-        if unknown:
-            raise ValueError(
-                f"class_weight names the classes {unknown}, but the classes in y are "
-                f"{_abbreviated(classes)}. Expected weights of these classes only."
-            )
-        for label, value in class_weight.items():
-            if not (isinstance(value, numbers.Real) and 0 <= value < np.inf):
-                raise ValueError(
-                    f"class_weight gives class {label!r} the weight {value!r}. "
-                    "Expected a finite number of at least 0."
-                )
-    if sample_weight is None or class_weight != "balanced":
-        weights: NDArray[np.float64] = compute_class_weight(
-            class_weight, classes=classes, y=y, sample_weight=sample_weight
-        )
-        return weights
+        return _named_weights(class_weight, classes)
+    if sample_weight is None:
+        sample_weight = np.ones(len(y))
     # A class without any weight cannot be balanced, and is the same as no class.
     counts = sample_weight > 0
     present = np.isin(classes, y[counts])
@@ -154,6 +157,28 @@ def class_weights(
         sample_weight=sample_weight[counts],
     )
     return weights
+
+
+def _named_weights(
+    class_weight: Mapping[Any, float], classes: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    r"""Return the weights of a dict, 1 for classes that it does not name.
+
+    It may name classes that are absent: a fold of a cross-validation may lack them.
+    """
+    for label, value in class_weight.items():
+        if not (isinstance(value, numbers.Real) and 0 <= value < np.inf):
+            raise ValueError(
+                f"class_weight gives class {label!r} the weight {value!r}. "
+                "Expected a finite number of at least 0."
+            )
+    labels = classes.tolist()
+    if class_weight and not any(label in class_weight for label in labels):
+        raise ValueError(
+            f"class_weight names the classes {list(class_weight)}, but the classes in "
+            f"y are {_abbreviated(classes)}. Expected a weight of at least one of them."
+        )
+    return np.array([float(class_weight.get(label, 1.0)) for label in labels])
 
 
 def _abbreviated(classes: NDArray[np.generic], most: int = 10) -> str:

@@ -133,7 +133,9 @@ def check_training_rows(
     features = check_features(estimator, X, reset=reset, declared=classes is not None)
     labels = check_target(estimator, features, y)
     weight = check_weights(estimator, sample_weight, features)
-    encoded, classes = encode_target(labels, classes)
+    if weight is not None and classes is None:
+        features = estimator._forget_categories(features, np.flatnonzero(weight))
+    encoded, classes = encode_target(labels, classes, weight)
     loss_weight = weight
     if estimator.class_weight is not None:
         by_class = class_weights(estimator.class_weight, classes, labels, weight)
@@ -149,16 +151,24 @@ def check_training_rows(
 
 
 def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> None:
-    r"""Raise an error unless there are rows of two classes at least."""
+    r"""Raise an error unless there are rows of two classes at least.
+
+    Weights of rows may leave a single class of those in ``y``, as those that
+    ``BaggingClassifier`` draws; then its probability is about 1, as in scikit-learn.
+    """
     present = np.unique(data.y[data.indices()])
-    if len(present) < 2:
-        weighted = "" if data.loss_weight is None else " with a positive weight"
-        raise ValueError(
-            f"{type(estimator).__name__} needs samples of at least 2 classes in the "
-            f"data, but the data contains only one class{weighted}: "
-            f"{estimator.classes_[present].tolist()[0]!r}. Check y; if it is sorted, "
-            "shuffle the rows before splitting them."
-        )
+    if len(present) > 1:
+        return
+    counted = data.y if data.sample_weight is None else data.y[data.sample_weight > 0]
+    if len(estimator.classes_) > 1 and len(np.unique(counted)) == 1:
+        return
+    weighted = "" if data.loss_weight is None else " with a positive weight"
+    raise ValueError(
+        f"{type(estimator).__name__} needs samples of at least 2 classes in the "
+        f"data, but the data contains only one class{weighted}: "
+        f"{estimator.classes_[present].tolist()[0]!r}. Check y; if it is sorted, "
+        "shuffle the rows before splitting them."
+    )
 
 
 def check_same_problem(estimator: BaseEstimator, fitted: Mapping[str, Any]) -> None:
@@ -194,7 +204,7 @@ def check_validation_rows(
         features = check_features(estimator, X_val, reset=False)
         labels = check_target(estimator, features, y_val)
         weight = check_weights(estimator, sample_weight_val, features)
-        encoded, _ = encode_target(labels, estimator.classes_)
+        encoded, _ = encode_target(labels, estimator.classes_, weight)
     except ValueError as error:
         # The same errors as for X, y and sample_weight, about these arguments.
         message = re.sub(r"\b(X|y|sample_weight)\b", r"\1_val", str(error))

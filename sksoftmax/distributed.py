@@ -279,7 +279,7 @@ def _agree_on_rows(
                 "categories as a dtype that has all of them."
             )
     labels, weight = np.concatenate(all_labels), np.concatenate(all_weights)
-    encoded, estimator.classes_ = encode_target(labels, None)
+    encoded, estimator.classes_ = encode_target(labels, None, weight)
     by_class = class_weights(estimator.class_weight, estimator.classes_, labels, weight)
     return ShardedRows(features, encoded, by_class[encoded] * weight, weight)
 
