@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Tags
@@ -251,9 +252,9 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         )
         self.class_prior_ = counts / len(labels)
         self.neighbors_ = [
-            NearestNeighbors(
-                n_neighbors=max(1, min(self.n_neighbors, count - 1)), n_jobs=self.n_jobs
-            ).fit(rows[labels == label])
+            self._search(
+                rows[labels == label], max(1, min(self.n_neighbors, count - 1))
+            )
             for label, count in enumerate(counts)
         ]
         distances = self._distances(rows, labels)
@@ -261,6 +262,9 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         usual = float(np.median(distances[..., 0].min(axis=1)))
         self._closest = max(_CLOSEST * usual, np.finfo(np.float64).tiny)
         return self._encode(distances).astype(rows.dtype, copy=False)
+
+    def _search(self, rows: Any, n_neighbors: int) -> NearestNeighbors:
+        return NearestNeighbors(n_neighbors=n_neighbors, n_jobs=self.n_jobs).fit(rows)
 
     def _distances(
         self, X: NDArray[Any], labels: NDArray[np.int64] | None = None
@@ -304,9 +308,46 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         ]
         return np.hstack([*farthest, log_probability])
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Rows only: skops trusts no search tree, whose indices compiled code follows
+        # unchecked, and trusts no sparse matrix either.
+        state = dict(super().__getstate__())
+        if "neighbors_" in state:
+            state["neighbors_"] = [
+                (search.n_neighbors, _to_arrays(search._fit_X))
+                for search in self.neighbors_
+            ]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "neighbors_" in state:
+            self.neighbors_ = [
+                self._search(_from_arrays(arrays), n_neighbors)
+                for n_neighbors, arrays in state["neighbors_"]
+            ]
+
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _to_arrays(rows: Any) -> tuple[Any, ...]:
+    r"""Return the arrays that rows consist of: one if dense, four if sparse."""
+    if issparse(rows):
+        return rows.data, rows.indices, rows.indptr, rows.shape
+    return (rows,)
+
+
+def _from_arrays(arrays: tuple[Any, ...]) -> Any:
+    r"""Return the rows that such arrays stand for."""
+    if len(arrays) == 1:
+        return arrays[0]
+    data, indices, indptr, shape = arrays
+    rows = csr_array((data, indices, indptr), shape=shape)
+    # They may come from a file, and indices out of range are never checked again.
+    rows.check_format(full_check=True)
+    return rows

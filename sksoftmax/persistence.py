@@ -16,6 +16,15 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from sklearn.compose import make_column_selector
+from sklearn.feature_selection import (
+    chi2,
+    f_classif,
+    f_regression,
+    mutual_info_classif,
+    mutual_info_regression,
+    r_regression,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -78,12 +87,46 @@ _NOT_KEPT = ("checkpoint", "module")
 
 _WEIGHT = "module."
 
+# Of steps before a classifier: data, and functions whose only effect is their result.
+# Never callables of users, and nothing whose indices compiled code would follow to
+# write in memory: search trees, sparse matrices.
+_SAFE_TYPES = [
+    *(
+        f"{function.__module__}.{function.__qualname__}"
+        for function in (
+            chi2,
+            f_classif,
+            f_regression,
+            mutual_info_classif,
+            mutual_info_regression,
+            r_regression,
+        )
+    ),
+    # ColumnTransformer: columns by dtype or regular expression.
+    f"{make_column_selector.__module__}.{make_column_selector.__qualname__}",
+    # SimpleImputer, KBinsDiscretizer: dtypes as attributes.
+    "numpy.dtype",
+    # FeatureAgglomeration: the default of pooling_func.
+    "numpy.mean",
+    # SplineTransformer.
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
+    # IterativeImputer can only be imported after an import that enables it.
+    "sklearn.impute._iterative.IterativeImputer",
+    "sklearn.impute._iterative._ImputerTriplet",
+    # VotingClassifier, StackingClassifier: the fitted estimators by name.
+    "sklearn.utils._bunch.Bunch",
+]
+
 #: Names of the types that :func:`skops.io.load` has to be told to trust, in the
-#: argument ``trusted``, to load estimators of this package and pipelines with them.
+#: argument ``trusted``, to load estimators of this package and pipelines with them
+#: whose other steps are scikit-learn's. Loading them runs no code from the file. A
+#: step that holds code, such as a ``FunctionTransformer`` of a function that is not
+#: NumPy's, needs its name in addition, and so do trees of decisions or neighbors.
 TRUSTED_TYPES = [
     f"{cls.__module__}.{cls.__name__}"
     for cls in (*_CLASSES.values(), SoftmaxGridSearchCV, NeighborsEncoder)
-]
+] + _SAFE_TYPES
 
 
 def save(classifier: BaseSoftmaxClassifier, path: str | os.PathLike[str]) -> None:

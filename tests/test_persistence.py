@@ -1,5 +1,6 @@
 r"""Classifiers in files: the same bits come back, and nothing else comes in."""
 
+import copy
 import io
 import json
 import os
@@ -16,17 +17,20 @@ import pytest
 import safetensors.torch
 import skops.io
 import torch
-from scipy.sparse import csr_array
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skops.io.exceptions import UntrustedTypesFoundException
 from skorch.callbacks import GradientNormClipping
+from steps import LABELS, STEPS
 from torch import nn
 
 from sksoftmax import (
@@ -59,6 +63,10 @@ def iris(labels=("setosa", "versicolor", "virginica")):
 def digits():
     X, y = load_digits(return_X_y=True)
     return X[:300], y[:300]
+
+
+def twice(X):
+    return 2 * X
 
 
 def table():
@@ -206,14 +214,48 @@ def test_skops_stores_pipelines(tmp_path):
     loaded[-1].partial_fit(loaded[:-1].transform(X), y)
 
 
-def test_skops_stores_encoders(tmp_path):
-    # Of more than 15 features, no tree of scikit-learn's own is stored.
-    X, y = load_digits(return_X_y=True)
-    X, y = X[:200], y[:200]
-    pipeline = make_pipeline(NeighborsEncoder(), SoftmaxRegression()).fit(X, y)
-    skops.io.dump(pipeline, tmp_path / "pipeline.skops")
-    loaded = skops.io.load(tmp_path / "pipeline.skops", trusted=TRUSTED_TYPES)
-    assert same(pipeline.predict_proba(X), loaded.predict_proba(X))
+@pytest.mark.parametrize("name", STEPS)
+def test_skops_stores_pipelines_with_steps_of_scikit_learn(name):
+    step, X = STEPS[name]
+    pipeline = make_pipeline(clone(step), SoftmaxRegression(max_iter=3, tol=1.0))
+    proba = pipeline.fit(X, LABELS).predict_proba(X)
+    loaded = skops.io.loads(skops.io.dumps(pipeline), trusted=TRUSTED_TYPES)
+    assert_array_equal(loaded.predict_proba(X), proba)
+
+
+@pytest.mark.parametrize(
+    "step", [FunctionTransformer(twice), CountVectorizer(tokenizer=twice)]
+)
+def test_skops_does_not_load_functions_of_users(step):
+    stored = skops.io.dumps(make_pipeline(step, SoftmaxRegression()))
+    with pytest.raises(UntrustedTypesFoundException):
+        skops.io.loads(stored, trusted=TRUSTED_TYPES)
+
+
+@pytest.mark.parametrize("form", [np.asarray, csr_array, csr_matrix])
+def test_neighbors_are_searched_the_same_after_loading(form):
+    # Of up to 15 features, scikit-learn keeps a tree, which skops does not trust.
+    X = np.random.default_rng(0).poisson(1.0, size=(200, 3)).astype(float)
+    encoder = NeighborsEncoder(n_neighbors=4).fit(form(X), np.arange(200) % 3)
+    new = form(X + 1)
+    for loaded in (
+        skops.io.loads(skops.io.dumps(encoder), trusted=TRUSTED_TYPES),
+        pickle.loads(pickle.dumps(encoder)),
+        copy.deepcopy(encoder),
+    ):
+        assert_array_equal(loaded.transform(new), encoder.transform(new))
+        assert_array_equal(
+            loaded.neighbors_[0].kneighbors()[1], encoder.neighbors_[0].kneighbors()[1]
+        )
+
+
+def test_neighbors_of_a_tampered_file_are_refused():
+    X = csr_array(np.eye(6))
+    state = NeighborsEncoder(n_neighbors=2).fit(X, [0, 1] * 3).__getstate__()
+    n_neighbors, (data, indices, indptr, shape) = state["neighbors_"][0]
+    state["neighbors_"][0] = n_neighbors, (data, indices + 1000, indptr, shape)
+    with pytest.raises(ValueError, match="indices"):
+        NeighborsEncoder().__setstate__(state)
 
 
 def test_skops_stores_what_is_not_fitted():
