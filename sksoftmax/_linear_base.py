@@ -22,6 +22,7 @@ from ._callbacks import FitReport
 from ._perceptrons import SoftmaxLinear
 from ._problem import SoftmaxProblem
 from ._range import into_range
+from ._row_space import SpannedRows, is_wide
 from ._rows import DenseRows, SparseRows
 from ._solvers import Solution, minimize
 from ._torch import as_tensor
@@ -169,7 +170,7 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
     def _snapshot_at(self, problem: SoftmaxProblem, theta: Tensor) -> dict[str, Any]:
         r"""Return the fitted attributes with a solver's present weights."""
         module = copy.deepcopy(self.module_).eval()
-        weight, bias = problem.restore(theta[0])
+        weight, bias = problem.rows.restore(theta[0])
         self._set_weights(module, weight, bias)
         center_intercepts(module)
         return {"module_": module, "net_": net_without_optimizer(self, module)}
@@ -190,13 +191,16 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         on_device = self.device_.type != "mps" and not issparse(X)
         device = self.device_ if on_device else _CPU
         share = as_tensor(shares).to(device)
+        fold, l2, l1 = zip(*candidates, strict=True)
         rows: DenseRows | SparseRows
-        if issparse(X):
+        table: Any = X if issparse(X) else as_tensor(X).to(device)
+        # A lasso depends on the axes, so its features stay as they are.
+        if not any(l1) and is_wide(*X.shape):
+            rows = SpannedRows(table, share.mean(0), self.fit_intercept)
+        elif issparse(X):
             rows = SparseRows(X, share.mean(0), self.fit_intercept)
         else:
-            table = as_tensor(X).to(device)
             rows = DenseRows(table, share.mean(0), self.fit_intercept)
-        fold, l2, l1 = zip(*candidates, strict=True)
         return SoftmaxProblem(
             rows,
             as_tensor(data.y).to(device),
@@ -306,4 +310,4 @@ def center_intercepts(module: SoftmaxLinear) -> None:
 def _standardized(problem: SoftmaxProblem, module: SoftmaxLinear) -> Tensor:
     device = problem.y.device
     bias = None if module.bias is None else module.bias.detach().to(device)
-    return problem.standardize(module.weight.detach().to(device), bias)
+    return problem.rows.standardize(module.weight.detach().to(device), bias)

@@ -150,21 +150,6 @@ class SoftmaxProblem:
         pool._set_penalties(self.l2[first], self.l1[first])
         return pool, member
 
-    def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        r"""Return ``(n_classes, n_columns)`` for standardised features."""
-        columns = weight.double() * self.rows.scale
-        if bias is None:
-            return columns
-        shift = bias.double() + weight.double() @ self.rows.mean
-        return torch.cat([columns, shift.unsqueeze(1)], dim=1)
-
-    def restore(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
-        r"""Return weights and intercept on the input's scale."""
-        if not self.rows.fit_intercept:
-            return theta / self.rows.scale, None
-        weight = theta[:, :-1] / self.rows.scale
-        return weight, theta[:, -1] - weight @ self.rows.mean
-
     def evaluate(self, theta: Tensor, which: Tensor, precise: bool) -> Point:
         r"""Return what is known at ``theta`` of some candidates, without the lasso."""
         n_candidates, n_classes, n_columns = theta.shape

@@ -47,7 +47,33 @@ class DenseBlock:
         return residual @ self.Z
 
 
-class DenseRows:
+class ScaledRows:
+    r"""Base of tables whose columns are shifted and scaled.
+
+    ``mean`` and ``scale`` have an entry for each feature.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    fit_intercept: bool
+
+    def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        r"""Return ``(n_classes, n_columns)`` for standardised features."""
+        columns = weight.double() * self.scale
+        if bias is None:
+            return columns
+        shift = bias.double() + weight.double() @ self.mean
+        return torch.cat([columns, shift.unsqueeze(1)], dim=1)
+
+    def restore(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
+        r"""Return weights and intercept on the input's scale."""
+        if not self.fit_intercept:
+            return theta / self.scale, None
+        weight = theta[:, :-1] / self.scale
+        return weight, theta[:, -1] - weight @ self.mean
+
+
+class DenseRows(ScaledRows):
     r"""A table, centred (if there is an intercept) and scaled.
 
     It is kept in float32, for products that only direct a step. Blocks in float64,
@@ -228,7 +254,7 @@ class ScaledSparseBlock:
         return torch.cat([columns, residual.sum(1, keepdim=True)], dim=1)
 
 
-class SparseRows:
+class SparseRows(ScaledRows):
     r"""A sparse table in CSR form, scaled but not centred.
 
     The original serves gradients in float64; for products that only direct a step

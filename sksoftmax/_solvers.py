@@ -122,7 +122,7 @@ def minimize(
         size = descent.run(tol, precise=True)
     solutions = []
     for b, objectives in enumerate(descent.objectives):
-        weight, bias = problem.restore(theta[b])
+        weight, bias = problem.rows.restore(theta[b])
         norm = size[b].item()
         solutions.append(Solution(weight, bias, norm <= tol, norm, objectives))
     return solutions
@@ -184,7 +184,7 @@ def _solve_small(
     if solved is None:
         return None
     found, norm, objectives = solved
-    weight, bias = problem.restore(torch.from_numpy(found).to(theta.device))
+    weight, bias = problem.rows.restore(torch.from_numpy(found).to(theta.device))
     return Solution(weight, bias, norm <= tol, norm, objectives)
 
 

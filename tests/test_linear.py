@@ -421,14 +421,14 @@ class TestProblem:
         for precise, accuracy in ((True, 1e-12), (False, 1e-5)):
             values = problem.evaluate(theta, self.which, precise).value
             for b, value in enumerate(values):
-                coef, intercept = problem.restore(theta[b])
+                coef, intercept = problem.rows.restore(theta[b])
                 shift = 0 if intercept is None else intercept.numpy()
                 logits = X @ coef.numpy().T + shift
                 losses = logsumexp(logits, axis=1) - logits[np.arange(30), y]
                 loss = losses @ problem.share[problem.fold[b]].numpy()
                 expected = loss + 0.5 * problem.l2[b] * (coef**2).sum()
                 assert value.item() == pytest.approx(expected.item(), rel=accuracy)
-                restored = problem.standardize(coef, intercept)
+                restored = problem.rows.standardize(coef, intercept)
                 assert_allclose(restored, theta[b], rtol=1e-10)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])

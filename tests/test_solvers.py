@@ -112,7 +112,7 @@ class TestLarge:
         problem = Work(*large, 5, l2=[1e-3])
         [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=50)
         again = Work(*large, 5, l2=[1e-3])
-        theta = again.standardize(solution.weight, solution.bias)[None]
+        theta = again.rows.standardize(solution.weight, solution.bias)[None]
         [same] = minimize(again, theta, tol=1e-8, max_iter=50)
         assert same.converged
         assert_allclose(same.weight, solution.weight, atol=1e-9)
