@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from skl2onnx import convert_sklearn, update_registered_converter
 from skl2onnx.common import data_types
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
 from ._base import BaseSoftmaxClassifier
@@ -37,44 +38,107 @@ _TYPES: dict[np.dtype[Any], type[Any]] = {
     np.dtype(np.int64): data_types.Int64TensorType,
     np.dtype(np.uint8): data_types.UInt8TensorType,
 }
+_NARROWER = {data_types.DoubleTensorType: data_types.FloatTensorType}
+
+# Words are lowercased by the rules of a locale, and every machine has this one.
+_LOCALE = "C"
+
 _DTYPES = {kind: dtype for dtype, kind in _TYPES.items()}
 
 
-def convert(model: BaseSoftmaxClassifier | Pipeline, X_sample: Any) -> Any:
-    r"""Return the ONNX model of a classifier, or of a pipeline that ends in one."""
+def check_classifier(model: Any) -> None:
+    r"""Refuse a model that is no classifier of this package, nor ends in one."""
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if not isinstance(last, BaseSoftmaxClassifier):
         raise TypeError(
             f"Got {type(last).__name__}, but expected a classifier of sksoftmax or a "
             "Pipeline whose last step is one. Of a search, pass best_estimator_."
         )
-    update_registered_converter(
-        type(last), f"Sksoftmax{type(last).__name__}", _set_types, _convert
-    )
+
+
+def convert(model: Any, X_sample: Any, *, narrow: bool = False) -> Any:
+    r"""Return the ONNX model of a classifier, a pipeline, or the steps of one.
+
+    With ``narrow``, inputs of float64 become inputs of float32.
+    """
+    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    options: dict[type, dict[str, Any]] = {
+        vectorizer: {"locale": _LOCALE}
+        for vectorizer in (CountVectorizer, TfidfVectorizer)
+    }
+    if isinstance(last, BaseSoftmaxClassifier):
+        update_registered_converter(
+            type(last),
+            f"Sksoftmax{type(last).__name__}",
+            _set_types,
+            _convert,
+            # With options for another step, skl2onnx asks for this one as well.
+            options={"zipmap": [False]},
+        )
+        options[type(last)] = {"zipmap": False}
+    types = [
+        (name, _NARROWER.get(type(kind), type(kind))(kind.shape) if narrow else kind)
+        for name, kind in _input_types(X_sample)
+    ]
     return convert_sklearn(
         model,
         name=type(model).__name__,
-        initial_types=_initial_types(X_sample),
+        initial_types=types,
         target_opset=_OPSETS,
+        options=options,
     )
 
 
-def _initial_types(X: Any) -> list[tuple[str, Any]]:
+def has_double_input(X: Any) -> bool:
+    r"""Return whether an input of the model for such rows is of float64."""
+    return any(type(kind) in _NARROWER for _, kind in _input_types(X))
+
+
+def input_values(X: Any) -> list[NDArray[Any]]:
+    r"""Return rows as the inputs of their model."""
+    if is_frame(X):
+        columns = [
+            np.asarray(column_values(X, index))[:, None] for index in range(X.shape[1])
+        ]
+    else:
+        columns = [_as_array(X)]
+    dtypes = [_DTYPES[type(kind)] for _, kind in _input_types(X)]
+    return [
+        # Text cannot be missing in ONNX.
+        np.where(pd.isna(column), "", column).astype(object)
+        if dtype == _TEXT
+        else column.astype(dtype)
+        for column, dtype in zip(columns, dtypes, strict=True)
+    ]
+
+
+def _input_types(X: Any) -> list[tuple[str, Any]]:
     r"""Return the inputs: one for each column of a frame, otherwise a single one."""
     if is_frame(X):
         return [
             (str(name), _TYPES[_column_dtype(column_values(X, index))]([None, 1]))
             for index, name in enumerate(X.columns)
         ]
-    X = X if isinstance(X, np.ndarray) else np.asarray(X)
+    X = _as_array(X)
     dtype = _TEXT if X.dtype.kind == "U" else X.dtype
-    if X.ndim != 2 or dtype not in _TYPES:
+    # One text a row is what vectorizers take.
+    is_text = X.ndim == 1 and dtype == _TEXT
+    if not (X.ndim == 2 or is_text) or dtype not in _TYPES:
         raise ValueError(
             f"Got X_sample of shape {X.shape} and dtype {X.dtype}, but expected rows "
             "as they were fitted to, all numbers or all text. Pass a pandas or polars "
             "DataFrame if the columns differ."
         )
-    return [("X", _TYPES[dtype]([None, X.shape[1]]))]
+    return [("X", _TYPES[dtype]([None, *X.shape[1:]]))]
+
+
+def _as_array(X: Any) -> NDArray[Any]:
+    r"""Return rows as an array; of dtype str if all of its objects are text."""
+    array: NDArray[Any] = np.asarray(X)
+    is_text = array.dtype == object and (
+        pd.api.types.infer_dtype(array.ravel()) == "string"
+    )
+    return array.astype(np.str_) if is_text else array
 
 
 def _column_dtype(column: Any) -> np.dtype[Any]:

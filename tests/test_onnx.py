@@ -11,14 +11,17 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from steps import LABELS, STEPS
 from torch import nn
 
 from sksoftmax import (
@@ -86,8 +89,8 @@ def polars_table():
 
 def columns(X):
     r"""Return a table as the inputs of a graph."""
-    if isinstance(X, np.ndarray):
-        return {"X": X}
+    if not isinstance(X, pd.DataFrame | pl.DataFrame):
+        return {"X": np.asarray(X)}
     series = {name: X[name].to_numpy() for name in X.columns}
     return {
         # Text cannot be missing in ONNX.
@@ -193,8 +196,6 @@ def test_same_labels_and_probabilities(classifier, data):
 
 def test_pipeline_with_columns_of_text(tmp_path):
     X, y = table()
-    # onnxruntime has the imputer for float32 alone.
-    X = X.astype({"number": np.float32})
     X["text"] = X["text"].fillna("unknown")
     prepare = ColumnTransformer(
         [
@@ -210,6 +211,60 @@ def test_pipeline_with_columns_of_text(tmp_path):
     check_same(pipeline, X, onnx.load(path))
     assert [one.name for one in model.graph.input] == ["number", "text", "many"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Steps that skl2onnx does not convert, or not with these parameters.
+UNKNOWN_STEPS = {
+    "CountVectorizer characters": "countvectorizer",
+    "FunctionTransformer log1p": "functiontransformer",
+    "HashingVectorizer": "hashingvectorizer",
+    "IterativeImputer": "iterativeimputer",
+    "KBinsDiscretizer": "kbinsdiscretizer",
+    "MissingIndicator": "featureunion",
+    "NeighborsEncoder": "neighborsencoder",
+    "OneHotEncoder rare": "onehotencoder",
+    "SimpleImputer median": "simpleimputer",
+    "SimpleImputer text": "pipeline",
+    "SplineTransformer": "splinetransformer",
+    "TargetEncoder": "targetencoder",
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_of_scikit_learn_work_or_are_named(name):
+    step, X = STEPS[name]
+    pipeline = make_pipeline(clone(step), SoftmaxRegression(max_iter=3, tol=1.0))
+    pipeline.fit(X, LABELS)
+    if name in UNKNOWN_STEPS:
+        with pytest.raises(ValueError, match=f"the step '{UNKNOWN_STEPS[name]}'"):
+            to_onnx(pipeline, X)
+    else:
+        check_same(pipeline, X, to_onnx(pipeline, X[:20]))
+
+
+def test_only_the_classifier_where_a_step_cannot_be_converted():
+    step, X = STEPS["SplineTransformer"]
+    pipeline = make_pipeline(clone(step), SoftmaxRegression()).fit(X, LABELS)
+    rows = pipeline[:-1].transform(X)
+    check_same(pipeline[-1], rows, to_onnx(pipeline[-1], rows))
+
+
+def test_words_that_onnx_splits_in_another_way_are_an_error():
+    # skl2onnx has no pairs of words beside a word of one letter.
+    texts = ["a red house", "a blue house", "red a b house", "blue b house"] * 5
+    pipeline = make_pipeline(CountVectorizer(ngram_range=(1, 2)), SoftmaxRegression())
+    pipeline.fit(texts, [0, 1, 2, 3] * 5)
+    with pytest.raises(ValueError, match=r"the step 'countvectorizer'.*other values"):
+        to_onnx(pipeline, texts)
+
+
+def test_rounding_that_changes_the_probabilities_is_an_error():
+    # The imputer is converted in float32 only, which has no place for the digits.
+    X = 1e9 + np.arange(40.0)[:, None]
+    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), SoftmaxRegression())
+    pipeline.fit(X, np.arange(40) > 20)
+    with pytest.raises(ValueError, match="the step"):
+        to_onnx(pipeline, X)
 
 
 def test_missing_and_unknown_values_in_new_rows():

@@ -1,0 +1,133 @@
+r"""Conversion to ONNX that is run on sample rows before it is given out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.pipeline import Pipeline
+
+from ._onnx import convert, has_double_input, input_values
+
+# Largest difference that rounding to float32 explains: of probabilities, and of what a
+# step gives, relative to its largest value.
+_TOLERANCE = 1e-4
+_STEP_TOLERANCE = 1e-3
+
+_FLOAT, _DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+
+
+def checked_conversion(model: Any, X: Any) -> Any:
+    r"""Return the ONNX model of a classifier or a pipeline, which predicts ``X`` alike.
+
+    A pipeline that does not work in float64, because skl2onnx or onnxruntime lacks a
+    step for it, is converted in float32 behind a cast of its inputs.
+    """
+    if not isinstance(model, Pipeline):
+        onnx_model = convert(model, X)
+        _check_probabilities(onnx_model, model, X)
+        return onnx_model
+    try:
+        return _first_that_works(model, X, _check_probabilities)
+    except Exception as error:
+        raise _step_error(model, X, error) from error
+
+
+def _first_that_works(
+    model: Any, X: Any, check: Callable[[Any, Any, Any], None]
+) -> Any:
+    r"""Return the first conversion that passes a check, or raise the last error."""
+    try:
+        onnx_model = convert(model, X)
+        check(onnx_model, model, X)
+    except Exception:
+        if not has_double_input(X):
+            raise
+        onnx_model = convert(model, X, narrow=True)
+        _widen_inputs(onnx_model)
+        check(onnx_model, model, X)
+    return onnx_model
+
+
+def _widen_inputs(onnx_model: Any) -> None:
+    r"""Let a model of float32 take float64: each such input is cast first."""
+    graph = onnx_model.graph
+    for value in graph.input:
+        tensor = value.type.tensor_type
+        if tensor.elem_type != _FLOAT:
+            continue
+        tensor.elem_type = _DOUBLE
+        narrow = f"{value.name}_float32"
+        for node in graph.node:
+            for index, name in enumerate(node.input):
+                if name == value.name:
+                    node.input[index] = narrow
+        cast = onnx.helper.make_node("Cast", [value.name], [narrow], to=_FLOAT)
+        graph.node.insert(0, cast)
+
+
+def _check_probabilities(onnx_model: Any, model: Any, X: Any) -> None:
+    difference = np.abs(_run(onnx_model, X)[1] - model.predict_proba(X)).max()
+    if not difference <= _TOLERANCE:
+        raise ValueError(
+            f"The probabilities of onnxruntime differ by up to {difference:.2g} from "
+            f"those of predict_proba, but expected at most {_TOLERANCE:.0e}."
+        )
+
+
+def _check_features(onnx_model: Any, steps: Pipeline, X: Any) -> None:
+    expected = steps.transform(X)
+    expected = np.asarray(expected.toarray() if issparse(expected) else expected)
+    features = _run(onnx_model, X)[0].reshape(expected.shape)
+    if expected.dtype.kind not in "biuf":
+        if (features.astype(str) != expected.astype(str)).any():
+            raise ValueError("onnxruntime gives other values than transform.")
+        return
+    scale = max(1.0, float(np.nanmax(np.abs(expected), initial=0.0)))
+    if not np.allclose(
+        features, expected, rtol=0, atol=scale * _STEP_TOLERANCE, equal_nan=True
+    ):
+        raise ValueError("onnxruntime gives other values than transform.")
+
+
+def _run(onnx_model: Any, X: Any) -> list[NDArray[Any]]:
+    r"""Return the outputs of a model for such rows."""
+    options = onnxruntime.SessionOptions()
+    # Threads as the caller has them, and errors as exceptions only.
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        onnx_model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [value.name for value in session.get_inputs()]
+    outputs: list[NDArray[Any]] = session.run(
+        None, dict(zip(names, input_values(X), strict=True))
+    )
+    return outputs
+
+
+def _step_error(model: Pipeline, X: Any, error: Exception) -> ValueError:
+    r"""Return the error that names the first step that cannot be converted."""
+    name, step = model.steps[-1]
+    for end in range(1, len(model.steps)):
+        steps = model[:end]
+        if steps.steps[-1][1] in (None, "passthrough"):
+            continue
+        try:
+            _first_that_works(steps, X, _check_features)
+        except Exception as step_error:
+            (name, step), error = steps.steps[-1], step_error
+            break
+    reason = str(error).strip().split("\n")[0]
+    return ValueError(
+        f"Got the step {name!r}, {type(step).__name__}, which skl2onnx and onnxruntime "
+        f"do not compute as scikit-learn does ({type(error).__name__}: {reason}). "
+        "Expected steps that skl2onnx converts: replace it, or convert only the "
+        "classifier, and pass what the steps before it give: "
+        "to_onnx(model[-1], model[:-1].transform(X_sample))."
+    )
