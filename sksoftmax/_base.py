@@ -509,6 +509,7 @@ class BaseSoftmaxClassifier(
             recipe,
             self.device_,
             generator,
+            n_classes=len(self.classes_),
             early_stopping=early_stopping,
             callbacks=self._parameter("callbacks"),
             verbose=self._parameter("verbose"),

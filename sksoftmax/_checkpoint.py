@@ -231,6 +231,10 @@ def _state_of(
     state = optimizer.state_dict()
     return {
         "module": dict(net.module_.state_dict()),
+        # A callback may have frozen layers, or unfrozen them.
+        "frozen": [
+            name for name, p in net.module_.named_parameters() if not p.requires_grad
+        ],
         "moments": state["state"],
         "groups": [
             {name: value for name, value in group.items() if name != "params"}
@@ -258,6 +262,8 @@ def _restore(
     net: SoftmaxNet, state: dict[str, Any], generators: Mapping[str, torch.Generator]
 ) -> None:
     net.module_.load_state_dict(state["module"])
+    for name, parameter in net.module_.named_parameters():
+        parameter.requires_grad_(name not in state["frozen"])
     optimizer = net.optimizer_
     for group, saved in zip(optimizer.param_groups, state["groups"], strict=True):
         group.update(saved)

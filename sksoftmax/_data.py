@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import torch
+from skorch.dataset import Dataset
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ._mapped import Pages
 
@@ -20,10 +20,11 @@ def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
     return x if dtype is None else x.to(dtype)
 
 
-class TensorTable(Dataset[Batch]):
+class TensorTable(Dataset):
     r"""Features, labels and weights of the same rows, on one device.
 
-    Only features in a large file stay where they are until they are in a batch.
+    Only features in a large file stay where they are until they are in a batch. A
+    dataset of skorch, whose callbacks read the attributes ``X`` and ``y``.
 
     Parameters
     ----------
@@ -52,19 +53,32 @@ class TensorTable(Dataset[Batch]):
         dtype: torch.dtype | None = None,
         pages: Pages | None = None,
     ) -> None:
-        self.X = torch.as_tensor(X)
-        self.y = self.X.new_zeros(len(X), dtype=torch.int64) if y is None else y
+        # Skorch's constructor would only look up how to index X and y.
+        self.stored_X = torch.as_tensor(X)
+        if y is None:
+            y = self.stored_X.new_zeros(len(X), dtype=torch.int64)
+        self.stored_y = y
         self.sample_weight = sample_weight
         self.rows = rows
         self.dtype = dtype
         self.pages = Pages(X) if pages is None else pages
 
+    @property
+    def X(self) -> Tensor:  # noqa: N802 - skorch's name
+        r"""The features of the rows that belong to this table: a copy of a subset."""
+        return self.stored_X if self.rows is None else self.features(self.rows)
+
+    @property
+    def y(self) -> Tensor:
+        r"""The labels of the rows that belong to this table."""
+        return self.targets()[0]
+
     def __len__(self) -> int:
-        return len(self.X) if self.rows is None else len(self.rows)
+        return len(self.stored_X) if self.rows is None else len(self.rows)
 
     def __getitem__(self, index: int) -> Batch:
         row = index if self.rows is None else int(self.rows[index])
-        return self.take(torch.tensor([row], device=self.y.device))
+        return self.take(torch.tensor([row], device=self.stored_y.device))
 
     def take(self, index: Tensor) -> Batch:
         r"""Return the batch of the rows of ``X`` at an index."""
@@ -72,7 +86,7 @@ class TensorTable(Dataset[Batch]):
         return (
             self.features(index),
             (
-                self.y.index_select(0, index),
+                self.stored_y.index_select(0, index),
                 None if weight is None else weight.index_select(0, index),
             ),
         )
@@ -80,13 +94,13 @@ class TensorTable(Dataset[Batch]):
     def features(self, index: Tensor) -> Tensor:
         r"""Return the rows of ``X`` at an index, where and as the module takes them."""
         if not self.pages.is_mapped:
-            return convert(self.X.index_select(0, index), self.dtype)
+            return convert(self.stored_X.index_select(0, index), self.dtype)
         X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
-        return convert(X, self.dtype).to(self.y.device)
+        return convert(X, self.dtype).to(self.stored_y.device)
 
     def targets(self) -> tuple[Tensor, Tensor | None]:
         r"""Return the labels and weights of the rows that belong to this table."""
-        y, weight, rows = self.y, self.sample_weight, self.rows
+        y, weight, rows = self.stored_y, self.sample_weight, self.rows
         if rows is None:
             return y, weight
         return y[rows], None if weight is None else weight[rows]
@@ -94,13 +108,13 @@ class TensorTable(Dataset[Batch]):
     def slice(self, start: int, stop: int) -> Batch:
         r"""Return consecutive rows of a table that holds all rows."""
         weight = self.sample_weight
-        X = self.X[start:stop]
+        X = self.stored_X[start:stop]
         # Always a copy: a user's module may work in place.
         X = X.to(self.dtype or X.dtype, copy=True)
         self.pages.read(len(X))
         return (
-            X.to(self.y.device),
-            (self.y[start:stop], None if weight is None else weight[start:stop]),
+            X.to(self.stored_y.device),
+            (self.stored_y[start:stop], None if weight is None else weight[start:stop]),
         )
 
 
@@ -177,7 +191,7 @@ class BatchIterator:
         if self.shuffle:
             # Drawn on the CPU, so that every device sees the same order.
             shuffled = torch.randperm(len(table), generator=self.generator)
-            shuffled = shuffled.to(table.y.device)
+            shuffled = shuffled.to(table.stored_y.device)
             order = shuffled if order is None else order[shuffled]
         assert order is not None
         return order

@@ -1,17 +1,14 @@
-r"""Callbacks of skorch that look at every epoch: one keeps the best, one reports.
-
-And what is expected of those that come from the user.
-"""
+r"""Callbacks of skorch that look at every epoch: one keeps the best, one reports."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback
 from torch import Tensor
 
 from ._callbacks import FitReport, Snapshot
@@ -124,21 +121,3 @@ def kept_epoch(net: SoftmaxNet) -> int:
         and getattr(callback, "best_epoch_", None)
     ]
     return restored[-1] if restored else len(net.history)
-
-
-def check_callbacks(callbacks: Sequence[Any], lr_schedule: str) -> None:
-    r"""Raise an error for what is no callback, or could not do what it is for."""
-    for one in callbacks:
-        callback = one[1] if isinstance(one, tuple) and len(one) == 2 else one
-        kind = callback if isinstance(callback, type) else type(callback)
-        if not issubclass(kind, Callback):
-            raise TypeError(
-                f"Got {one!r} among the callbacks, but expected skorch callbacks, or "
-                "pairs of a name and a callback."
-            )
-        if issubclass(kind, LRScheduler) and lr_schedule != "constant":
-            raise ValueError(
-                f"Got an LRScheduler among the callbacks and {lr_schedule=}, which "
-                "sets the learning rate of every step. Expected one of the two: "
-                "lr_schedule='constant', or no LRScheduler."
-            )

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
-from skorch import NeuralNet
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from skorch.helper import predefined_split
 from skorch.history import History
@@ -22,10 +25,17 @@ from torch import Tensor, nn
 from ._callbacks import stop_asked_for
 from ._checkpoint import Checkpoint
 from ._data import Batch, BatchIterator, TensorTable
-from ._epochs import BestEpoch, EarlyStopping, EpochReport, check_callbacks
+from ._epochs import BestEpoch, EarlyStopping, EpochReport
 from ._held_out import predict_by, row_weight, unseen_by
 from ._loss import WeightedCrossEntropy
 from ._memory import freed_memory_kept
+from ._monitors import (
+    check_callbacks,
+    check_monitors,
+    missing_validation_explained,
+    users_callbacks,
+)
+from ._optimizers import make_gradients_dense
 from ._pruning import EasyRows
 from ._recipe import Recipe, net_options
 from ._rounds import Round, has_stalled, plan_rounds, underfits
@@ -33,14 +43,16 @@ from ._schedules import StepSchedule
 from ._totals import EpochTotals, RefinedTotals
 
 
-class SoftmaxNet(NeuralNet):
-    r"""A skorch net whose loop does per batch only what somebody asked for.
+class SoftmaxNet(NeuralNetClassifier):
+    r"""A skorch net whose loop does per batch only what a callback needs.
 
-    Everything that is public in :class:`skorch.NeuralNet` works: history, callbacks,
-    ``predict_proba``, ``save_params``. What differs: batches are cut from tensors at
-    once, the loss is weighted, the learning rate follows a schedule by step, and
-    losses are recorded per epoch. Per-batch records are kept, as skorch keeps them,
-    when a callback listens to batches. Ctrl-C is not swallowed.
+    Everything that is public in :class:`skorch.NeuralNetClassifier` works: history,
+    callbacks, ``predict``, ``predict_proba``, ``save_params``. Its classes are 0 to
+    C - 1, the places of the labels in the estimator's ``classes_``. Differences:
+    batches are cut from tensors at once, the loss is weighted, the learning rate
+    follows a schedule by step, and losses are recorded per epoch. Per-batch records
+    are kept, as skorch keeps them, when the user gave callbacks. Ctrl-C is not
+    swallowed.
     """
 
     def __init__(
@@ -95,6 +107,8 @@ class SoftmaxNet(NeuralNet):
             # compiler when the first of them is made, which takes seconds.
             self.optimizer_: Any = None
             return self
+        if next(self.module_.parameters(), None) is None:
+            raise ValueError(_nothing_learns(self.module_))
         super().initialize_optimizer()
         return self
 
@@ -144,6 +158,8 @@ class SoftmaxNet(NeuralNet):
         self.stop_training_ = False
         self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
         self.has_gradient_listeners_ = self._listened("on_grad_computed")
+        self.has_users_callbacks_ = bool(users_callbacks(self.callbacks_))
+        n_steps_before = self.optimizer_.n_done
         self.n_before_ = len(self.history)
         first = 0 if checkpoint is None else checkpoint.n_epochs
         if checkpoint is not None:
@@ -156,6 +172,8 @@ class SoftmaxNet(NeuralNet):
             self._start_schedule(schedule, first)
             with self._relaxed():
                 self._run_round(first, batches, datasets, checkpoint)
+        if self.optimizer_.n_done == n_steps_before:
+            raise ValueError(_nothing_learns(self.module_))
         return self
 
     def n_epochs_ahead(self) -> int:
@@ -205,7 +223,10 @@ class SoftmaxNet(NeuralNet):
             self.notify("on_epoch_begin", **datasets)
             self.run_single_epoch(batches, True, "train", self.train_step)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
-            with stop_asked_for() as asked:
+            with (
+                stop_asked_for() as asked,
+                missing_validation_explained(valid is not None),
+            ):
                 self.notify("on_epoch_end", **datasets)
             if asked or (start and has_stalled(self._epochs_here(), self.round_)):
                 self.stop_training_ = True
@@ -225,9 +246,10 @@ class SoftmaxNet(NeuralNet):
         self._set_training(training)
         refines = self.refines and not training
         totals = RefinedTotals() if refines else EpochTotals()
-        if training and not self.has_batch_listeners_:
-            # One record for the epoch, since skorch's Checkpoint reads the last one.
+        if training and not self.has_users_callbacks_:
+            # One record for the epoch, since skorch's load_params reads the last one.
             self.history.new_batch()
+        sizes = []
         batches = iter(iterator)
         if training:
             self.schedule_.begin_epoch(len(iterator))
@@ -235,14 +257,22 @@ class SoftmaxNet(NeuralNet):
             X, (y, _) = batch
             if self.has_batch_listeners_:
                 self.notify("on_batch_begin", batch=(X, y), training=training)
+                # A callback that predicts leaves the module in evaluation mode.
+                self._set_training(training)
             step = step_fn(batch)
             totals.add(batch, step, with_hits=not training)
+            sizes.append(len(X))
             if training and self.easy_rows_ is not None:
                 self.easy_rows_.learn(step["y_pred"], y)
             if self.has_batch_listeners_:
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", len(X))
                 self.notify("on_batch_end", batch=(X, y), training=training, **step)
+        if self.has_users_callbacks_ and not self.has_batch_listeners_:
+            for loss, size in zip(totals.batch_losses(), sizes, strict=True):
+                self.history.new_batch()
+                self.history.record_batch(f"{prefix}_loss", loss)
+                self.history.record_batch(f"{prefix}_batch_size", size)
         self._record_epoch(prefix, totals)
         self.history.record(f"{prefix}_batch_count", len(iterator))
 
@@ -253,9 +283,9 @@ class SoftmaxNet(NeuralNet):
                 f"The {prefix} loss became {loss} in epoch {len(self.history)} with "
                 f"learning_rate={self.lr}. Lower learning_rate, or scale the features."
             )
-        record_loss(self.history, prefix, loss)
+        record(self.history, f"{prefix}_loss", loss, operator.lt)
         if prefix == "valid":
-            self.history.record("valid_acc", totals.accuracy())
+            record(self.history, "valid_acc", totals.accuracy(), operator.gt)
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         self.schedule_.step(self.optimizer_)
@@ -268,10 +298,16 @@ class SoftmaxNet(NeuralNet):
                 logits = self.infer(batch[0])
             logits = logits.float()
         loss = self.get_loss(logits, batch[1], training=True)
+        if not loss.requires_grad:
+            if not self.has_users_callbacks_:
+                # No callback will unfreeze a layer later.
+                raise ValueError(_nothing_learns(self.module_))
+            return {"loss": loss, "y_pred": logits}
         # Each member learns as it would alone, though the loss is the members' mean. A
         # factor given to `backward` apart would make PyTorch import SymPy.
         torch.autograd.backward(loss * logits.shape[1] if logits.ndim == 3 else loss)
         if self.has_gradient_listeners_:
+            make_gradients_dense(self.module_.parameters())
             self.notify(
                 "on_grad_computed",
                 named_parameters=list(self.get_all_learnable_params()),
@@ -297,19 +333,41 @@ class SoftmaxNet(NeuralNet):
         )
 
 
-def record_loss(history: History, prefix: str, loss: float) -> None:
-    r"""Record the loss of an epoch, and whether it is the least so far."""
+def record(
+    history: History,
+    name: str,
+    value: float,
+    is_better: Callable[[float, float], bool],
+) -> None:
+    r"""Record a score of the last epoch, and whether it is the best so far."""
     # The latest of the best epochs is the best; there is mostly one not far back.
     best = next(
         (
-            row[f"{prefix}_loss"]
-            for row in reversed(history)
-            if row.get(f"{prefix}_loss_best")
+            row[name]
+            for row in islice(reversed(history), 1, None)
+            if row.get(f"{name}_best")
         ),
-        math.inf,
+        None,
     )
-    history.record(f"{prefix}_loss", loss)
-    history.record(f"{prefix}_loss_best", loss < best)
+    history.record(name, value)
+    history.record(f"{name}_best", best is None or is_better(value, best))
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    r"""Return the probabilities: ``(B, C) -> (B, C)``, ``(B, K, C) -> (B, C)``."""
+    proba = logits.softmax(-1)
+    return proba.mean(1) if proba.ndim == 3 else proba
+
+
+def _nothing_learns(module: nn.Module) -> str:
+    parameters = list(module.parameters())
+    n_free = sum(parameter.requires_grad for parameter in parameters)
+    return (
+        "Nothing can be learned: the loss depends on no parameter that requires a "
+        f"gradient; {n_free} of the module's {len(parameters)} parameters do. Expected "
+        "at least one: call requires_grad_(True) on a layer, and leave out "
+        "torch.no_grad() and detach() in forward."
+    )
 
 
 def make_net(
@@ -318,6 +376,7 @@ def make_net(
     device: torch.device,
     generator: torch.Generator,
     *,
+    n_classes: int,
     early_stopping: EarlyStopping | None = None,
     callbacks: Sequence[Callback] | None = None,
     verbose: int = 0,
@@ -337,6 +396,8 @@ def make_net(
     net = SoftmaxNet(
         module,
         criterion=WeightedCrossEntropy,
+        classes=np.arange(n_classes),
+        predict_nonlinearity=probabilities,
         dataset=TensorTable,
         dataset__dtype=input_dtype,
         iterator_train=BatchIterator,
@@ -367,6 +428,7 @@ def train(
     ``observer`` is called before the net's own callbacks, and not kept. A net that has
     a ``checkpoint`` goes on from there, and keeps it up to date.
     """
+    check_monitors(net.callbacks_, has_validation=validation is not None)
     net.train_split = None if validation is None else predefined_split(validation)
     callbacks = net.callbacks_
     if observer is not None:

@@ -3,7 +3,7 @@ r"""PyTorch's optimizers, at the cost of their arithmetic."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +16,14 @@ from torch.nn import functional as F
 # here. So small an average moves no weight: Adam divides it by at least 1e-8.
 _NEGLIGIBLE = 1e-34
 _STEPS_BETWEEN_FLUSHES = 64
+
+
+def make_gradients_dense(parameters: Iterable[Tensor]) -> None:
+    r"""Replace sparse gradients, which the fused kernels do not take."""
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.is_sparse:
+            parameter.grad = gradient.to_dense()
 
 
 class _Optimizer(torch.optim.Optimizer):
@@ -54,9 +62,30 @@ class SGD(_Optimizer, torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         r"""Take one step."""
-        loss = self._step(self, closure)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            make_gradients_dense(parameters)
+            if group["momentum"]:
+                self._start_late(parameters)
+        self._step(self)
         self._count_step()
         return loss
+
+    def _start_late(self, parameters: list[Tensor]) -> None:
+        r"""Give momentum to parameters whose first gradient comes after others'.
+
+        PyTorch's kernel starts all parameters of a step together, or none of them.
+        After zeros, the momentum is the gradient, as it is after a start.
+        """
+        state = self.state
+        new = [p for p in parameters if state.get(p, {}).get("momentum_buffer") is None]
+        if len(new) < len(parameters):
+            for parameter in new:
+                state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 class _LeanAdam(_Optimizer):
@@ -79,6 +108,9 @@ class _LeanAdam(_Optimizer):
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:
                 continue
+            make_gradients_dense(parameters)
+            if len(parameters) < len(group["params"]):
+                self._part_from([p for p in group["params"] if p.grad is None])
             new = [p for p in parameters if not self.state[p]]
             if new:
                 self._start(new)
@@ -127,6 +159,13 @@ class _LeanAdam(_Optimizer):
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
+
+    def _part_from(self, parameters: list[Tensor]) -> None:
+        r"""Count the steps of parameters apart that have no gradient in this step."""
+        for parameter in parameters:
+            state = self.state.get(parameter)
+            if state:
+                state["step"] = state["step"].clone()
 
 
 class Adam(_LeanAdam, torch.optim.Adam):

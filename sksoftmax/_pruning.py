@@ -54,7 +54,9 @@ class EasyRows:
         self._generator = generator
         self._is_pruning = False
         # For each row of ``X``.
-        self.losses = torch.full((len(table.X),), math.inf, device=table.y.device)
+        self.losses = torch.full(
+            table.stored_y.shape, math.inf, device=table.stored_y.device
+        )
         self._weights = torch.ones_like(self.losses)
 
     def begin_epoch(self, epoch: int, n_epochs: int) -> None:

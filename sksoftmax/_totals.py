@@ -30,6 +30,11 @@ class EpochTotals:
                 hits.sum() if sample_weight is None else hits @ sample_weight
             )
 
+    def batch_losses(self) -> list[float]:
+        r"""Return the mean loss of a row in each batch."""
+        losses: list[float] = self._losses.stack().tolist()
+        return losses
+
     def loss(self) -> float:
         r"""Return the mean loss of a row."""
         weights = self._weights.stack()

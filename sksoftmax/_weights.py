@@ -86,6 +86,7 @@ def net_without_optimizer(
         None,
         classifier.device_,
         make_generator(0),
+        n_classes=len(classifier.classes_),
         verbose=classifier._parameter("verbose"),
         input_dtype=classifier._input_dtype,
     )

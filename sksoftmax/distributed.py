@@ -2,6 +2,7 @@ r"""One classifier, trained by several processes that have a part of the rows ea
 
 from __future__ import annotations
 
+import operator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from ._data import Batch, TensorTable
 from ._layers import set_generator
 from ._linear import MINIBATCH_SOLVERS
 from ._mapped import Pages, in_parts
-from ._net import record_loss
+from ._net import record
 from ._target import check_target, check_weights, class_weights, encode_target
 from ._torch import as_tensor, make_generator, modes_of_training, resolve_device
 from ._validation import (
@@ -195,18 +196,18 @@ class ShardedTable(TensorTable):
         self.start = start
 
     def __len__(self) -> int:
-        return len(self.y) if self.rows is None else len(self.rows)
+        return len(self.stored_y) if self.rows is None else len(self.rows)
 
     def take(self, index: Tensor) -> Batch:
         r"""Return those rows at an index of all rows that are here."""
         place = index - self.start
-        is_here = (place >= 0) & (place < len(self.X))
+        is_here = (place >= 0) & (place < len(self.stored_X))
         index = index[is_here]
         assert self.sample_weight is not None
         weight = self.sample_weight.index_select(0, index)
         return (
             self.features(place[is_here]),
-            (self.y.index_select(0, index), weight),
+            (self.stored_y.index_select(0, index), weight),
         )
 
 
@@ -236,7 +237,7 @@ class AllReduce(Callback):
             *_gather((net.history[-1, "train_loss"], self.weight_)), strict=True
         )
         loss = float(np.average(losses, weights=weights))
-        record_loss(net.history, "train", loss)
+        record(net.history, "train_loss", loss, operator.lt)
 
 
 def _gather(value: Any) -> list[Any]:

@@ -550,8 +550,8 @@ class TestInput:
         X = X.astype(dtype)
         keep = KeepTable()
         make(callbacks=[keep], early_stopping=True).fit(X, y)
-        assert keep.table.X.dtype == getattr(torch, dtype)
-        assert keep.table.X.data_ptr() == X.ctypes.data
+        assert keep.table.stored_X.dtype == getattr(torch, dtype)
+        assert keep.table.stored_X.data_ptr() == X.ctypes.data
 
     @for_every
     def test_float64_is_centred_before_it_is_rounded(self, make):

@@ -50,7 +50,8 @@ def linear(seed=0):
 
 
 def net_of(module, recipe, **options):
-    return make_net(module, recipe, CPU, torch.Generator().manual_seed(0), **options)
+    generator = torch.Generator().manual_seed(0)
+    return make_net(module, recipe, CPU, generator, n_classes=3, **options)
 
 
 class TestBatches:

@@ -138,3 +138,39 @@ class TestAgainstPyTorch:
         assert n_ours == 0
         assert n_theirs > 0
         assert np.array_equal(ours_end, theirs_end)
+
+    @pytest.mark.parametrize(
+        "steps_with_gradient",
+        [{3, 4, 5, 6, 7, 8, 9}, {0, 1, 2}, {0, 1, 5, 6, 9}, {2, 8}],
+        ids=["late", "early", "with breaks", "rare"],
+    )
+    def test_gradients_that_are_missing_in_some_steps(
+        self, ours, theirs, options, steps_with_gradient
+    ):
+        module, batches = module_and_batches()
+        other = copy.deepcopy(module)
+        # PyTorch's fused SGD fails where only some parameters have a momentum.
+        pairs = [
+            (module, ours(groups(module), lr=0.01, fused=True, **options)),
+            (other, theirs(groups(other), lr=0.01, fused=False, **options)),
+        ]
+        for step, batch in enumerate(batches):
+            for trained, optimizer in pairs:
+                trained[0].requires_grad_(step in steps_with_gradient)
+                take_steps(trained, optimizer, [batch])
+        assert_same_parameters(module, other)
+
+    def test_sparse_gradients_are_as_dense_ones(self, ours, theirs, options):
+        def trained(make, is_sparse):
+            generator = torch.Generator().manual_seed(0)
+            weight = torch.randn(5, 3, generator=generator)
+            layer = nn.Embedding.from_pretrained(weight, freeze=False, sparse=is_sparse)
+            optimizer = make(layer.parameters(), lr=0.01, fused=True, **options)
+            for index in ([0, 1, 1], [1, 4], [2, 2]):
+                optimizer.zero_grad()
+                layer(torch.tensor(index)).square().sum().backward()
+                optimizer.step()
+            return layer.weight.detach()
+
+        assert torch.equal(trained(ours, True), trained(ours, False))
+        assert_allclose(trained(ours, True), trained(theirs, False), rtol=1e-6)
