@@ -432,7 +432,6 @@ class BaseSoftmaxClassifier(
                     held_out,
                     self._views,
                     self._prediction_rows,
-                    are_alike=self._are_members_alike(),
                 )
             )
 
@@ -453,10 +452,6 @@ class BaseSoftmaxClassifier(
         if split.held_out is None:
             return split, None
         return split, self._table(data, *split.held_out)
-
-    def _are_members_alike(self) -> bool:
-        r"""Return whether the members of an ensemble differ by chance only."""
-        return True
 
     def _early_stopping(self, split: Split, is_watched: bool) -> EarlyStopping | None:
         r"""Return when training stops early; "auto" only keeps the best epoch.

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._data import BatchIterator, TensorTable
 from ._ensemble import average_members
-from ._held_out import predict_by, row_weight, unseen_by, unseen_by_one
+from ._held_out import parts_of, predict_by, row_weight, unseen_by
 
 # Nothing that training does calls for more.
 _LARGEST_TEMPERATURE = 20.0
@@ -27,33 +27,41 @@ def held_out_temperature(
     held_out: TensorTable,
     views: Callable[[Tensor], list[Tensor]],
     batch_size: int,
-    *,
-    are_alike: bool,
 ) -> float:
-    r"""Return the temperature that held-out rows ask for.
+    r"""Return the temperature for which held-out rows have the smallest log loss.
 
-    If only some members did not learn from a row, it is the one that those ask for. If
-    members are alike, it is carried over to the average of all: what members of another
-    kind change must not be taken for what more of them do.
+    If each row was left out by a part of the members only, the temperature of the
+    parts' averages is carried over to the average of all members.
     """
     y, weights = held_out.targets()
-
-    def temperature_of(choose: Callable[[Tensor | None], Tensor | None]) -> float:
-        logits = []
-        with torch.inference_mode():
-            for X, (_, weight) in BatchIterator(held_out, batch_size):
-                members = choose(weight)
-                parts = [predict_by(module, view, members) for view in views(X)]
-                logits.append(torch.stack(parts))
-        return best_temperature(torch.cat(logits, dim=1), y, row_weight(weights))
-
-    unseen, some = unseen_by(weights), temperature_of(unseen_by)
-    if unseen is None or not are_alike or unseen.sum(1).min() < 2:
-        return some
-    # Unlike the count, its inverse averages out where it differs among rows.
-    n_some = float(1 / unseen.sum(1).reciprocal().mean())
-    one = temperature_of(unseen_by_one)
-    return temperature_of_more(one, some, n_some, unseen.shape[1])
+    found = parts_of(weights)
+    batches = []
+    with torch.inference_mode():
+        for X, (_, weight) in BatchIterator(held_out, batch_size):
+            members = unseen_by(weight)
+            if members is not None and found is not None:
+                # (G, K) -> (G, B, K)
+                parts = found[0][:, None].expand(-1, len(X), -1)
+                everybody = torch.ones_like(members)[None]
+                members = torch.cat([members[None], parts, everybody])
+            views_logits = [predict_by(module, view, members) for view in views(X)]
+            # (V, B, C), or (V, 1 + G + 1, B, C) where members left rows out
+            batches.append(torch.stack(views_logits))
+    logits, sample_weight = torch.cat(batches, dim=-2), row_weight(weights)
+    if found is None:
+        return best_temperature(logits, y, sample_weight)
+    parts, shares = found
+    temperature = best_temperature(logits[:, 0], y, sample_weight)
+    # The ratio of the temperatures is about the same for each view.
+    return temperature_of_average(
+        logits[0, 1:-1],
+        logits[0, -1],
+        shares,
+        temperature,
+        # Averaged noise falls at most in proportion to the number of members.
+        temperature * float(parts.sum(1).min() / parts.shape[1]),
+        sample_weight,
+    )
 
 
 def refined_loss(
@@ -134,32 +142,64 @@ def best_temperature(
     return math.exp(found.x)
 
 
-def temperature_of_more(
-    one: float, some: float, n_some: float, n_members: int
+def temperature_of_average(
+    parts: Tensor,
+    whole: Tensor,
+    shares: Tensor,
+    temperature: float,
+    least: float,
+    sample_weight: Tensor | None = None,
 ) -> float:
-    r"""Return the temperature of a larger average from those of smaller ones.
+    r"""Return the temperature of an average of all members from that of some of them.
 
-    An average of more members is less sure of itself. What the members disagree about
-    costs it in proportion to the inverse of their number, and so, about, it is with the
-    temperature, whatever it tends to.
+    The average of a part of the members is surer of itself than the average of all.
+    Let :math:`\ell_g` be the logarithm of the mean probabilities of part :math:`g`, and
+    :math:`\ell` that of all members. :math:`T` is the best temperature of the parts if
+    the derivative of the log loss is zero,
+
+    .. math:: E\, \ell_{g y} = E \sum_k \mathrm{softmax}(\ell_g / T)_k \, \ell_{g k}.
+
+    If :math:`\tau` is right for all members, the label is class :math:`k` with the
+    probability :math:`\mathrm{softmax}(\ell / \tau)_k`. The left side is then
+
+    .. math:: E \sum_k \mathrm{softmax}(\ell / \tau)_k \, \ell_{g k},
+
+    and falls as :math:`\tau` grows. The solution :math:`\tau` is returned. It needs no
+    labels and no members that are alike, only how far the parts differ from the whole.
 
     Parameters
     ----------
-    one : float
-        The temperature of a single member.
-    some : float
-        The temperature of the average of some members.
-    n_some : float
-        The number of them, more than 1: the harmonic mean if it differs among rows.
-    n_members : int
-        The number of members of the larger average.
+    parts : Tensor of shape (n_parts, n_samples, n_classes)
+        Logarithms of the mean probabilities of each part of the members, for all rows.
+    whole : Tensor of shape (n_samples, n_classes)
+        Logarithms of the mean probabilities of all members.
+    shares : Tensor of shape (n_parts,)
+        How much each part counts: the rows that its temperature comes from.
+    temperature : float
+        The best temperature of the parts, for rows that they have not learned from.
+    least : float
+        Smallest temperature to return.
+    sample_weight : Tensor of shape (n_samples,), default=None
+        Weight of each row; all the same if None.
 
     Returns
     -------
     temperature : float
-        Above 0, and at most ``some``.
+        At least ``least``, and at most that of the parts.
     """
-    slope = (one - some) / (1 - 1 / n_some)
-    # Neither the slope nor what the temperature tends to is negative.
-    slope = min(max(slope, 0.0), n_some * some)
-    return some - slope * (1 / n_some - 1 / n_members)
+    parts, whole = parts.cpu().double(), whole.cpu().double()
+    weight = torch.ones(len(whole)) if sample_weight is None else sample_weight.cpu()
+    weight = (weight.double() / weight.double().sum())[:, None]
+    shares = (shares.cpu().double() / shares.cpu().double().sum())[:, None, None]
+    needed = float((shares * weight * (parts / temperature).softmax(2) * parts).sum())
+    # (N, C): the score of each class as a label, for a part on average
+    score = weight * (shares * parts).sum(0)
+
+    def excess(candidate: float) -> float:
+        return float(((whole / candidate).softmax(1) * score).sum()) - needed
+
+    if excess(temperature) >= 0:
+        return temperature
+    if excess(least) <= 0:
+        return least
+    return float(brentq(excess, least, temperature, xtol=1e-6))

@@ -164,8 +164,9 @@ class SoftmaxCNN(nn.Module):
         ----------
         x : Tensor of shape (batch_size, n_channels * height * width)
             The images, flat or with their axes.
-        members : Tensor of shape (batch_size, n_estimators), bool, default=None
+        members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
             Which members are averaged for each row in evaluation; all of them if None.
+            More than two axes ask for several averages of each row.
 
         Returns
         -------

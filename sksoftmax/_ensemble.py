@@ -154,12 +154,12 @@ def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
     ----------
     logits : Tensor of shape (n_members, batch_size, n_classes)
         The logits of each member.
-    members : Tensor of shape (batch_size, n_members), bool, default=None
-        Whose probabilities count for a row; everybody's if None.
+    members : Tensor of shape (..., batch_size, n_members), bool, default=None
+        Members whose probabilities are averaged for each row; all of them if None.
 
     Returns
     -------
-    log_probabilities : Tensor of shape (batch_size, n_classes)
+    log_probabilities : Tensor of shape (..., batch_size, n_classes)
         They are logits, too: those of the mean.
     """
     # (K, B, C) -> (B, C, K): over the last axis PyTorch sums in one order for every
@@ -167,8 +167,8 @@ def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
     log_proba = logits.log_softmax(2).movedim(0, -1).contiguous()
     if members is None:
         return log_proba.logsumexp(-1) - math.log(len(logits))
-    log_proba = log_proba.masked_fill(~members[:, None], -math.inf)
-    return log_proba.logsumexp(-1) - members.sum(1, keepdim=True).log()
+    log_proba = log_proba.masked_fill(~members.unsqueeze(-2), -math.inf)
+    return log_proba.logsumexp(-1) - members.sum(-1, keepdim=True).log()
 
 
 def together(logits: Tensor, members: Tensor | None, is_training: bool) -> Tensor:

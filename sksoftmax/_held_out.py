@@ -15,13 +15,26 @@ def unseen_by(weight: Tensor | None) -> Tensor | None:
     return None if weight is None or weight.ndim == 1 else weight > 0
 
 
-def unseen_by_one(weight: Tensor | None) -> Tensor | None:
-    r"""Return one of the members that did not learn from a row, each in its turn."""
-    unseen = unseen_by(weight)
-    if unseen is None:
+def parts_of(weights: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    r"""Return the sets of members that left the same rows out; None without such rows.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_samples, n_members) or None
+        Weights of the held-out rows, 0 for members that learned from a row.
+
+    Returns
+    -------
+    parts : Tensor of shape (n_parts, n_members), bool
+        The sets.
+    shares : Tensor of shape (n_parts,)
+        Weight of the rows that each set left out.
+    """
+    if weights is None or weights.ndim == 1:
         return None
-    turn = torch.arange(len(unseen), device=unseen.device) % unseen.sum(1)
-    return unseen & (unseen.cumsum(1) == 1 + turn[:, None])
+    parts, part = torch.unique(weights > 0, dim=0, return_inverse=True)
+    shares = weights.new_zeros(len(parts)).index_add(0, part, weights.amax(1))
+    return parts, shares
 
 
 def row_weight(weight: Tensor | None) -> Tensor | None:

@@ -133,6 +133,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         They are those of early stopping, or else at most 2,000; of four nets or more,
         groups leave out different ones of at most 4,000, so that all rows are learned
         from. "auto" does it where rows are held out anyway, and from 20,000 rows on.
+        Found for averages of the nets that left a row out, it is carried over to the
+        average of all nets.
         The epoch is then chosen by the loss that is left once there is a temperature.
     tol : float, default=1e-4
         By how much the best score must be beaten to count as an improvement.
@@ -398,9 +400,6 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     def _accepts_missing(self) -> bool:
         return True
-
-    def _are_members_alike(self) -> bool:
-        return self.module_.shown is None
 
     def _epochs_range(self, n_rows: int) -> tuple[int, int]:
         if self.n_features_in_ > _MANY_FEATURES and n_rows >= _MANY_ROWS:

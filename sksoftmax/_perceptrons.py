@@ -214,8 +214,9 @@ class SoftmaxMLP(nn.Module):
         ----------
         x : Tensor of shape (batch_size, n_features)
             The rows.
-        members : Tensor of shape (batch_size, n_estimators), bool, default=None
+        members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
             Which members are averaged for each row in evaluation; all of them if None.
+            More than two axes ask for several averages of each row.
 
         Returns
         -------

@@ -18,7 +18,7 @@ from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
 from sksoftmax._calibration import (
     best_temperature,
     refined_loss,
-    temperature_of_more,
+    temperature_of_average,
 )
 from sksoftmax._ensemble import average_members
 
@@ -131,47 +131,84 @@ def test_temperature_is_that_of_the_average_over_views():
     assert alone > 1.2 * found
 
 
-def test_temperature_of_more_members_follows_from_that_of_fewer():
-    # The members' logits are the right ones with noise.
-    rng = np.random.default_rng(0)
-    right = 2 * rng.normal(size=(20_000, 4))
+def members_of_two_kinds(n_rows=20_000, n_members=12, seed=0):
+    r"""Return log probabilities of members that see true logits with noise, and labels.
+
+    Every other member exaggerates, and its noise is larger.
+    """
+    rng = np.random.default_rng(seed)
+    right = 2 * rng.normal(size=(n_rows, 4))
     y = torch.tensor((right + rng.gumbel(size=right.shape)).argmax(1))
-    logits = torch.tensor(right + rng.normal(size=(12, *right.shape)))
-    temperatures = {
-        n: best_temperature(average_members(logits[:n])[None], y) for n in (1, 2, 4, 12)
-    }
-    for n_some in (2, 4):
-        one, some = temperatures[1], temperatures[n_some]
-        found = temperature_of_more(one, some, n_some, 12)
-        assert_allclose(found, temperatures[12], rtol=0.02)
-        assert some > 1.1 * temperatures[12]
+    noise = rng.normal(size=(n_members, *right.shape))
+    scale = np.resize([2.0, 0.8], n_members)[:, None, None]
+    return torch.tensor(scale * (right + noise)).log_softmax(2), y
+
+
+@pytest.mark.parametrize("n_in_part", [1, 2, 4])
+def test_temperature_of_all_members_follows_from_that_of_parts(n_in_part):
+    logits, y = members_of_two_kinds()
+    parts = torch.stack([average_members(part) for part in logits.split(n_in_part)])
+    temperatures = [best_temperature(part[None], y) for part in parts]
+    whole = average_members(logits)
+    best = best_temperature(whole[None], y)
+    # (G, N, C) -> (G * N, C): one temperature for the parts
+    of_parts = best_temperature(parts.flatten(0, 1)[None], y.repeat(len(parts)))
+    assert min(temperatures) <= of_parts <= max(temperatures)
+    found = temperature_of_average(
+        parts, whole, torch.ones(len(parts)), of_parts, n_in_part / 12 * of_parts
+    )
+    assert_allclose(found, best, rtol=0.03)
+    assert of_parts > 1.05 * best
 
 
 @given(
-    one=st.floats(0.05, 20),
-    some=st.floats(0.05, 20),
-    n_some=st.floats(1.1, 6),
-    n_more=st.integers(0, 90),
+    temperature=st.floats(0.05, 20),
+    n_parts=st.integers(1, 6),
+    n_classes=st.integers(2, 5),
+    spread=st.floats(0, 30),
+    seed=st.integers(0, 9),
 )
-def test_temperature_of_more_members_is_a_temperature(one, some, n_some, n_more):
-    found = temperature_of_more(one, some, n_some, math.ceil(n_some) + n_more)
-    assert 0 < found <= some
+def test_temperature_of_an_average_is_between_its_bounds(
+    temperature, n_parts, n_classes, spread, seed
+):
+    rng = np.random.default_rng(seed)
+    logits = torch.tensor(spread * rng.normal(size=(n_parts, 20, n_classes)))
+    parts = logits.log_softmax(2)
+    whole, shares = average_members(parts), torch.ones(n_parts)
+    least = temperature / n_parts
+    found = temperature_of_average(parts, whole, shares, temperature, least)
+    assert least * (1 - 1e-9) <= found <= temperature * (1 + 1e-9)
 
 
-def test_temperature_is_that_of_all_members():
-    # A row is held out by two of twelve, whose average asks for 4% more.
+def test_a_part_that_is_the_whole_keeps_its_temperature():
+    logits, _ = members_of_two_kinds(n_rows=100)
+    whole = average_members(logits)
+    found = temperature_of_average(whole[None], whole, torch.ones(1), 1.3, 0.1)
+    assert_allclose(found, 1.3, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        # By default, every other member is shown bins.
+        {},
+        {"n_bins": None, "hidden_layer_sizes": 64},
+        {"n_estimators": 4, "hidden_layer_sizes": 64},
+    ],
+    ids=["default", "alike", "four"],
+)
+def test_temperature_is_that_of_all_members(options):
     X, y = make_classification(
-        8000, 20, n_informative=8, n_classes=4, flip_y=0.2, random_state=0
+        7000, 20, n_informative=5, n_classes=3, flip_y=0.1, random_state=1
     )
-    # Without bins, members differ by chance only.
-    classifier = SoftmaxMLPClassifier((64, 64), max_epochs=20, n_bins=None)
-    classifier.set_params(random_state=0).fit(X[:4000], y[:4000])
+    classifier = SoftmaxMLPClassifier(random_state=0, **options)
+    classifier.fit(X[:2000], y[:2000])
     value = classifier.module_.temperature.value
     chosen = value.item()
     value.fill_(1.0)
-    logits = torch.tensor(classifier.decision_function(X[4000:]))
-    best = best_temperature(logits[None], torch.tensor(y[4000:]))
-    assert_allclose(chosen, best, rtol=0.025)
+    logits = torch.tensor(classifier.decision_function(X[2000:]))
+    best = best_temperature(logits[None], torch.tensor(y[2000:]))
+    assert 0.9 < best / chosen < 1.1
 
 
 def test_temperature_of_images_knows_that_predictions_average_views():
