@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ._bulk import Bulk
 from ._layers import InputScaling
 from ._piecewise import PiecewiseLinear
 
@@ -124,18 +125,44 @@ class TableInput(nn.Module):
             + _VECTOR_SIZE * len(embeddings)
         )
 
-    def update(self, X: Tensor, sample_weight: Tensor | None = None) -> None:
+    def find_bulk(self, X: Tensor) -> Bulk | None:
+        r"""Return where the bulk of the columns of numbers lies.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_columns)
+            Rows from all over the table.
+
+        Returns
+        -------
+        bulk : Bulk or None
+            What to pass to :meth:`update`; None if nothing is scaled.
+        """
+        if not isinstance(self.scaling, InputScaling):
+            return None
+        return self.scaling.find_bulk(X[:, self.numeric.to(X.device)])
+
+    def update(
+        self,
+        X: Tensor,
+        sample_weight: Tensor | None = None,
+        bulk: Bulk | None = None,
+    ) -> None:
         r"""Learn the statistics of the columns of numbers from more rows.
 
         Parameters
         ----------
         X : Tensor of shape (n_samples, n_columns)
-            The rows. Missing values are left out.
+            The rows. Missing values and outliers are left out.
         sample_weight : Tensor of shape (n_samples,), default=None
             How often each row counts; once each if None.
+        bulk : Bulk, default=None
+            What :meth:`find_bulk` returned for the table that these rows are a part of;
+            that of these rows if None.
         """
         if isinstance(self.scaling, InputScaling):
-            self.scaling.update(X[:, self.numeric.to(X.device)], sample_weight)
+            X = X[:, self.numeric.to(X.device)]
+            self.scaling.update(X, sample_weight, bulk)
 
     @torch.no_grad()
     def learn_bins(self, edges: Sequence[Tensor], X: Tensor) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ._bulk import UNLIMITED, Bulk, find_bulk, sample_size
+
 # Relative to its mean, a standard deviation that summing up many rows can leave.
 _ROUNDING = 1e4 * torch.finfo(torch.float64).eps
 
@@ -36,6 +38,12 @@ class InputScaling(nn.Module):
     values in the first :meth:`update` are whole numbers from 0 on, not only 0 and 1,
     with a mean of the positive ones below 10.
 
+    Outliers change neither. The statistics are those of the bulk: values that are
+    farther from the median than 30 times its scale are left out of them, as NaN is. And
+    where from some distance on the next one is ten times as large, a sentinel such as
+    999999 for example, values count as if they were 1.5 times as far as the last one
+    before, by either method.
+
     Parameters
     ----------
     shape : tuple of int
@@ -51,7 +59,7 @@ class InputScaling(nn.Module):
     - input: ``(batch_size, *row)``, any dtype, ``row`` broadcastable with ``shape``
     - output: the same shape, float32
 
-    Before the first :meth:`update` the mean is 0 and the scale 1.
+    Before the first :meth:`update` the mean is 0, the scale 1, and no value an outlier.
 
     References
     ----------
@@ -75,6 +83,7 @@ class InputScaling(nn.Module):
     deviation: Tensor
     weight_seen: Tensor
     is_count: Tensor
+    reach: Tensor
 
     def __init__(self, shape: Sequence[int], *, method: str = "smooth") -> None:
         super().__init__()
@@ -87,13 +96,60 @@ class InputScaling(nn.Module):
         self.register_buffer("deviation", torch.zeros(*shape))
         self.register_buffer("weight_seen", torch.zeros(*shape))
         self.register_buffer("is_count", torch.zeros(*shape, dtype=torch.bool))
+        # How far from the mean a value counts at most.
+        self.register_buffer("reach", torch.full(tuple(shape), UNLIMITED))
 
     @torch.no_grad()
-    def update(self, X: Tensor, sample_weight: Tensor | None = None) -> None:
+    def find_bulk(self, X: Tensor) -> Bulk:
+        r"""Return where the bulk of each statistic's values lies.
+
+        The first call also decides which features are counts, of which it is the bulk
+        of the roots. A feature of which these rows are too few to tell has the bulk of
+        those before.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, ...)
+            Rows from all over the table, or the same rows flat.
+
+        Returns
+        -------
+        bulk : Bulk
+            What to pass to :meth:`update`.
+        """
+        values = self._sample(X)
+        bulk = find_bulk(values)
+        if self.method == "smooth":
+            if not self.weight_seen.any():
+                is_outlier = (values - bulk.middle).abs() > bulk.reach
+                is_count = _are_counts(values.masked_fill(is_outlier, torch.nan))
+                self.is_count.copy_(is_count.view(self.is_count.shape))
+            is_count = self.is_count.cpu().flatten()
+            if is_count.any():
+                bulk = find_bulk(torch.where(is_count, _root(values), values))
+        mean, remainder, reach = (
+            buffer.double().cpu().flatten()
+            for buffer in (self.mean, self.mean_remainder, self.reach)
+        )
+        is_known = bulk.reach < UNLIMITED
+        return Bulk(
+            torch.where(is_known, bulk.middle, mean + remainder),
+            torch.where(is_known, bulk.width, reach),
+            torch.where(is_known, bulk.reach, reach),
+        )
+
+    @torch.no_grad()
+    def update(
+        self,
+        X: Tensor,
+        sample_weight: Tensor | None = None,
+        bulk: Bulk | None = None,
+    ) -> None:
         r"""Merge the statistics of more rows into those of the rows seen before.
 
-        Missing values, NaN, are left out of them. Computed in float64, of which a copy
-        of the rows is made: pass a large table in parts.
+        Missing values, NaN, are left out of them, and so are values beyond the bulk.
+        Computed in float64, of which a copy of the rows is made: pass a large table in
+        parts.
 
         Parameters
         ----------
@@ -101,23 +157,27 @@ class InputScaling(nn.Module):
             The rows, or the same rows flat.
         sample_weight : Tensor of shape (n_samples,), default=None
             How often each row counts; once each if None.
+        bulk : Bulk, default=None
+            What :meth:`find_bulk` returned for the table that these rows are a part of;
+            that of these rows if None.
         """
         if not len(X):
             return
-        # (N, *row) -> (N, S, P): S statistics, each of P values in a row
-        rows = X.reshape(len(X), self.mean.numel(), -1).cpu().double()
         if sample_weight is None:
-            weight = torch.ones(len(rows), dtype=torch.float64)
+            weight = torch.ones(len(X), dtype=torch.float64)
         else:
             weight = sample_weight.cpu().double()
+        if bulk is None:
+            bulk = self.find_bulk(X[weight.to(X.device) > 0])
+        rows = self._rows(X)
         if self.method == "smooth":
-            if not self.weight_seen.any():
-                is_count = _are_counts(rows[weight > 0])
-                self.is_count.copy_(is_count.view(self.is_count.shape))
             is_count = self.is_count.cpu().flatten()[:, None]
             rows = torch.where(is_count, _root(rows), rows)
+        is_far = (rows - bulk.middle[:, None]).abs_() > bulk.width[:, None]
+        if is_far.any():
+            rows = rows.masked_fill(is_far, torch.nan)
         if rows.isnan().any():
-            self._merge(*_moments_without_missing(rows, weight))
+            self._merge(*_moments_without_missing(rows, weight), bulk)
             return
         total = weight.sum()
         if not total:
@@ -127,9 +187,26 @@ class InputScaling(nn.Module):
         mean = (share @ rows.flatten(1)).reshape(rows.shape[1:]).mean(1)
         squares = (rows - mean[:, None]).square_()
         variance = (share @ squares.flatten(1)).reshape(rows.shape[1:]).mean(1)
-        self._merge(mean, variance, total)
+        self._merge(mean, variance, total, bulk)
 
-    def _merge(self, mean_here: Tensor, variance_here: Tensor, total: Tensor) -> None:
+    def _rows(self, X: Tensor) -> Tensor:
+        r"""Return rows as ``(N, S, P)``: S statistics, each of P values in a row."""
+        return X.reshape(len(X), self.mean.numel(), -1).cpu().double()
+
+    def _sample(self, X: Tensor) -> Tensor:
+        r"""Return values of each statistic, at most so many, as ``(N * P, S)``."""
+        n_values = sample_size(self.mean.numel())
+        rows = self._rows(X[:: -(-len(X) // n_values) or 1])
+        values = rows.transpose(1, 2).flatten(0, 1)
+        if len(values) <= n_values:
+            return values
+        # At random, since a step would meet the same pixels of each image.
+        generator = torch.Generator().manual_seed(0)
+        return values[torch.randint(len(values), (n_values,), generator=generator)]
+
+    def _merge(
+        self, mean_here: Tensor, variance_here: Tensor, total: Tensor, bulk: Bulk
+    ) -> None:
         r"""Merge by Chan, Golub and LeVeque's update, stable for large means."""
         mean, remainder, deviation, seen = (
             buffer.double().cpu().flatten()
@@ -151,6 +228,10 @@ class InputScaling(nn.Module):
             + share * variance_here
             + share * (1 - share) * delta**2
         )
+        # Values of earlier rows stay within reach, too.
+        before = self.reach.double().cpu().flatten()
+        reach = (bulk.reach + (bulk.middle - mean).abs()).clamp(max=UNLIMITED)
+        reach = torch.where(before < UNLIMITED, torch.maximum(reach, before), reach)
         # What rounding alone makes of a constant is no variance.
         deviation = variance.sqrt()
         constant = deviation <= _ROUNDING * mean.abs()
@@ -166,6 +247,7 @@ class InputScaling(nn.Module):
             (self.deviation, deviation),
             (self.scale, scale),
             (self.weight_seen, seen),
+            (self.reach, reach),
         ):
             buffer.copy_(value.reshape(buffer.shape))
 
@@ -182,12 +264,15 @@ class InputScaling(nn.Module):
         z : Tensor of shape (batch_size, ...)
             The scaled rows, float32.
         """
+        if not x.is_floating_point():
+            x = x.to(self.mean.dtype)
         if self.method == "smooth":
             x = torch.where(self.is_count, _root(x), x)
         centred = x - self.mean
         if x.dtype == torch.float64:
             # In float64, a large offset does not drown the differences between rows.
             centred = centred - self.mean_remainder
+        centred = centred.clamp(-self.reach, self.reach)
         z = (centred / self.scale).to(self.mean.dtype)
         if self.method != "smooth":
             return z
@@ -209,18 +294,16 @@ class InputScaling(nn.Module):
 
 def _root(x: Tensor) -> Tensor:
     r"""Return Anscombe's root, without its value at 0 and odd below."""
-    if not x.is_floating_point():
-        x = x.float()
     return ((x.abs() + _ANSCOMBE).sqrt() - math.sqrt(_ANSCOMBE)).copysign(x)
 
 
-def _are_counts(rows: Tensor) -> Tensor:
-    r"""Return which statistics are of small whole numbers, ``(N, S, P) -> (S,)``."""
-    known = rows.nan_to_num(0.0)
-    positive = known.clamp(min=0).sum((0, 2)) / (known > 0).sum((0, 2)).clamp(min=1)
-    whole = ((known == known.floor()) & (known >= 0)).all(2).all(0)
+def _are_counts(values: Tensor) -> Tensor:
+    r"""Return which statistics are of small whole numbers, ``(N, S) -> (S,)``."""
+    known = values.nan_to_num(0.0)
+    positive = known.clamp(min=0).sum(0) / (known > 0).sum(0).clamp(min=1)
+    whole = ((known == known.floor()) & (known >= 0)).all(0)
     # Two values are scaled to the same ones whatever was done to them before.
-    return whole & (positive < _LARGE_COUNT) & (known > 1).any(2).any(0)
+    return whole & (positive < _LARGE_COUNT) & (known > 1).any(0)
 
 
 def _moments_without_missing(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ._augmentation import RandomShift, RandomWarp, SeededTransform
+from ._bulk import UNLIMITED
 from ._convolutions import Block, SoftmaxCNN
 from ._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
 from ._inputs import TableInput
@@ -212,18 +213,28 @@ def _scaling(graph: Graph, module: InputScaling, x: Value) -> Value:
     if module.method == "smooth" and is_count.any():
         condition = graph.add("Identity", is_count)
         x = graph.add("Where", condition, _root(graph, x), x, dtype=x.dtype)
-    mean, remainder, scale = (
+    mean, remainder, scale, reach = (
         _array(one).astype(x.dtype)
-        for one in (module.mean, module.mean_remainder, module.scale)
+        for one in (module.mean, module.mean_remainder, module.scale, module.reach)
     )
     x = graph.add("Sub", x, mean)
     if x.dtype != _FLOAT32:
         x = graph.add("Sub", x, remainder)
+    if (reach < UNLIMITED).any():
+        x = _clipped(graph, x, reach)
     z = graph.cast(graph.add("Div", x, scale), np.dtype(_array(module.mean).dtype))
     if module.method != "smooth":
         return z
     straight = np.where(is_count, _STRAIGHT_COUNTS, 1.0).astype(z.dtype)
     return graph.add("Mul", graph.add("Asinh", graph.add("Div", z, straight)), straight)
+
+
+def _clipped(graph: Graph, x: Value, reach: NDArray[Any]) -> Value:
+    r"""Add a limit to both sides of 0. NaN stays, which "Clip" does not promise."""
+    for comparison, limit in (("Greater", reach), ("Less", -reach)):
+        is_far = graph.add(comparison, x, limit, dtype=_BOOL)
+        x = graph.add("Where", is_far, limit, x, dtype=x.dtype)
+    return x
 
 
 def _fill_missing(graph: Graph, x: Value) -> Value:

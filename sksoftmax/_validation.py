@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import assert_all_finite, validate_data
 
+from ._bulk import Bulk, sample_size
 from ._mapped import Pages, blocks, in_parts
 from ._tables import missing_columns
 from ._target import check_target, check_weights, class_weights, encode_target
@@ -60,11 +61,21 @@ class TrainingRows:
 
     def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Let a layer learn the statistics of some rows, a part of them at a time."""
+        bulk = layer.find_bulk(
+            as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
+        )
+        self.teach_within(layer, rows, bulk)
+
+    def teach_within(
+        self, layer: Any, rows: NDArray[np.int64], bulk: Bulk | None
+    ) -> None:
+        r"""Let a layer learn some rows, whose bulk is known."""
         pages, weight = Pages(self.X), self.sample_weight
         for part in in_parts(rows):
             layer.update(
                 as_tensor(pages.take(part)),
                 None if weight is None else as_tensor(weight[part]),
+                bulk,
             )
 
     def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:

@@ -14,11 +14,12 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
+from ._bulk import sample_size
 from ._callbacks import FitReport, reported
 from ._data import Batch, TensorTable
 from ._layers import set_generator
 from ._linear import MINIBATCH_SOLVERS
-from ._mapped import Pages, in_parts
+from ._mapped import Pages
 from ._net import record
 from ._target import check_target, check_weights, class_weights, encode_target
 from ._torch import as_tensor, make_generator, modes_of_training, resolve_device
@@ -164,21 +165,20 @@ class ShardedRows(TrainingRows):
         r"""Let a layer learn the statistics of all rows, one process after another."""
         start, weight = self.start, self.sample_weight
         assert weight is not None
-        # By the first rows a layer tells what kind of numbers they are, so these are
-        # put together as they would be in a single process.
-        first = in_parts(rows)[0]
-        X = np.concatenate(_gather(Pages(self.X).take(self.own(first))))
-        layer.update(as_tensor(X), as_tensor(weight[first]))
+        # The same in all processes.
+        bulk = layer.find_bulk(
+            as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
+        )
         here = TrainingRows(
             self.X,
             self.y[start : start + len(self.X)],
             None,
             weight[start : start + len(self.X)],
         )
-        own = self.own(rows[len(first) :])
+        own = self.own(rows)
         for rank in range(dist.get_world_size()):
             if rank == dist.get_rank() and len(own):
-                here.teach(layer, own)
+                here.teach_within(layer, own, bulk)
             state = [layer.state_dict()]
             dist.broadcast_object_list(state, src=rank)
             layer.load_state_dict(state[0])

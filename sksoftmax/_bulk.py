@@ -1,0 +1,98 @@
+r"""Where the bulk of a feature's values lies, whatever a few others are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# The bulk is at least this share of all values; a sentinel may stand in the others.
+_SHARE = 0.75
+# Fewer values beside the commonest tell no scale.
+_FEWEST = 8
+# Scales from the median on that no statistic is taken of. Normal values reach 5 scales;
+# of a lognormal distribution with sigma 1, a value in 2,000 is farther.
+_FARTHEST = 30.0
+# An outlier is so many times as far from the median as the value before it.
+_GAP = 10.0
+# An outlier counts as so many times as far as that value. The mean is at most half as
+# far, so this leaves all other values what they are.
+_MARGIN = 1.5
+# The reach of what is not known to have outliers: float32 holds nothing larger.
+UNLIMITED = torch.finfo(torch.float32).max
+# Rows that tell where the bulk lies, as many as bins come from, and the most values of
+# all features: to sort more would take a share of a fit's time.
+_SAMPLE_ROWS, _SAMPLE_VALUES = 10_000, 2**21
+
+
+class Bulk(NamedTuple):
+    r"""Median of each feature, and how far from it the bulk and all but outliers are.
+
+    All of shape (n_features,), float64. The distances are `UNLIMITED` where there were
+    too few values to tell.
+    """
+
+    middle: Tensor
+    width: Tensor
+    reach: Tensor
+
+
+def sample_size(n_features: int) -> int:
+    r"""Return how many rows tell where the bulk of so many features lies."""
+    return min(_SAMPLE_ROWS, max(1, _SAMPLE_VALUES // max(1, n_features)))
+
+
+def find_bulk(values: Tensor) -> Bulk:
+    r"""Return where the bulk of each feature's values lies.
+
+    The scale is the larger of two distances to the median: within which three quarters
+    of the values lie, and the median of those above 0, which counts if a feature is
+    constant in most rows. For the latter, equal values count either each or once,
+    whichever gives less, since a sentinel may be commoner than the others. The bulk is
+    within 30 scales. Outliers begin where the next distance is ten times as large.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_values, n_features), float64
+        Values of each feature. NaN is left out.
+
+    Returns
+    -------
+    bulk : Bulk
+        The medians and distances.
+    """
+    if len(values) < _FEWEST:
+        unknown = values.new_full(values.shape[1:], UNLIMITED)
+        return Bulk(torch.zeros_like(unknown), unknown, unknown)
+    middle = values.nanmedian(0).values.nan_to_num(0.0)
+    # (N, D), NaN last
+    distance = (values - middle).abs().sort(0).values
+    scale = _scale(distance)
+    # (N - 1, D)
+    is_gap = distance[1:] > _GAP * torch.maximum(distance[:-1], scale)
+    last = torch.where(
+        is_gap.any(0), is_gap.long().argmax(0), (~distance.isnan()).sum(0) - 1
+    )
+    farthest = torch.maximum(_at(distance, last), scale)
+    is_known = (distance > 0).sum(0) >= _FEWEST
+    reach = torch.where(is_known, _MARGIN * farthest, UNLIMITED).clamp(max=UNLIMITED)
+    return Bulk(middle, torch.minimum(_FARTHEST * scale, reach), reach)
+
+
+def _scale(distance: Tensor) -> Tensor:
+    r"""Return the scale of each feature's ascending distances, NaN last."""
+    n_known = (~distance.isnan()).sum(0)
+    n_equal = (distance == 0).sum(0)
+    wide = _at(distance, (_SHARE * (n_known - 1)).ceil().long())
+    of_all = _at(distance, n_equal + (n_known - n_equal - 1) // 2)
+    # (N, D): how many distinct distances above 0 come up to each
+    before = torch.cat([torch.zeros_like(distance[:1]), distance[:-1]])
+    rank = (distance > before).cumsum(0)
+    of_distinct = _at(distance, (rank < (rank[-1] + 1) // 2).sum(0))
+    return torch.maximum(wide, torch.minimum(of_all, of_distinct))
+
+
+def _at(distance: Tensor, place: Tensor) -> Tensor:
+    r"""Return each feature's distance at its place, ``(N, D), (D,) -> (D,)``."""
+    return distance.gather(0, place.clamp(0, len(distance) - 1)[None])[0]
