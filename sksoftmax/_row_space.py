@@ -87,7 +87,11 @@ class RowSpace:
     def restore(self, weight: Tensor) -> Tensor:
         r"""Return weights of features: ``(m, rank) -> (m, n_features)``."""
         solved = solve_triangular(
-            self._factor, weight.cpu().numpy().T, lower=True, trans="T"
+            self._factor,
+            weight.cpu().numpy().T,
+            lower=True,
+            trans="T",
+            check_finite=False,
         )
         # (m, N): multiples of the rows.
         multiples = np.zeros((weight.shape[0], len(self.table)))
@@ -109,7 +113,7 @@ class RowSpace:
             for columns, part in self._columns():
                 products += part @ weight[:, columns].T
         chosen = products.cpu().numpy()[self._pivots] / self._norm[:, None]
-        solved = solve_triangular(self._factor, chosen, lower=True)
+        solved = solve_triangular(self._factor, chosen, lower=True, check_finite=False)
         return torch.from_numpy(np.ascontiguousarray(solved.T)).to(weight)
 
     def _gram(self) -> NDArray[np.float64]:

@@ -20,6 +20,9 @@ Single = NDArray[np.float32]
 DECREASE, SMALLEST_STEP = 1e-4, 1e-10
 # What rounding may add to an objective, relative to it or to 1.
 NOISE = 1e-14
+# Relative to an objective or to 1: less than that can be a matter of rounding. A step
+# that promises more and finds no decrease is lost where there is no curvature.
+LEAST_DECREASE = 1e-6
 # Up to so many operations, an exact Hessian costs no more than the calls for it.
 _FEW_OPERATIONS = 2**23
 # So many products call for another preconditioner; most for one step.
@@ -85,6 +88,11 @@ def solve_small(
     target = np.zeros((len(y), len(theta)))
     target[np.arange(len(y)), y] = 1.0
     value, proba = _evaluate(Z, target, share, ridge, theta)
+    if not value <= math.log(len(theta)) and theta.any():
+        # Zero is a better start, and NaN is none.
+        theta = np.zeros_like(theta)
+        value, proba = _evaluate(Z, target, share, ridge, theta)
+    is_given = bool(theta.any())
     objectives, norm = [value], math.inf
     steps = _Steps(Z, share, ridge, len(theta))
     for n_steps in range(max_iter + 1):
@@ -100,16 +108,24 @@ def solve_small(
             return None
         step -= step.mean(0)
         slope, length = float((gradient * step).sum()), 1.0
-        bound = value + NOISE * max(abs(value), 1.0)
+        unit = max(abs(value), 1.0)
         new_value, proba = _evaluate(Z, target, share, ridge, theta + step)
-        while not new_value <= bound + DECREASE * length * slope:
+        while not new_value <= value + NOISE * unit + DECREASE * length * slope:
             length /= 2
             if length < SMALLEST_STEP:
-                return theta, norm, objectives
+                break
             trial = theta + length * step
             new_value, proba = _evaluate(Z, target, share, ridge, trial)
-        theta, value = theta + length * step, new_value
-        objectives.append(value)
+        if length >= SMALLEST_STEP:
+            theta, value = theta + length * step, new_value
+            objectives.append(value)
+        elif is_given and -slope > LEAST_DECREASE * unit:
+            # The start was without curvature, so the steps begin at zero again.
+            theta, is_given = np.zeros_like(theta), False
+            value, proba = _evaluate(Z, target, share, ridge, theta)
+            objectives = [value]
+        else:
+            break
         if observer is not None and observer.end_step(value, theta[None]):
             break
     return theta, norm, objectives

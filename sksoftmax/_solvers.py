@@ -6,6 +6,7 @@ together, so that one wide matrix product serves all of them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +16,14 @@ from ._measured import Measured
 from ._preconditioners import Inverse, Preconditioner
 from ._problem import Point, SoftmaxProblem, first_members
 from ._rows import DenseRows
-from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, Observer, solve_small
+from ._small_problems import (
+    DECREASE,
+    LEAST_DECREASE,
+    NOISE,
+    SMALLEST_STEP,
+    Observer,
+    solve_small,
+)
 from ._threads import single_threaded_blas
 
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
@@ -108,24 +116,42 @@ def minimize(
         small = _solve_small(problem, problem.rows, theta[0], tol, max_iter, observer)
         if small is not None:
             return [small]
+    first = _evaluate_start(problem, theta) if theta.any() else None
+    is_given = theta.any(2).any(1)
     preconditioner = Preconditioner(problem, len(theta))
-    if start.any():
+    if is_given.any():
         softness = _no_softness(theta)
         # Nothing is known of the way here, nor how many products a step takes.
         preconditioner.doubt(torch.arange(len(theta), device=theta.device))
     else:
         softness = _approach(preconditioner, theta, max_iter)
     descent = _Descent(preconditioner, theta, softness, max_iter, observer)
-    if not problem.rows.is_small:
-        size = descent.run(max(tol, _COARSE_TOL), precise=False)
-    if problem.rows.is_small or tol < _COARSE_TOL:
-        size = descent.run(tol, precise=True)
+    size = descent.run_to(tol, first)
+    lost = descent.is_stuck & is_given
+    if lost.any() and descent.n_steps_left:
+        descent.begin_at_zero(lost)
+        size = descent.run_to(tol)
     solutions = []
     for b, objectives in enumerate(descent.objectives):
         weight, bias = problem.rows.restore(theta[b])
         norm = size[b].item()
         solutions.append(Solution(weight, bias, norm <= tol, norm, objectives))
     return solutions
+
+
+def _evaluate_start(problem: SoftmaxProblem, theta: Tensor) -> Point | None:
+    r"""Return what is known of a start; starts that are worse than zero become zero.
+
+    Far out, all probabilities are 0 or 1: there is no curvature that a step could be
+    found by. None is returned if a start was changed.
+    """
+    which = torch.arange(len(theta), device=theta.device)
+    point = problem.evaluate(theta, which, problem.rows.is_small)
+    value = point.value + problem.lasso_value(theta, which)
+    # At zero, all classes have the same probability. NaN is no start, either.
+    is_worse = ~(value <= math.log(problem.n_classes))
+    theta[is_worse] = 0.0
+    return None if is_worse.any() else point
 
 
 def _approach(preconditioner: Preconditioner, theta: Tensor, max_iter: int) -> Tensor:
@@ -208,13 +234,36 @@ class _Descent:
         self.n_steps_left = max_iter
         self.observer = observer
         self.objectives: list[list[float]] = [[] for _ in theta]
+        # No step could be made where one should lower the objective.
+        self.is_stuck = softness > 1
 
-    def run(self, tol: float, precise: bool) -> Tensor:
+    def run_to(self, tol: float, first: Point | None = None) -> Tensor:
+        r"""Step as far as float32 is good enough, then in float64; return the sizes.
+
+        ``first`` is what is known of the present weights, in the precision in which
+        they are evaluated first.
+        """
+        is_small = self.problem.rows.is_small
+        if not is_small:
+            size = self.run(max(tol, _COARSE_TOL), precise=False, first=first)
+            first = None
+        if is_small or tol < _COARSE_TOL:
+            size = self.run(tol, precise=True, first=first)
+        return size
+
+    def begin_at_zero(self, lost: Tensor) -> None:
+        r"""Let some candidates, those of a mask, begin again."""
+        self.theta[lost] = 0.0
+        self.is_stuck[lost] = False
+        for b in lost.nonzero().squeeze(1).tolist():
+            self.objectives[b] = []
+
+    def run(self, tol: float, precise: bool, first: Point | None = None) -> Tensor:
         r"""Step until the gradients are small; return their sizes."""
         problem, theta = self.problem, self.theta
         which = torch.arange(len(theta), device=theta.device)
         sizes = torch.full_like(which, torch.inf, dtype=torch.float64)
-        point = problem.evaluate(theta, which, precise)
+        point = first or problem.evaluate(theta, which, precise)
         self._record(which, point)
         while True:
             before = sizes[which]
@@ -284,8 +333,10 @@ class _Descent:
             trial = origin[waiting] + length * step[waiting]
         moved = torch.ones(len(which), dtype=torch.bool, device=which.device)
         moved[waiting] = False
-        # It was rounding that stopped these.
+        # It was rounding that stopped these, or a start without curvature.
         self.softness[which[waiting]] = 0
+        promised = -slope[waiting] > LEAST_DECREASE * before[waiting].abs().clamp(min=1)
+        self.is_stuck[which[waiting]] = promised
         self.was_soft |= self.softness > 0
         return moved
 
