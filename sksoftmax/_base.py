@@ -45,6 +45,7 @@ from ._recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
 from ._tables import TableEncoder
+from ._target import as_labels
 from ._torch import (
     as_tensor,
     make_generator,
@@ -227,7 +228,7 @@ class BaseSoftmaxClassifier(
     def fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
         X_val: ArrayLike | None = None,
@@ -239,10 +240,13 @@ class BaseSoftmaxClassifier(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows: float32, float64, integer or uint8. Missing values and
+            Training rows: an array, a tensor, a DataFrame of pandas or polars, a table
+            of pyarrow or a sequence of rows. float32 and integers stay what they are
+            until a batch is taken. Missing values (NaN, None, NA, masked entries) and
             categories are only for :class:`SoftmaxMLPClassifier`.
-        y : array-like of shape (n_samples,)
-            Labels: strings, integers, booleans or pandas categoricals.
+        y : array-like of shape (n_samples,), default=None
+            Labels: strings, integers, booleans or pandas categoricals. Not optional:
+            the default only lets the error say how to take them out of a dataset.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss; all equal if None. A row of weight zero is
             the same as no row: a label that only such rows have is no class. If the
@@ -263,6 +267,10 @@ class BaseSoftmaxClassifier(
 
         Raises
         ------
+        TypeError
+            If ``X`` or ``y`` is no table or column, a dataset or a generator for
+            example, or if a column of ``X`` holds dates, intervals, lists or other
+            objects. The message names the column and the remedy.
         ValueError
             If the data cannot be learned from: infinite values, missing values or text
             where the classifier does not take them, one class only, lengths that
@@ -290,7 +298,7 @@ class BaseSoftmaxClassifier(
     def partial_fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
@@ -300,8 +308,8 @@ class BaseSoftmaxClassifier(
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows.
-        y : array-like of shape (n_samples,)
-            Labels.
+        y : array-like of shape (n_samples,), default=None
+            Labels; not optional, as in :meth:`fit`.
         classes : array-like of shape (n_classes,), default=None
             All classes that will ever come. Required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -314,6 +322,8 @@ class BaseSoftmaxClassifier(
 
         Raises
         ------
+        TypeError
+            For what :meth:`fit` refuses.
         ValueError
             If the first call has no ``classes``, if ``y`` holds a label that is not
             among them, or for what :meth:`fit` refuses.
@@ -336,6 +346,8 @@ class BaseSoftmaxClassifier(
             fitted_state_kept(self),
         ):
             self.device_ = resolve_device(self.device)
+            if classes is not None and not isinstance(classes, list):
+                classes = as_labels(classes, "classes")
             is_first_call = _check_partial_fit_first_call(self, classes)
             if len(self.classes_) < 2:
                 raise ValueError(
@@ -526,7 +538,8 @@ class BaseSoftmaxClassifier(
         if issparse(data.X):
             raise ValueError(
                 f"{type(self).__name__} trains by mini-batches here, which does not "
-                "take sparse X. Pass X.toarray(), or fit with solver='newton-cg'."
+                "take sparse X. Pass X.toarray() (X.sparse.to_dense() of a DataFrame, "
+                "X.to_dense() of a tensor), or fit with solver='newton-cg'."
             )
         if weight is not None:
             # Relative to the largest, weights fit into float32. A positive weight stays

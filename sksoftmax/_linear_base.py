@@ -26,7 +26,7 @@ from ._row_space import SpannedRows, is_wide
 from ._rows import DenseRows, SparseRows
 from ._solvers import Solution, minimize
 from ._torch import as_tensor
-from ._validation import TrainingRows, check_features
+from ._validation import TrainingRows
 from ._weights import net_without_optimizer
 
 # Where an exact solver computes if the device has no float64, or no sparse products.
@@ -242,12 +242,9 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
                 "C."
             )
 
-    def _logits(self, X: ArrayLike) -> Tensor:
-        # A DataFrame has the accessor where all of its columns are sparse.
-        if not (issparse(X) or hasattr(X, "sparse")):
-            return super()._logits(X)
-        check_is_fitted(self)
-        features: Any = check_features(self, X, reset=False)
+    def _logits_of(self, features: Any) -> Tensor:
+        if not issparse(features):
+            return super()._logits_of(features)
         module = self.module_
         weight = module.weight.detach().cpu().double()
         logits = torch.from_numpy(features @ weight.T.contiguous().numpy())

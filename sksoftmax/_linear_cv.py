@@ -28,6 +28,7 @@ from sklearn.utils.validation import _check_method_params
 
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport, reported
+from ._containers import as_column
 from ._fold_scores import mean_over_folds, warn_about_missing_scores
 from ._keywords import explain_keywords
 from ._linear import SoftmaxRegression
@@ -39,7 +40,7 @@ from ._linear_base import (
 )
 from ._recipe import Recipe
 from ._solvers import minimize
-from ._target import check_weights
+from ._target import as_labels, check_weights
 from ._torch import modes_of_training, resolve_device
 from ._validation import (
     TrainingRows,
@@ -217,7 +218,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     def fit(
         self,
         X: ArrayLike,
-        y: ArrayLike,
+        y: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         **params: Any,
     ) -> Self:
@@ -227,8 +228,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training rows, without missing values.
-        y : array-like of shape (n_samples,)
-            Labels: strings, integers, booleans or pandas categoricals.
+        y : array-like of shape (n_samples,), default=None
+            Labels: strings, integers, booleans or pandas categoricals. Not optional.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row, in the loss and in the score; all equal if None. A row
             of weight zero is the same as no row, as in :class:`SoftmaxRegression`.
@@ -243,6 +244,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
 
         Raises
         ------
+        TypeError
+            If the data is no table of numbers, as in :class:`SoftmaxRegression`.
         ValueError
             If the data cannot be learned from, as in :class:`SoftmaxRegression`, if
             ``Cs`` or ``l1_ratios`` are not such numbers, or if all scores are NaN.
@@ -301,8 +304,11 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             The score; greater is better.
         """
         _raise_for_params(params, self, "score")
+        if sample_weight is not None:
+            sample_weight = as_column(sample_weight, "sample_weight")
         routed = self._route("score", sample_weight, params)
-        score: float = self._get_scorer()(self, X, y, **routed.scorer.score)
+        labels = as_labels(y)
+        score: float = self._get_scorer()(self, X, labels, **routed.scorer.score)
         return score
 
     def get_metadata_routing(self) -> MetadataRouter:

@@ -22,7 +22,7 @@ from ._keywords import explain_keywords
 from ._perceptrons import SoftmaxMLP
 from ._piecewise import bin_edges
 from ._recipe import Recipe
-from ._tables import TableEncoder, learn_encoder, n_columns
+from ._tables import TableEncoder, is_frame, learn_encoder, n_columns
 from ._torch import as_tensor
 from ._validation import TrainingRows, check_sizes
 
@@ -427,22 +427,26 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         return recipe
 
     def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
+        before = self._encoder if self.warm_start or not reset else None
         if reset:
             self._set_encoder(
                 learn_encoder(
-                    X,
-                    self.categorical_features,
-                    declared=declared,
-                    before=self._encoder if self.warm_start else None,
+                    X, self.categorical_features, declared=declared, before=before
                 )
             )
         width = n_columns(X)
         if self._encoder is None or width is None:
             return X
-        if not reset and width != self.n_features_in_:
+        if not reset and not self._has_columns_of_fit(X):
             # Says which columns differ; they could not be told apart below.
             validate_data(self, X, reset=False, skip_check_array=True)
-        return self._encoder.encode(X)
+        return self._encoder.encode(X, is_new=self._encoder is not before)
+
+    def _has_columns_of_fit(self, X: Any) -> bool:
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and is_frame(X):
+            return bool(np.array_equal(names, X.columns))
+        return bool(X.shape[1] == self.n_features_in_)
 
     def _set_encoder(self, encoder: TableEncoder | None) -> None:
         self._encoder = encoder

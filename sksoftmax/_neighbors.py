@@ -12,13 +12,13 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import DOCUMENTATION
 from ._keywords import explain_keywords
-from ._torch import from_any_device
-from ._validation import fitted_state_kept
+from ._tables import nan_for_missing
+from ._target import check_target
+from ._validation import check_table, fitted_state_kept
 
 # How many neighbours the shares of the classes count for: a row without any near one
 # gets about those, and no probability is 0.
@@ -140,15 +140,15 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     @explain_keywords
-    def fit(self, X: ArrayLike, y: ArrayLike) -> NeighborsEncoder:
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None) -> NeighborsEncoder:
         r"""Keep the rows of each class.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The training rows.
-        y : array-like of shape (n_samples,)
-            Their labels.
+        y : array-like of shape (n_samples,), default=None
+            Their labels; not optional, in spite of the default.
 
         Returns
         -------
@@ -157,22 +157,24 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If `X` is no table of numbers: a dataset, or a DataFrame with dates.
         ValueError
-            If `y` is continuous, or `X` holds NaN or infinity.
+            If `y` is None or continuous, or `X` holds NaN or infinity.
         """
         self.fit_transform(X, y)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit_transform(self, X: ArrayLike, y: ArrayLike) -> NDArray[Any]:
+    def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[Any]:
         r"""Keep the rows of each class, and encode each by the other rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The training rows.
-        y : array-like of shape (n_samples,)
-            Their labels.
+        y : array-like of shape (n_samples,), default=None
+            Their labels; not optional, in spite of the default.
 
         Returns
         -------
@@ -181,11 +183,13 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
+        TypeError
+            If `X` is no table of numbers: a dataset, or a DataFrame with dates.
         ValueError
-            If `y` is continuous, or `X` holds NaN or infinity.
+            If `y` is None or continuous, or `X` holds NaN or infinity.
         """
         with fitted_state_kept(self):
-            return self._fit_transform(from_any_device(X), from_any_device(y))
+            return self._fit_transform(X, y)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         r"""Encode new rows by the training rows.
@@ -203,7 +207,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         rows = validate_data(
             self,
-            from_any_device(X),
+            self._table(X),
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             reset=False,
@@ -238,17 +242,15 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
     def _fit_transform(self, X: Any, y: Any) -> NDArray[Any]:
         # One row would have no neighbour.
-        rows, y = validate_data(
+        rows = validate_data(
             self,
-            X,
-            y,
+            self._table(X),
             accept_sparse="csr",
             dtype=[np.float64, np.float32],
             ensure_min_samples=2,
         )
-        check_classification_targets(y)
         self.classes_, labels, counts = np.unique(
-            y, return_inverse=True, return_counts=True
+            check_target(self, rows, y), return_inverse=True, return_counts=True
         )
         self.class_prior_ = counts / len(labels)
         self.neighbors_ = [
@@ -265,6 +267,10 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
     def _search(self, rows: Any, n_neighbors: int) -> NearestNeighbors:
         return NearestNeighbors(n_neighbors=n_neighbors, n_jobs=self.n_jobs).fit(rows)
+
+    def _table(self, X: Any) -> Any:
+        table = check_table(self, X, accepts_sparse=True, accepts_text=False)
+        return nan_for_missing(table)
 
     def _distances(
         self, X: NDArray[Any], labels: NDArray[np.int64] | None = None

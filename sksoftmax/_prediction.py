@@ -7,13 +7,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from ._containers import as_column
 from ._data import convert
 from ._ensemble import average_members
 from ._mapped import Pages
 from ._range import into_range, large_rows, recomputed
+from ._target import as_labels
 from ._torch import as_tensor
 from ._validation import check_features
 
@@ -92,6 +95,32 @@ class PredictionMixin:
         log_probabilities = self._logits(X).log_softmax(1).cpu().numpy()
         return log_probabilities
 
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        r"""Return the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,)
+            Their labels, in any container that ``fit`` takes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; all equal if None.
+
+        Returns
+        -------
+        score : float
+            The share of the rows, or of their weight, whose class is predicted.
+        """
+        weight = (
+            None if sample_weight is None else as_column(sample_weight, "sample_weight")
+        )
+        return float(
+            accuracy_score(as_labels(y), self.predict(X), sample_weight=weight)
+        )
+
     def decision_function(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
         r"""Return the logits.
 
@@ -116,7 +145,10 @@ class PredictionMixin:
         if not hasattr(self, "module_"):
             # Asked only for its error: for a single row it takes as long as a layer.
             check_is_fitted(self)
-        features = check_features(self, X, reset=False)
+        return self._logits_of(check_features(self, X, reset=False))
+
+    def _logits_of(self, features: NDArray[Any]) -> Tensor:
+        r"""Return the logits of validated rows."""
         dtype = torch.float32 if features.dtype == np.float32 else torch.float64
         if self.module_.training:
             self.module_.eval()

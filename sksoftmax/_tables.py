@@ -9,8 +9,13 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
+from ._category_warnings import (
+    rare_categories,
+    unknown_values,
+    warn_about_rare,
+    warn_about_unknown,
+)
 from ._mapped import Pages, blocks, in_parts
 
 # What an object column may hold, in pandas' words, and still be numbers.
@@ -54,19 +59,30 @@ class TableEncoder:
             )
         )
 
-    def encode(self, X: Any) -> Any:
+    def encode(self, X: Any, *, is_new: bool = False) -> Any:
         r"""Return a table of the same kind with codes for the categories.
 
-        A code is the category's index, or NaN if the value is missing or unknown.
+        A code is the category's index, or NaN if the value is missing or unknown. Warn
+        about categories that hardly repeat if the encoder has just learned them from
+        these rows, and otherwise about columns in which no value is known.
         """
-        table = X if is_frame(X) else _as_array(X)
-        dtype = _code_dtype(table, self.is_categorical)
+        dtype = _code_dtype(X, self.is_categorical)
         codes: dict[int, NDArray[Any]] = {}
+        rare, unknown = [], []
         for column, categories in enumerate(self.categories):
-            if categories is not None:
-                index = _look_up(pd.Index(column_values(table, column)), categories)
-                codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
-        return _with_columns(table, codes, dtype)
+            if categories is None:
+                continue
+            values = pd.Index(column_values(X, column))
+            index = _look_up(values, categories)
+            codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
+            name = repr(X.columns[column]) if is_frame(X) else str(column)
+            if is_new:
+                rare.append(rare_categories(name, categories, index))
+            else:
+                unknown.append(unknown_values(name, categories, index, values))
+        warn_about_rare(rare)
+        warn_about_unknown(unknown)
+        return _with_columns(X, codes, dtype)
 
     def restricted(
         self, X: NDArray[Any], rows: NDArray[np.int64]
@@ -108,8 +124,8 @@ def learn_encoder(
 
     Parameters
     ----------
-    X : array-like
-        What the user passed.
+    X : ndarray or DataFrame of shape (N, D)
+        The rows.
     categorical_features : "from_dtype", array-like or None
         The parameter.
     declared : bool
@@ -121,18 +137,17 @@ def learn_encoder(
     by_dtype = isinstance(categorical_features, str)
     if categorical_features is None or (by_dtype and not is_frame(X)):
         return None
-    table = X if is_frame(X) else _as_array(X)
-    if len(table.shape) != 2:
+    if n_columns(X) is None:
         # Refused elsewhere, in better words.
         return None
-    is_categorical = _find_categorical(table, categorical_features)
+    is_categorical = _find_categorical(X, categorical_features)
     if not is_categorical.any():
         return None
     if before is not None and np.array_equal(before.is_categorical, is_categorical):
         return before
     return TableEncoder(
         tuple(
-            _learn_categories(table, column, declared) if is_one else None
+            _learn_categories(X, column, declared) if is_one else None
             for column, is_one in enumerate(is_categorical)
         )
     )
@@ -140,10 +155,27 @@ def learn_encoder(
 
 def n_columns(X: Any) -> int | None:
     r"""Return the number of columns, None if this is no table of columns."""
-    if issparse(X):
-        return None
-    shape = X.shape if hasattr(X, "shape") else np.shape(_as_array(X))
-    return int(shape[1]) if len(shape) == 2 else None
+    return int(X.shape[1]) if len(X.shape) == 2 else None
+
+
+def has_sparse_columns(X: Any) -> bool:
+    r"""Return whether all columns of a pandas DataFrame are sparse."""
+    return isinstance(X, pd.DataFrame) and {type(dtype) for dtype in X.dtypes} == {
+        pd.SparseDtype
+    }
+
+
+def nan_for_missing(X: Any) -> Any:
+    r"""Return a table with NaN for None and NA among objects, which are no floats."""
+    if isinstance(X, pd.DataFrame):
+        table = X.copy(deep=False)
+        for column in np.flatnonzero(X.dtypes.map(pd.api.types.is_object_dtype)):
+            table.isetitem(column, nan_for_missing(X.iloc[:, column].to_numpy()))
+        return table
+    if not isinstance(X, np.ndarray) or X.dtype != object:
+        return X
+    is_missing = pd.isna(X)
+    return np.where(is_missing, np.nan, X) if is_missing.any() else X
 
 
 def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -214,7 +246,7 @@ def _positions_of_names(table: Any, names: list[str]) -> NDArray[np.int64]:
 
 def _holds_categories(table: Any, column: int) -> bool:
     r"""Return whether the dtype of a column says that it holds categories."""
-    if _is_polars(table):
+    if is_polars(table):
         return str(table.dtypes[column]).split("(")[0] in _POLARS_CATEGORIES
     if not is_frame(table):
         return False
@@ -232,7 +264,7 @@ def _holds_categories(table: Any, column: int) -> bool:
 
 def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
     values = column_values(table, column)
-    if declared and _is_polars(table) and hasattr(table.dtypes[column], "categories"):
+    if declared and is_polars(table) and hasattr(table.dtypes[column], "categories"):
         own = table.dtypes[column].categories
         if hasattr(own, "to_list"):
             return pd.Index(own.to_list())
@@ -249,7 +281,7 @@ def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
 
 def column_values(table: Any, column: int) -> Any:
     r"""Return one column in a form that pandas takes."""
-    if _is_polars(table):
+    if is_polars(table):
         return table.to_series(column).to_numpy()
     values = table.iloc[:, column] if is_frame(table) else table[:, column]
     dtype = values.dtype
@@ -283,7 +315,7 @@ def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:
 
 
 def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> Any:
-    if _is_polars(table):
+    if is_polars(table):
         names = table.columns
         make = type(table.to_series(0))
         return table.with_columns(
@@ -300,14 +332,10 @@ def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> An
     return encoded
 
 
-def _as_array(X: Any) -> NDArray[Any]:
-    # As objects, since NumPy would turn the numbers beside a text into text.
-    return X if isinstance(X, np.ndarray) else np.array(X, dtype=object)
-
-
 def is_frame(X: Any) -> bool:
-    return isinstance(X, pd.DataFrame) or _is_polars(X)
+    return isinstance(X, pd.DataFrame) or is_polars(X)
 
 
-def _is_polars(X: Any) -> bool:
-    return type(X).__module__.startswith("polars.") and hasattr(X, "with_columns")
+def is_polars(X: Any) -> bool:
+    # A LazyFrame has no columns of values, and so no `to_series`.
+    return type(X).__module__.startswith("polars.") and hasattr(X, "to_series")

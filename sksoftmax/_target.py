@@ -18,7 +18,25 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from ._torch import from_any_device
+from ._containers import as_column
+
+# The dtypes of labels that come as objects, by pandas' words for their kind.
+_DTYPES: dict[str, Any] = {
+    "integer": np.int64,
+    "boolean": np.bool_,
+    "floating": np.float64,
+    "mixed-integer-float": np.float64,
+    "decimal": np.float64,
+}
+
+
+def as_labels(y: Any, name: str = "y", *, warn: bool = False) -> NDArray[Any]:
+    r"""Return labels of any container as an array of shape (N,).
+
+    Numbers and booleans of dtype object get a dtype of their own; missing labels stay.
+    """
+    labels: NDArray[Any] = column_or_1d(as_column(y, name), warn=warn)
+    return labels if pd.isna(labels).any() else _typed(labels)
 
 
 def check_target(
@@ -30,7 +48,7 @@ def check_target(
             f"{type(estimator).__name__} requires y to be passed, but the target y is "
             "None."
         )
-    labels: NDArray[Any] = column_or_1d(from_any_device(y), warn=True)
+    labels = as_labels(y, warn=True)
     n_missing = int(pd.isna(labels).sum())
     if n_missing:
         raise ValueError(
@@ -50,23 +68,43 @@ def check_target(
     return labels
 
 
-def _sortable(labels: NDArray[Any]) -> NDArray[Any]:
-    r"""Return integers for text, whose sorting would take most of a check.
+def _typed(labels: NDArray[Any]) -> NDArray[Any]:
+    r"""Return numbers and booleans of dtype object in the dtype of their own.
 
-    Text among other labels has no order at all.
+    Raises
+    ------
+    ValueError
+        If labels of dtype object are neither numbers, nor booleans, nor text.
     """
-    kind = pd.api.types.infer_dtype(labels, skipna=False)
-    if kind.startswith("mixed"):
-        text = [label for label in labels if isinstance(label, str)]
-        if text:
-            raise ValueError(
-                f"y mixes text with labels of other types: {len(text)} of "
-                f"{len(labels)} are text, {text[0]!r} for example. Expected labels of "
-                "one type: convert them all to text, for example."
-            )
-    if kind != "string":
+    if labels.dtype != object:
         return labels
-    codes: NDArray[np.int64] = pd.factorize(labels)[0]
+    kind = pd.api.types.infer_dtype(labels, skipna=False)
+    # scikit-learn has messages for bytes and for several labels in a row.
+    if kind in ("string", "empty", "bytes") or isinstance(labels[0], list | tuple):
+        return labels
+    if kind in _DTYPES:
+        try:
+            return labels.astype(_DTYPES[kind])
+        except OverflowError:
+            kind = "integer beyond 64 bits"
+    text = [label for label in labels if isinstance(label, str)]
+    if text:
+        raise ValueError(
+            f"y mixes text with labels of other types: {len(text)} of {len(labels)} "
+            f"are text, {text[0]!r} for example. Expected labels of one type: convert "
+            "them all to text, for example."
+        )
+    raise ValueError(
+        f"Unknown label type: y holds labels of kind {kind!r}, {labels[0]!r} for "
+        "example. Expected text, integers or booleans: convert the labels, for "
+        "instance with y.astype(str)."
+    )
+
+
+def _sortable(labels: NDArray[Any]) -> NDArray[Any]:
+    r"""Return integers for text, whose sorting would take most of a check."""
+    is_text = len(labels) > 0 and isinstance(labels[0], str)
+    codes: NDArray[Any] = pd.factorize(labels)[0] if is_text else labels
     return codes
 
 
@@ -112,7 +150,7 @@ def check_weights(
     if sample_weight is None:
         return None
     weight: NDArray[np.float64] = _check_sample_weight(
-        from_any_device(sample_weight), X, dtype=np.float64
+        as_column(sample_weight, "sample_weight"), X, dtype=np.float64
     )
     if (weight < 0).any():
         raise ValueError(

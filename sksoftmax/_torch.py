@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
 from torch import Tensor
 
 # PyTorch's generator for a device is one object for the whole process, so fits that
@@ -89,8 +90,44 @@ class _WritableView:
 
 
 def from_any_device(values: Any) -> Any:
-    r"""Return a tensor as an array, whatever its device; anything else as it is."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    r"""Return a tensor as an array, whatever its device; anything else as it is.
+
+    A sparse matrix becomes one of scipy. Floats below 32 bits become float32, since
+    NumPy has only one such type and computes slowly in it.
+    """
+    if not isinstance(values, Tensor):
+        return values
+    tensor = values.detach()
+    if tensor.is_nested:
+        raise TypeError(
+            "Got a nested tensor, whose rows may differ in length, but expected rows "
+            "of one length. Pass torch.nested.to_padded_tensor(X, 0.0)."
+        )
+    try:
+        if tensor.is_quantized:
+            tensor = tensor.dequantize()
+        elif tensor.is_floating_point() and tensor.dtype.itemsize < 4:
+            tensor = tensor.float()
+        if tensor.layout != torch.strided:
+            return _as_scipy(tensor)
+        return tensor.cpu().resolve_conj().resolve_neg().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"Got a tensor of {tensor.dtype} and {tensor.layout} on the device "
+            f"{tensor.device}, which has no NumPy array ({error}). Pass a dense tensor "
+            "of torch.float32 with data."
+        ) from error
+
+
+def _as_scipy(tensor: Tensor) -> Any:
+    r"""Return a sparse matrix of PyTorch as one of scipy, any other tensor dense."""
+    if tensor.ndim != 2 or tensor.dense_dim():
+        return tensor.to_dense().cpu().numpy()
+    matrix = tensor.cpu().to_sparse().coalesce()
+    return coo_array(
+        (matrix.values().numpy(), tuple(matrix.indices().numpy())),
+        shape=tuple(matrix.shape),
+    )
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:

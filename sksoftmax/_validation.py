@@ -18,10 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from ._bulk import Bulk, sample_size
+from ._columns import check_columns
+from ._containers import as_table
 from ._mapped import Pages, blocks, in_parts
-from ._tables import missing_columns
+from ._tables import has_sparse_columns, missing_columns, nan_for_missing
 from ._target import check_target, check_weights, class_weights, encode_target
-from ._torch import as_tensor, from_any_device
+from ._torch import as_tensor
 
 # Features keep these dtypes: batches are converted, not the whole table. Anything
 # else, an object array say, becomes the first of them.
@@ -216,10 +218,11 @@ def check_validation_rows(
         labels = check_target(estimator, features, y_val)
         weight = check_weights(estimator, sample_weight_val, features)
         encoded, _ = encode_target(labels, estimator.classes_, weight)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         # The same errors as for X, y and sample_weight, about these arguments.
         message = re.sub(r"\b(X|y|sample_weight)\b", r"\1_val", str(error))
-        raise ValueError(f"In the validation data X_val, y_val: {message}") from error
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"In the validation data X_val, y_val: {message}") from error
     return TrainingRows(features, encoded, weight, weight)
 
 
@@ -231,22 +234,28 @@ def check_features(
     if not reset and _is_ready(estimator, X):
         features = X
         return features
-    X = from_any_device(X)
-    allows_nan = estimator._accepts_missing()
+    table = check_table(
+        estimator,
+        X,
+        accepts_sparse=estimator._accepts_sparse(),
+        accepts_text=estimator._accepts_missing(),
+    )
+    is_mapped, allows_nan = Pages(table).is_mapped, estimator._accepts_missing()
     finite: bool | str = "allow-nan" if allows_nan else True
     try:
+        encoded = estimator._encode_table(table, reset=reset, declared=declared)
         # Of huge values, scikit-learn's sum may be infinity less infinity.
         with np.errstate(invalid="ignore"):
             features = validate_data(
                 estimator,
-                estimator._encode_table(X, reset=reset, declared=declared),
-                accept_sparse="csr" if estimator._accepts_sparse() else False,
+                nan_for_missing(encoded),
+                accept_sparse="csr",
                 dtype=FEATURE_DTYPES,
-                ensure_all_finite=False if Pages(X).is_mapped else finite,
+                ensure_all_finite=False if is_mapped else finite,
                 order="C",
                 reset=reset,
             )
-        if Pages(X).is_mapped:
+        if is_mapped:
             for block in blocks(features):
                 assert_all_finite(
                     block,
@@ -268,6 +277,33 @@ def check_features(
                 "Scale the features, for instance with a StandardScaler in a Pipeline."
             )
     return features
+
+
+def check_table(
+    estimator: BaseEstimator, X: Any, *, accepts_sparse: bool, accepts_text: bool
+) -> Any:
+    r"""Return rows in a container that scikit-learn validates; refuse any other.
+
+    The columns are of numbers, categories or text. A DataFrame of sparse columns is
+    scikit-learn's to convert where it can be: if they leave out zeros.
+    """
+    table = as_table(X)
+    name = type(estimator).__name__
+    check_columns(name, table, takes_text=accepts_text)
+    is_frame = has_sparse_columns(table)
+    if not (is_frame or issparse(table)):
+        return table
+    dense = "X.sparse.to_dense()" if is_frame else "X.toarray()"
+    if isinstance(X, torch.Tensor):
+        dense = "X.to_dense()"
+    if not accepts_sparse:
+        raise TypeError(
+            f"Sparse data was passed for X, but dense data is required by {name} here. "
+            f"Pass {dense}."
+        )
+    if is_frame and any(dtype.fill_value != 0 for dtype in table.dtypes):
+        return table.sparse.to_dense()
+    return table
 
 
 def _explained(estimator: BaseEstimator, error: ValueError) -> ValueError:

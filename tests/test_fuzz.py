@@ -102,10 +102,11 @@ def test_numbers_that_pandas_does_not_look_up_may_be_categories(dtype, make):
     assert_allclose(proba, expected, atol=1e-6)
 
 
-def test_numbers_in_a_list_that_pandas_does_not_look_up_are_refused():
+def test_objects_that_pandas_does_not_look_up_are_refused():
     classifier = SoftmaxMLPClassifier(categorical_features=[0])
+    table = np.array([[np.longdouble(1)], [np.longdouble(2)]], dtype=object)
     with pytest.raises(ValueError, match="Column 0 of X is categorical but holds"):
-        classifier.fit([[np.longdouble(1)], [np.longdouble(2)]], [0, 1])
+        classifier.fit(table, [0, 1])
 
 
 def packed(content, damage):

@@ -1,0 +1,118 @@
+r"""Warnings about categories that a net can learn nothing from, or does not know."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+# Fewer rows than this are too few to tell whether categories repeat.
+_FEWEST_ROWS = 30
+# More categories than this share of the rows: less than two rows for each of them.
+_LARGEST_SHARE = 0.5
+# Dates as text are told from this many on: fewer may be the dates of a few events.
+_FEWEST_DATES = 17
+_DATE = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?!\d)"
+
+# As many unknown values are no accident: if half the values are new, all of so many
+# are new once in a thousand tables.
+_FEWEST_UNKNOWN = 10
+
+
+def rare_categories(
+    name: str, categories: pd.Index, codes: NDArray[np.int64]
+) -> str | None:
+    r"""Return what is wrong with the categories of a column, None if they repeat.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    categories : Index of length C
+        The categories.
+    codes : ndarray of shape (N,)
+        Index of each row's category, -1 if the value is missing.
+    """
+    n_rows = int((codes >= 0).sum())
+    n_categories = len(categories)
+    if n_rows < _FEWEST_ROWS or n_categories < _FEWEST_DATES:
+        return None
+    are_dates = _are_dates(categories)
+    if not are_dates and n_categories <= _LARGEST_SHARE * n_rows:
+        return None
+    if len(np.unique(codes[codes >= 0])) < n_categories:
+        # A dtype declares categories, of which other rows will come.
+        return None
+    kind = "dates as text" if are_dates else "values"
+    return f"column {name} has {n_categories} different {kind} in {n_rows} rows"
+
+
+def unknown_values(
+    name: str, categories: pd.Index, codes: NDArray[np.int64], values: pd.Index
+) -> str | None:
+    r"""Return what is wrong with a column of unknown values, None if any is known.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+    categories : Index of length C
+        The categories.
+    codes : ndarray of shape (N,)
+        Index of each row's category, -1 if the value is missing or unknown.
+    values : Index of length N
+        The values.
+    """
+    if len(codes) < _FEWEST_UNKNOWN or not len(categories) or (codes >= 0).any():
+        return None
+    unknown = values[~values.isna()]
+    if len(unknown) < _FEWEST_UNKNOWN:
+        return None
+    return (
+        f"none of the {len(unknown)} values of column {name}, {_first(unknown)} for "
+        f"example, is one of its {len(categories)} categories, {_first(categories)} "
+        "for example"
+    )
+
+
+def warn_about_rare(problems: Sequence[str | None]) -> None:
+    r"""Warn once about all columns whose categories hardly repeat."""
+    _warn(
+        problems,
+        "Each different value is a category, and a net learns nothing about new rows "
+        "from categories that hardly repeat. Encode text, for instance with "
+        "skrub.StringEncoder, and dates with skrub.ToDatetime and "
+        "skrub.DatetimeEncoder; pass numbers as numbers; leave out names and "
+        "identifiers.",
+    )
+
+
+def warn_about_unknown(problems: Sequence[str | None]) -> None:
+    r"""Warn once about all columns in which no value is known."""
+    _warn(
+        problems,
+        "They count as missing. Expected values as in the first fit, also of the same "
+        "type: the text '1' is not the number 1.",
+    )
+
+
+def _warn(problems: Sequence[str | None], advice: str) -> None:
+    told = [problem for problem in problems if problem is not None]
+    if told:
+        text = "; ".join(told)
+        warnings.warn(f"In X, {text}. {advice}", UserWarning, stacklevel=2)
+
+
+def _are_dates(categories: pd.Index) -> bool:
+    if not isinstance(categories[0], str):
+        return False
+    return bool(categories.astype(str).str.match(_DATE).all())
+
+
+def _first(values: Any) -> str:
+    value = values[0]
+    return repr(value.item() if isinstance(value, np.generic) else value)
