@@ -13,6 +13,10 @@ from ._bulk import UNLIMITED, Bulk, find_bulk, sample_size
 # Relative to its mean, a standard deviation that summing up many rows can leave.
 _ROUNDING = 1e4 * torch.finfo(torch.float64).eps
 
+# Scale of a feature without variance: other values, which may come in prediction, have
+# no effect, since no row has taught any. Small enough that quotients are normal floats.
+_NO_VARIANCE = 1e35
+
 # Logit of the only class that has rows: the others have probabilities of about 2e-9.
 _SURE = 20.0
 
@@ -42,7 +46,7 @@ class InputScaling(nn.Module):
     farther from the median than 30 times its scale are left out of them, as NaN is. And
     where from some distance on the next one is ten times as large, a sentinel such as
     999999 for example, values count as if they were 1.5 times as far as the last one
-    before, by either method.
+    before, by either method. A feature without variance, or without values, becomes 0.
 
     Parameters
     ----------
@@ -237,7 +241,7 @@ class InputScaling(nn.Module):
         constant = deviation <= _ROUNDING * mean.abs()
         # Nor is there a number to divide by where float32 has none so small.
         constant |= deviation.to(self.scale.dtype) == 0
-        scale = torch.where(constant, 1.0, deviation)
+        scale = torch.where(constant, _NO_VARIANCE, deviation)
         # Of weights beyond float32's range is known whether there were any.
         limits = torch.finfo(self.weight_seen.dtype)
         seen = torch.where(seen > 0, seen.clamp(limits.tiny, limits.max), 0.0)

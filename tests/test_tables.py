@@ -11,6 +11,7 @@ import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -186,7 +187,7 @@ class TestStatistics:
         scaling = InputScaling((2,), method="standard")
         scaling.update(torch.tensor([[nan, 1.0], [nan, 3.0]]))
         assert scaling.mean.tolist() == [0, 2]
-        assert scaling.scale.tolist() == [1, 1]
+        assert scaling(torch.tensor([[7.0, 3.0]])).tolist() == [[pytest.approx(0), 1]]
         scaling.update(torch.tensor([[5.0, nan], [9.0, nan]]))
         assert scaling.mean.tolist() == [7, 2]
         assert scaling.scale.tolist() == [2, 1]
@@ -194,12 +195,22 @@ class TestStatistics:
     def test_constant_column_with_missing_values(self):
         scaling = InputScaling((1,), method="standard")
         scaling.update(torch.tensor([[0.1], [torch.nan], [0.1]], dtype=torch.float64))
-        assert scaling.scale.item() == 1
-        scaled = scaling(torch.tensor([[0.1]], dtype=torch.float64))
-        assert scaled.item() == pytest.approx(0, abs=1e-15)
+        scaled = scaling(torch.tensor([[0.1], [1.0]], dtype=torch.float64))
+        assert scaled.flatten().tolist() == pytest.approx([0, 0], abs=1e-15)
 
 
 class TestMissingValues:
+    @pytest.mark.parametrize("input_scaling", ["smooth", "standard"])
+    def test_column_without_variance_has_no_effect(self, input_scaling):
+        X, y = load_iris(return_X_y=True)
+        table = np.column_stack([X, np.full(len(X), 7.0)])
+        classifier = SoftmaxMLPClassifier(
+            (8,), input_scaling=input_scaling, max_epochs=3, random_state=0
+        ).fit(table, y)
+        expected = classifier.predict_proba(table)
+        table[:, -1] += np.logspace(-3, 12, len(X))
+        np.testing.assert_allclose(classifier.predict_proba(table), expected, atol=1e-6)
+
     def test_missingness_is_learned(self):
         X = np.column_stack([SIZES, NOISE])
         X[IS_MISSING, 0] = np.nan
