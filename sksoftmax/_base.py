@@ -144,6 +144,9 @@ class BaseSoftmaxClassifier(
         "temperature_scaling": False,
     }
 
+    # Whoever has groups, a cross-validation by groups for example, passes them on.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
+
     # What a refit with warm_start=True must find unchanged.
     _constant_in_warm_start: ClassVar[tuple[str, ...]] = ("classes_", "n_features_in_")
 
@@ -234,8 +237,13 @@ class BaseSoftmaxClassifier(
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> Self:
         r"""Fit the classifier to rows and their labels.
+
+        Rows that are held out, for the choice of the epoch or for a temperature, are
+        not copies of rows that are learned from. Copies, rows of equal features and
+        labels, count as a single row with all of their weights.
 
         Parameters
         ----------
@@ -259,6 +267,12 @@ class BaseSoftmaxClassifier(
             Labels of ``X_val``.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Weights of ``X_val`` in the validation score.
+        groups : array-like of shape (n_samples,), default=None
+            Which rows belong together, those of a patient or a session for example:
+            rows with equal entries are learned from or held out together. Without
+            held-out rows it has no effect. With
+            ``sklearn.set_config(enable_metadata_routing=True)``, the groups of
+            a ``Pipeline`` or a cross-validation are passed on.
 
         Returns
         -------
@@ -285,7 +299,9 @@ class BaseSoftmaxClassifier(
         ):
             self.device_ = resolve_device(self.device)
             fitted = vars(self).copy() if self.warm_start else {}
-            data, self.classes_ = check_training_rows(self, X, y, sample_weight)
+            data, self.classes_ = check_training_rows(
+                self, X, y, sample_weight, groups=groups
+            )
             check_number_of_classes(self, data)
             if "module_" in fitted:
                 check_same_problem(self, fitted)
@@ -421,6 +437,7 @@ class BaseSoftmaxClassifier(
         if module is None or not hasattr(self, "_hold_out_seed"):
             # A warm start keeps it: the module has learned from all other rows.
             self._hold_out_seed = seed
+        data = data.without_copies(getattr(self, "is_categorical_", None))
         split, held_out = self._hold_out(data, validation)
         self._build(
             data,

@@ -113,7 +113,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         Whether to hold out rows, stop when their score stalls and restore the
         weights of the best epoch.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified by class. Used only if
+        Share of the rows to hold out, stratified by class; equal rows, and those of
+        a group that ``fit`` was passed, are held out together. Used only if
         ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.

@@ -13,7 +13,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.metrics import get_scorer, get_scorer_names
-from sklearn.model_selection import BaseCrossValidator, check_cv
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import (
@@ -29,6 +34,7 @@ from sklearn.utils.validation import _check_method_params
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport, reported
 from ._containers import as_column
+from ._copies import FEW_COPIES, first_of_each, join, numbers_of_copies
 from ._fold_scores import mean_over_folds, warn_about_missing_scores
 from ._keywords import explain_keywords
 from ._linear import SoftmaxRegression
@@ -56,6 +62,30 @@ Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 _FOLD_TOL = 1e-5
 
 
+def folds_of_groups(data: TrainingRows, n_folds: int) -> list[Fold]:
+    r"""Return stratified folds in which equal rows, and those of a group, are together.
+
+    Copies follow the first of them, whose fold is that which it has without copies.
+    """
+    y = data.y
+    copies = numbers_of_copies(data.X, np.arange(len(y)))
+    if data.group is not None:
+        group = data.group if copies is None else join(copies, data.group)
+        return list(StratifiedGroupKFold(n_folds).split(y, y, group))
+    first = np.arange(len(y)) if copies is None else first_of_each(copies)
+    if (
+        copies is None
+        or len(first) > (1 - FEW_COPIES) * len(y)
+        or np.bincount(y[first]).max() < n_folds
+    ):
+        return list(StratifiedKFold(n_folds).split(y, y))
+    fold_of = np.empty(len(first), dtype=np.int64)
+    for fold, (_, test) in enumerate(StratifiedKFold(n_folds).split(first, y[first])):
+        fold_of[test] = fold
+    in_fold = fold_of[copies] == np.arange(n_folds)[:, None]
+    return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in in_fold]
+
+
 class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     r"""Multinomial logistic regression that chooses its penalty by cross-validation.
 
@@ -74,7 +104,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     fit_intercept : bool, default=True
         Whether there is an intercept, which is not penalised.
     cv : int, cross-validation generator or iterable, default=None
-        The folds, stratified by class if it is a number; five if None.
+        The folds, stratified by class if it is a number; five if None. Then copies of
+        a row are in the same fold, if they are 1% of the rows or more.
     scoring : str, callable or None, default=None
         What the held-out rows are scored by, and what :meth:`score` returns: a name,
         or ``scorer(estimator, X, y)``; the accuracy if None.
@@ -224,6 +255,11 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     ) -> Self:
         r"""Fit every fold with every penalty, then all rows with the best.
 
+        If ``cv`` is a number or None and 1% of the rows or more are copies of others,
+        equal rows are in the same fold, unlike in
+        :class:`~sklearn.linear_model.LogisticRegressionCV`: the score of copies of
+        rows that were learned from would choose too weak a penalty.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
@@ -234,8 +270,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             Weight of each row, in the loss and in the score; all equal if None. A row
             of weight zero is the same as no row, as in :class:`SoftmaxRegression`.
         **params : dict
-            What the splitter or the scorer requests, ``groups`` for example, with
-            ``sklearn.set_config(enable_metadata_routing=True)``.
+            What the splitter or the scorer requests, with
+            ``sklearn.set_config(enable_metadata_routing=True)``; ``groups`` are for
+            folds of a number ``cv`` as well: rows with equal entries are in the same.
 
         Returns
         -------
@@ -259,7 +296,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         ):
             self.device_ = resolve_device(self.device)
             self.Cs_, self.l1_ratios_ = self._check_grid()
-            data, self.classes_ = check_training_rows(self, X, y, sample_weight)
+            data, self.classes_ = check_training_rows(
+                self, X, y, sample_weight, groups=params.get("groups")
+            )
             check_number_of_classes(self, data)
             weight = check_weights(self, sample_weight, data.X)
             routed = self._route("fit", weight, params)
@@ -359,8 +398,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         """
         labels = self.classes_[data.y]
         if self.cv is None or isinstance(self.cv, Integral):
-            splitter = check_cv(self.cv, labels[kept], classifier=True)
-            return list(splitter.split(kept, labels[kept]))
+            return folds_of_groups(data.take(kept), int(self.cv or 5))
         place = np.full(len(labels), -1)
         place[kept] = np.arange(len(kept))
         splitter = check_cv(self.cv, labels, classifier=True)

@@ -122,7 +122,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         if there are six nets or more, and the epoch is kept in which the rows were
         predicted best by those nets that did not see them. So it does with ``X_val``.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified by class. Used only if
+        Share of the rows to hold out, stratified by class; equal rows, and those of
+        a group that ``fit`` was passed, are held out together. Used only if
         ``early_stopping=True`` or a temperature is learned, and no ``X_val`` is passed
         to ``fit``.
     n_iter_no_change : int, default=10
@@ -230,6 +231,16 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     further round of training begins, at the full learning rate, without dropout of the
     inputs unless that is a number. It ends when half of it has gained nothing, and what
     was best is kept. With ``early_stopping=False`` there is one round.
+
+    Copies of a row, with equal features (as float32) and labels, count as one row with
+    their weights added up. Else copies would be learned from and held out, and tables
+    be taken for larger than they are: where this page speaks of a number of rows, it
+    is that of the distinct ones. Equal rows with other labels are held out together.
+    Tables of few categories or levels are exempt, if a quarter of all combinations
+    occurs: there new rows are equal to those that were seen. Rows that are more alike
+    than new ones will be, those of a patient for example, or neighbors that an
+    oversampling made of each other, are held out together if ``fit`` is passed
+    ``groups``.
 
     With ``checkpoint=path``, ``fit`` goes on from the last whole epoch if it finds the
     file of a fit with the same parameters, data and ``random_state``; a finished one

@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import DOCUMENTATION
+from ._copies import first_of_each, numbers_of_copies, renumbered
 from ._keywords import explain_keywords
 from ._tables import nan_for_missing
 from ._target import check_target
@@ -169,6 +170,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[Any]:
         r"""Keep the rows of each class, and encode each by the other rows.
 
+        Copies of a row, with equal features and labels, count as that row.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
@@ -253,17 +256,27 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
             check_target(self, rows, y), return_inverse=True, return_counts=True
         )
         self.class_prior_ = counts / len(labels)
+        # A row must not be its own neighbor, and so must its copies not be.
+        copies = numbers_of_copies(rows, np.arange(len(labels)))
+        place = np.arange(len(labels))
+        if copies is not None:
+            place = renumbered(copies * len(counts) + labels)
+        first = first_of_each(place)
+        encoded = self._fit_distinct(rows[first], labels[first])
+        return encoded[place].astype(rows.dtype, copy=False)
+
+    def _fit_distinct(self, rows: Any, labels: NDArray[np.int64]) -> NDArray[Any]:
         self.neighbors_ = [
             self._search(
                 rows[labels == label], max(1, min(self.n_neighbors, count - 1))
             )
-            for label, count in enumerate(counts)
+            for label, count in enumerate(np.bincount(labels))
         ]
         distances = self._distances(rows, labels)
-        # That of the rows among themselves, which what they are measured in decides.
+        # Median distance to the nearest neighbor: it carries the unit of X.
         usual = float(np.median(distances[..., 0].min(axis=1)))
         self._closest = max(_CLOSEST * usual, np.finfo(np.float64).tiny)
-        return self._encode(distances).astype(rows.dtype, copy=False)
+        return self._encode(distances)
 
     def _search(self, rows: Any, n_neighbors: int) -> NearestNeighbors:
         return NearestNeighbors(n_neighbors=n_neighbors, n_jobs=self.n_jobs).fit(rows)

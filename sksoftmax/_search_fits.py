@@ -35,8 +35,14 @@ class Together(BaseEstimator):
         return self.classifiers[0].get_metadata_routing()
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
     ) -> Self:
+        # An exact solver holds no rows out, by groups or otherwise.
         fit_together(self.classifiers, X, y, sample_weight)
         return self
 

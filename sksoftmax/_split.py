@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
+from ._group_folds import deal_groups, only_groups
 from ._validation import TrainingRows
 
 # So many held-out rows determine a temperature well; "auto" learns one only where
@@ -70,6 +71,8 @@ class HoldOut:
         if is_auto and self.n_estimators > 1 and not self._is_large(n_rows):
             n_folds = min(self.n_estimators, _MOST_FOLDS)
             parts = self._cross(data, rows, n_folds, 1.0, random_state)
+            if not len(parts[1].rows):
+                return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
             return Split(*parts, chooses_epoch=True)
         if self.early_stopping and not is_auto:
             fraction = self.validation_fraction
@@ -93,8 +96,12 @@ class HoldOut:
     def _learns_temperature(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
         if self.temperature_scaling != "auto":
             return bool(self.temperature_scaling)
-        counts = np.unique(data.y[rows], return_counts=True)[1]
-        return self._is_large(len(rows)) and bool(counts.min() > 1)
+        if not self._is_large(len(rows)):
+            return False
+        y, group = data.y[rows], data.groups(rows)
+        if group is not None:
+            return not len(only_groups(y, group)[0])
+        return bool(np.unique(y, return_counts=True)[1].min() > 1)
 
     def _cut(
         self,
@@ -104,7 +111,12 @@ class HoldOut:
         random_state: int,
     ) -> tuple[Part, Part]:
         r"""Hold out the same rows of all members."""
-        training, held_out = split_for_validation(data.y, rows, fraction, random_state)
+        group = data.groups(rows)
+        if group is None:
+            parts = split_for_validation(data.y, rows, fraction, random_state)
+        else:
+            parts = cut_groups(data.y, rows, group, fraction, random_state)
+        training, held_out = parts
         return Part(training, data.loss_weight), Part(held_out, data.sample_weight)
 
     def _cross(
@@ -122,7 +134,12 @@ class HoldOut:
         """
         n_parts = round(n_folds / fraction)
         parts = np.full(len(data.y), n_parts)
-        parts[rows] = deal_folds(data.y[rows], n_parts, random_state)
+        group = data.groups(rows)
+        if group is None:
+            parts[rows] = deal_folds(data.y[rows], n_parts, random_state)
+        else:
+            shares = np.full(n_parts, 1 / n_parts)
+            parts[rows] = deal_groups(data.y[rows], group, shares, random_state)
         # Members that follow one another, since every other one may be of another kind.
         fold = np.arange(self.n_estimators) * n_folds // self.n_estimators
         # (N, 1) == (K) -> (N, K)
@@ -164,6 +181,29 @@ def split_for_validation(
     )
     # Neighbours in memory are read faster, and the batches are shuffled anyway.
     return np.sort(training), np.sort(validation)
+
+
+def cut_groups(
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    group: NDArray[np.int64],
+    validation_fraction: float,
+    random_state: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    r"""Split rows into a training and a validation part of whole groups."""
+    shares = np.array([validation_fraction, 1 - validation_fraction])
+    is_held_out = deal_groups(y[rows], group, shares, random_state) == 0
+    alone = only_groups(y[rows], group)[0]
+    if len(alone) or not is_held_out.any():
+        raise ValueError(
+            f"Holding out validation_fraction={validation_fraction:.3g} of the rows, "
+            f"with rows that belong together (equal rows, and `groups`) on one side, "
+            f"leaves {is_held_out.sum()} of {len(rows)} rows for validation; "
+            f"{len(alone)} of {len(np.unique(y[rows]))} classes have all of their rows "
+            "in a single group. Expected at least two groups of each class: change "
+            "validation_fraction or groups, or pass X_val and y_val."
+        )
+    return rows[~is_held_out], rows[is_held_out]
 
 
 def deal_folds(

@@ -171,6 +171,29 @@ def check_weights(
     return weight
 
 
+def check_groups(
+    groups: ArrayLike | None, X: NDArray[np.generic]
+) -> NDArray[np.int64] | None:
+    r"""Return each row's group as a number from 0 on, in the order of appearance."""
+    if groups is None:
+        return None
+    values: NDArray[Any] = column_or_1d(as_column(groups, "groups"))
+    if len(values) != X.shape[0]:
+        raise ValueError(
+            f"groups has {len(values)} entries, but X has {X.shape[0]} rows. Expected "
+            "one for each row: rows with equal entries belong together."
+        )
+    codes: NDArray[np.int64] = pd.factorize(values)[0].astype(np.int64)
+    n_missing = int((codes < 0).sum())
+    if n_missing:
+        raise ValueError(
+            f"groups contains NaN: {n_missing} of {len(values)} entries are missing. "
+            "Expected a group for each row: give a row that belongs to no other a "
+            "number of its own."
+        )
+    return codes
+
+
 def class_weights(
     class_weight: str | Mapping[Any, float] | None,
     classes: NDArray[np.generic],

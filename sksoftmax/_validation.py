@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,22 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 from ._bulk import Bulk, sample_size
 from ._columns import check_columns
 from ._containers import as_table
+from ._copies import (
+    FEW_COPIES,
+    first_of_each,
+    join,
+    numbers_of_copies,
+    renumbered,
+)
 from ._mapped import Pages, blocks, in_parts
 from ._tables import has_sparse_columns, missing_columns, nan_for_missing
-from ._target import check_target, check_weights, class_weights, encode_target
+from ._target import (
+    check_groups,
+    check_target,
+    check_weights,
+    class_weights,
+    encode_target,
+)
 from ._torch import as_tensor
 
 # Features keep these dtypes: batches are converted, not the whole table. Anything
@@ -50,6 +63,8 @@ class TrainingRows:
     loss_weight: NDArray[np.float64] | None
     # How often each row counts as an observation: the sample weight alone.
     sample_weight: NDArray[np.float64] | None
+    # Rows of equal numbers belong together, on one side of every split.
+    group: NDArray[np.int64] | None = None
 
     def indices(self) -> NDArray[np.int64]:
         r"""Return the rows that count: a weight of zero is the same as no row."""
@@ -87,7 +102,10 @@ class TrainingRows:
     def digest(self) -> str:
         r"""Return a number, in hexadecimal digits, that no other rows have."""
         digest = hashlib.sha256()
-        for array in (self.X, self.y, self.loss_weight, self.sample_weight):
+        arrays = [self.X, self.y, self.loss_weight, self.sample_weight]
+        if self.group is not None:
+            arrays.append(self.group)
+        for array in arrays:
             if array is None:
                 digest.update(b"None")
                 continue
@@ -105,7 +123,44 @@ class TrainingRows:
             self.y[rows],
             None if self.loss_weight is None else self.loss_weight[rows],
             None if self.sample_weight is None else self.sample_weight[rows],
+            None if self.group is None else self.group[rows],
         )
+
+    def without_copies(
+        self, is_categorical: NDArray[np.bool_] | None = None
+    ) -> TrainingRows:
+        r"""Return the same rows, but each with the weights of its copies, which get 0.
+
+        Copies have equal features and labels. They teach nothing new: the number of
+        rows that can be told apart decides how soon a table is known by heart. Few of
+        them stay as they are, but belong together, as do rows whose labels differ.
+        """
+        rows = self.indices()
+        numbers = numbers_of_copies(self.X, rows, is_categorical)
+        if numbers is None:
+            return self
+        group = np.zeros(len(self.y), dtype=np.int64)
+        group[rows] = numbers if self.group is None else join(numbers, self.group[rows])
+        labeled = renumbered(numbers * (self.y.max() + 1) + self.y[rows])
+        first = first_of_each(labeled)
+        if len(first) > (1 - FEW_COPIES) * len(rows):
+            return replace(self, group=group)
+        weights = []
+        for weight in (self.loss_weight, self.sample_weight):
+            merged = np.zeros(len(self.y))
+            ones = None if weight is None else weight[rows]
+            merged[rows[first]] = np.bincount(labeled, ones)
+            weights.append(merged)
+        return replace(
+            self, loss_weight=weights[0], sample_weight=weights[1], group=group
+        )
+
+    def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        r"""Return numbers of the groups of some rows, from 0 on; None if all differ."""
+        if self.group is None:
+            return None
+        codes = renumbered(self.group[rows])
+        return codes if codes.max() + 1 < len(rows) else None
 
     def total_weight(self, rows: NDArray[np.int64]) -> float:
         r"""Return the sum of the loss's weights of some rows."""
@@ -138,6 +193,7 @@ def check_training_rows(
     y: Any,
     sample_weight: ArrayLike | None,
     *,
+    groups: ArrayLike | None = None,
     classes: NDArray[Any] | None = None,
     reset: bool = True,
 ) -> tuple[TrainingRows, NDArray[Any]]:
@@ -160,7 +216,8 @@ def check_training_rows(
                 f"class_weight={estimator.class_weight!r} leaves no row with a "
                 "positive weight. Expected one for at least two classes in y."
             )
-    return TrainingRows(features, encoded, loss_weight, weight), classes
+    group = check_groups(groups, features)
+    return TrainingRows(features, encoded, loss_weight, weight, group), classes
 
 
 def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> None:

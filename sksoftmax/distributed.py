@@ -86,7 +86,8 @@ def fit_distributed(
 
     Dropout draws other noise in every process, so that a classifier with dropout, of
     the inputs by default in :class:`~sksoftmax.SoftmaxMLPClassifier`, is not the same
-    as that of a single process. Labels and weights of all rows are in the
+    as that of a single process. Nor do copies of a row count as one row, as they do in
+    ``fit``; but no rows are held out. Labels and weights of all rows are in the
     memory of every process, features are not.
 
     References

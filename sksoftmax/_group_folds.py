@@ -1,0 +1,139 @@
+r"""Folds of whole groups of rows, each with about its share of every class."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+# Groups that are dealt one by one, the largest first; the others are small, so that a
+# random order does for them.
+_DEALT_SINGLY = 500
+
+
+def deal_groups(
+    y: NDArray[np.int64],
+    group: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    random_state: int,
+) -> NDArray[np.int64]:
+    r"""Return the fold of each row, the same for all rows of a group.
+
+    A group stays out of all folds, in fold ``len(shares)``, if it has more than half of
+    the rows or all rows of a class; so does a class that would be in one fold alone.
+    Whoever leaves out a fold then learns from rows of every class.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        The classes' indices.
+    group : ndarray of shape (n_samples,)
+        Numbers of the groups, from 0 on.
+    shares : ndarray of shape (n_folds,)
+        Share of the rows of each fold; their sum is 1.
+    random_state : int
+        Decides which of the small groups go where.
+
+    Returns
+    -------
+    folds : ndarray of shape (n_samples,)
+        From 0 to ``n_folds``.
+    """
+    n_folds = len(shares)
+    stays = _stay(y, group)
+    size = np.bincount(group)
+    shuffled = check_random_state(random_state).permutation(len(size))
+    order = np.lexsort((shuffled, -size))
+    order = order[~stays[order]]
+    n_of_class = np.bincount(y[~stays[group]], minlength=y.max() + 1)
+    fold_of = np.full(len(size), n_folds)
+    # (F, C) rows that are dealt
+    dealt = np.zeros((n_folds, len(n_of_class)))
+    _deal_singly(y, group, order[:_DEALT_SINGLY], shares, n_of_class, fold_of, dealt)
+    rest = order[_DEALT_SINGLY:]
+    _fill_up(y, group, rest[np.argsort(shuffled[rest])], shares, fold_of, dealt)
+    _keep_classes(y, group, fold_of, n_folds)
+    folds: NDArray[np.int64] = fold_of[group]
+    return folds
+
+
+def only_groups(
+    y: NDArray[np.int64], group: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    r"""Return classes all of whose rows are in a group, and these groups."""
+    n_classes = y.max() + 1
+    group_of_pair, class_of_pair = np.divmod(
+        np.unique(group * n_classes + y), n_classes
+    )
+    is_only = np.bincount(class_of_pair, minlength=n_classes)[class_of_pair] == 1
+    return class_of_pair[is_only], group_of_pair[is_only]
+
+
+def _stay(y: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.bool_]:
+    stays = np.bincount(group) > len(y) / 2
+    stays[only_groups(y, group)[1]] = True
+    return stays
+
+
+def _deal_singly(
+    y: NDArray[np.int64],
+    group: NDArray[np.int64],
+    largest: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    n_of_class: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+    dealt: NDArray[np.float64],
+) -> None:
+    r"""Deal each group to where it disturbs the shares of the classes least.
+
+    It minimizes the sum over folds f and classes c of
+    ``(dealt[f, c] / n_of_class[c]) ** 2 / shares[f]``.
+    """
+    place = np.full(len(fold_of), -1)
+    place[largest] = np.arange(len(largest))
+    rows = np.flatnonzero(place[group] >= 0)
+    counts = np.zeros((len(largest), len(n_of_class)))
+    np.add.at(counts, (place[group[rows]], y[rows]), 1.0)
+    inverse = 1 / np.maximum(n_of_class, 1.0) ** 2
+    for index, count in zip(largest, counts, strict=True):
+        # (F, C) @ (C) -> (F)
+        fold = ((2 * dealt + count) @ (count * inverse) / shares).argmin()
+        dealt[fold] += count
+        fold_of[index] = fold
+
+
+def _fill_up(
+    y: NDArray[np.int64],
+    group: NDArray[np.int64],
+    small: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    fold_of: NDArray[np.int64],
+    dealt: NDArray[np.float64],
+) -> None:
+    r"""Deal small groups in their order, those of a class to where it is lacking."""
+    n_of_class = np.bincount(y, minlength=dealt.shape[1])
+    size = np.bincount(group)
+    # The rarest class of a group, which is written last, decides.
+    class_of = np.zeros(len(size), dtype=np.int64)
+    rarest_last = np.argsort(-n_of_class[y], kind="stable")
+    class_of[group[rarest_last]] = y[rarest_last]
+    for label in np.unique(class_of[small]):
+        chosen = small[class_of[small] == label]
+        total = size[chosen].sum()
+        wanted = shares * (dealt[:, label].sum() + total)
+        room = np.maximum(wanted - dealt[:, label], 0.0)
+        edges = np.cumsum(room) / room.sum()
+        middle = (np.cumsum(size[chosen]) - size[chosen] / 2) / total
+        fold_of[chosen] = np.minimum(np.searchsorted(edges, middle), len(shares) - 1)
+
+
+def _keep_classes(
+    y: NDArray[np.int64],
+    group: NDArray[np.int64],
+    fold_of: NDArray[np.int64],
+    n_folds: int,
+) -> None:
+    r"""Take back groups of a class that would be in one fold alone."""
+    alone, in_fold = only_groups(y, fold_of[group])
+    lost = alone[in_fold < n_folds]
+    fold_of[group[np.isin(y, lost)]] = n_folds
