@@ -66,26 +66,32 @@ class SGD(_Optimizer, torch.optim.SGD):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        n_parameters = 0
         for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            make_gradients_dense(parameters)
-            if group["momentum"]:
-                self._start_late(parameters)
+            make_gradients_dense(group["params"])
+            n_parameters += len(group["params"])
+        if 0 < len(self.state) < n_parameters:
+            self._start_late()
         self._step(self)
         self._count_step()
         return loss
 
-    def _start_late(self, parameters: list[Tensor]) -> None:
+    def _start_late(self) -> None:
         r"""Give momentum to parameters whose first gradient comes after others'.
 
         PyTorch's kernel starts all parameters of a step together, or none of them.
         After zeros, the momentum is the gradient, as it is after a start.
         """
         state = self.state
-        new = [p for p in parameters if state.get(p, {}).get("momentum_buffer") is None]
-        if len(new) < len(parameters):
-            for parameter in new:
-                state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            new = [
+                p for p in parameters if state.get(p, {}).get("momentum_buffer") is None
+            ]
+            if len(new) < len(parameters):
+                for parameter in new:
+                    momentum = torch.zeros_like(parameter)
+                    state[parameter]["momentum_buffer"] = momentum
 
 
 class _LeanAdam(_Optimizer):
