@@ -183,6 +183,10 @@ class BaseSoftmaxClassifier(
     ) -> nn.Module:
         r"""Return a new module that maps rows to logits."""
 
+    def _copied(self, module: nn.Module) -> nn.Module:
+        r"""Return a copy of a fitted module."""
+        return copy.deepcopy(module)
+
     def _check_built(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
         r"""Check what a new module makes of training rows; a user's may be wrong."""
 
@@ -511,7 +515,7 @@ class BaseSoftmaxClassifier(
         if module is not None:
             if not is_part:
                 check_described(self, module)
-            self.module_ = copy.deepcopy(module)
+            self.module_ = self._copied(module)
         else:
             with self._random_scope(seed):
                 self.module_ = self._build_module(
@@ -622,7 +626,7 @@ class BaseSoftmaxClassifier(
 
     def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
         r"""Return the fitted attributes amid training, which does not change them."""
-        module = copy.deepcopy(self.module_).eval()
+        module = self._copied(self.module_).eval()
         net = net_without_optimizer(self, module)
         net.history = copy.deepcopy(self.net_.history)
         return {"module_": module, "net_": net, **self._curves(is_held_out)}

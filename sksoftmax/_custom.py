@@ -2,6 +2,7 @@ r"""The estimator around the user's own module."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from os import PathLike
@@ -15,8 +16,9 @@ from torch import Tensor, nn
 from ._base import BaseSoftmaxClassifier
 from ._keywords import explain_keywords
 from ._torch import as_tensor, global_generator_seeded, global_generators
-from ._user_module import build_module, check_logits, check_shape
+from ._user_module import build_module, check_logits, check_shape, copied
 from ._validation import TrainingRows
+from ._weights import fresh_module
 
 _PREFIX = "module__"
 
@@ -276,6 +278,18 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         module = build_module(self.module, n_features, n_classes, params)
         check_shape(module, n_features, n_classes)
         return module
+
+    def _copied(self, module: nn.Module) -> nn.Module:
+        try:
+            return copied(module)
+        except ValueError:
+            # Building sets attributes, which the classifier itself should keep.
+            fresh = fresh_module(copy.copy(self)).to(self.device_)
+        fresh.load_state_dict(module.state_dict())
+        pairs = zip(fresh.parameters(), module.parameters(), strict=True)
+        for parameter, trained in pairs:
+            parameter.requires_grad_(trained.requires_grad)
+        return fresh
 
     def _check_built(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
         X = as_tensor(data.sample(rows, _CHECKED_ROWS)).to(torch.float32)

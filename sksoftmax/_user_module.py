@@ -48,21 +48,41 @@ def build_module(
         If the module is shared and cannot be copied.
     """
     module = _call(build, n_features, n_classes, params)
-    reason = _why_not_copied(module)
-    if reason is None:
-        try:
-            return copy.deepcopy(module)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-    # A module that cannot be copied must be new in every call.
-    if _share(module, _call(build, n_features, n_classes, params)):
-        raise ValueError(
-            "module(n_features, n_classes, **module_params) returned the same layers "
-            "or tensors in two calls, and they cannot be copied for training "
-            f"({reason}). Expected new ones in each call: create all layers inside the "
-            "function."
-        )
-    return module
+    try:
+        module = copied(module)
+    except ValueError as error:
+        # A module that cannot be copied must be new in every call.
+        if _share(module, _call(build, n_features, n_classes, params)):
+            raise ValueError(
+                "module(n_features, n_classes, **module_params) returned the same "
+                "layers or tensors in two calls, and they cannot be copied for "
+                f"training ({error}). Expected new ones in each call: create all "
+                "layers inside the function."
+            ) from error
+    # Parts made before may be elsewhere than the rest; training chooses the device.
+    return module.cpu()
+
+
+def copied(module: nn.Module) -> nn.Module:
+    r"""Return a copy of a module.
+
+    Raises
+    ------
+    ValueError
+        If there is no copy that works without the original.
+    """
+    layers = [*module.modules()]
+    parts = {id(part) for part in (*layers, *module.parameters(), *module.buffers())}
+    # A function has no copy: a hook or an attribute that refers to ``self`` would
+    # refer to the original in the copy as well.
+    for layer in layers:
+        for function in _functions(vars(layer).values()):
+            if any(id(value) in parts for value in _values_in(function)):
+                raise ValueError(f"the function {function.__qualname__} uses a layer")
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def check_shape(module: nn.Module, n_features: int, n_classes: int) -> None:
@@ -177,21 +197,6 @@ def _with_copied_modules(params: Mapping[str, Any]) -> dict[str, Any]:
             "takes: create them inside the function that is passed as module."
         ) from error
     return {**params, **modules}
-
-
-def _why_not_copied(module: nn.Module) -> str | None:
-    r"""Return why a copy would go on using the module itself, None if it would not.
-
-    A function has no copy, so that a hook or an attribute which refers to ``self``
-    would refer to the original in the copy as well.
-    """
-    layers = [*module.modules()]
-    parts = {id(part) for part in (*layers, *module.parameters(), *module.buffers())}
-    for layer in layers:
-        for function in _functions(vars(layer).values()):
-            if any(id(value) in parts for value in _values_in(function)):
-                return f"the function {function.__qualname__} refers to a layer"
-    return None
 
 
 def _functions(values: Iterable[Any]) -> Iterator[FunctionType]:

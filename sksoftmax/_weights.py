@@ -44,7 +44,7 @@ def check_described(classifier: BaseSoftmaxClassifier, module: nn.Module) -> Non
     r"""Raise an error unless a classifier's parameters would build such a module."""
     state = module.state_dict()
     # Building sets attributes, which the classifier itself should keep.
-    fresh = _fresh_module(copy.copy(classifier)).to(module_dtype(state))
+    fresh = fresh_module(copy.copy(classifier)).to(module_dtype(state))
     _check_same(_layers(fresh), _layers(module))
     _check_same(_shapes(fresh.state_dict()), _shapes(state))
 
@@ -67,7 +67,7 @@ def restore_module(
     except ValueError:
         classifier.device = "auto"
         classifier.device_ = resolve_device(classifier.device)
-    module = _fresh_module(classifier).to(module_dtype(weights))
+    module = fresh_module(classifier).to(module_dtype(weights))
     _check_same(_shapes(module.state_dict()), _shapes(weights))
     module.load_state_dict(weights)
     if classifier.device_.type == "mps":
@@ -98,7 +98,7 @@ def module_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
-def _fresh_module(classifier: BaseSoftmaxClassifier) -> nn.Module:
+def fresh_module(classifier: BaseSoftmaxClassifier) -> nn.Module:
     with classifier._random_scope(0):
         return classifier._build_module(
             classifier.n_features_in_, len(classifier.classes_), make_generator(0)

@@ -212,6 +212,18 @@ class TestModulesWithoutACopy:
         assert model.score(X, Y) > 1 / 3
 
     @pytest.mark.parametrize("make", [Hooked, make_normalized])
+    def test_are_trained_on_by_a_warm_start(self, make):
+        model = net(make, max_epochs=20, warm_start=True).fit(X, Y)
+        module, before = model.module_, model.predict_proba(X)
+        losses = model.loss_curve_
+        model.fit(X, Y)
+        assert model.loss_curve_[0] < losses[0]
+        kept = model.module_
+        model.module_ = module
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+        assert kept is not module
+
+    @pytest.mark.parametrize("make", [Hooked, make_normalized])
     def test_are_an_error_if_calls_share_one(self, make):
         module = make(N_FEATURES, 3)
         before = state_of(module)
