@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 # with neighbours as .68. Where they are closer, and a late epoch was the best, it can
 # take more.
 _CLOSE, _LATE = 0.75, 0.6
+# Relative to the least loss. The rate ends near zero, and so the last epochs differ by
+# chance: which of them was the best must not decide about a round.
+_AS_GOOD = 1.002
 # A smaller loss than this is not worth the time.
 _NEGLIGIBLE = 0.001
 
@@ -36,9 +39,9 @@ def plan_rounds(n_epochs: int, n_extensions: int) -> list[Round]:
 def underfits(history: Sequence[Mapping[str, Any]], is_patient: bool = False) -> bool:
     r"""Return whether a net would learn more in another round.
 
-    So it is if held-out rows were predicted best late, and about as well as those that
-    were learned from; to the patient also if they were predicted best at the end, where
-    a round is often enough in vain. Without held-out rows, nobody knows.
+    True if the best validation epoch is late and the training loss is close to its
+    loss. With ``is_patient`` also if the last epoch is about as good as the best: such
+    a restart is often in vain. False without validation rows.
     """
     if "valid_loss" not in history[-1]:
         return False
@@ -46,7 +49,7 @@ def underfits(history: Sequence[Mapping[str, Any]], is_patient: bool = False) ->
     least = history[best]["valid_loss"]
     is_late = best >= _LATE * (len(history) - 1)
     is_close = history[-1]["train_loss"] >= _CLOSE * least
-    is_last = is_patient and best == len(history) - 1
+    is_last = is_patient and history[-1]["valid_loss"] <= _AS_GOOD * least
     return bool((is_last or (is_late and is_close)) and least > _NEGLIGIBLE)
 
 
