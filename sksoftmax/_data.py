@@ -76,9 +76,18 @@ class TensorTable(Dataset):
     def __len__(self) -> int:
         return len(self.stored_X) if self.rows is None else len(self.rows)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        r"""Return the features and the label of a row, as callbacks of skorch expect.
+
+        Batches are taken by :meth:`take`, with their weights.
+        """
+        if not -len(self) <= index < len(self):
+            # Where a loop over the rows ends.
+            raise IndexError(f"Got row {index} of {len(self)}.")
+        index %= len(self)
         row = index if self.rows is None else int(self.rows[index])
-        return self.take(torch.tensor([row], device=self.stored_y.device))
+        X, (y, _) = self.take(torch.tensor([row], device=self.stored_y.device))
+        return X[0], y[0]
 
     def take(self, index: Tensor) -> Batch:
         r"""Return the batch of the rows of ``X`` at an index."""

@@ -3,6 +3,7 @@ r"""Softmax regression."""
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -109,7 +110,8 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
         if there is one.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training by a mini-batch solver, as by a skorch net.
+        Called during training by a mini-batch solver, as by a skorch net; the exact
+        solver warns that it calls none.
         Callbacks of scikit-learn are set by ``set_callbacks`` instead.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
@@ -289,6 +291,14 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
                 f"{'early_stopping=True' if self.early_stopping else 'X_val'}, but a "
                 "full-batch solver goes to the optimum and watches no validation "
                 "rows. Expected solver='sgd' or 'adam'."
+            )
+        if self.callbacks:
+            warnings.warn(
+                f"Got callbacks with solver={self.solver!r}, which calls none of "
+                "skorch's callbacks. Expected solver='sgd' or 'adam', or callbacks of "
+                "scikit-learn, attached by set_callbacks.",
+                UserWarning,
+                stacklevel=2,
             )
 
     def _train(self, *args: Any, **kwargs: Any) -> None:

@@ -96,10 +96,14 @@ class TestBatches:
         X, y = blobs()
         table = TensorTable(X, y, rows=torch.tensor([4, 2]))
         assert len(table) == 2
-        x, (label, weight) = table[1]
-        assert torch.equal(x[0], X[2])
-        assert label.item() == y[2]
-        assert weight is None
+        rows = list(table)
+        assert len(rows) == 2
+        for row, index in zip(rows, (4, 2), strict=True):
+            assert torch.equal(row[0], X[index])
+            assert row[1].item() == y[index]
+        assert torch.equal(table[-1][0], X[2])
+        assert torch.equal(table.X, X[[4, 2]])
+        assert torch.equal(table.y, y[[4, 2]])
 
 
 class TestLoss:

@@ -171,6 +171,15 @@ class TestScores:
         history = fitted(name, callbacks, iris).net_.history
         assert_allclose(history[:, "score"], history[:, "valid_acc"], rtol=1e-6)
 
+    def test_function_that_reads_the_dataset(self, iris):
+        def accuracy(net, dataset, y=None):
+            labels = [label for _, label in dataset]
+            return np.mean(net.predict(dataset) == np.array(labels))
+
+        scoring = EpochScoring(accuracy, name="score")
+        history = fitted("net", [scoring], iris).net_.history
+        assert_allclose(history[:, "score"], history[:, "valid_acc"], rtol=1e-6)
+
     def test_with_early_stopping(self, iris):
         callbacks = [EpochScoring("f1_macro", lower_is_better=False)]
         model = CLASSIFIERS["net"](early_stopping=True, callbacks=callbacks).fit(*iris)
@@ -413,6 +422,10 @@ class TestMonitors:
         with pytest.warns(UserWarning, match=r"no score is recorded.*on_train=True"):
             model = fitted("net", [kind("accuracy")], iris, is_watched=False)
         assert "accuracy" not in model.net_.history[-1]
+
+    def test_with_an_exact_solver_are_told(self, iris):
+        with pytest.warns(UserWarning, match=r"calls none of skorch's callbacks"):
+            SoftmaxRegression(callbacks=[EarlyStopping()]).fit(*iris)
 
     @for_each
     def test_input_shape_setter_is_an_error(self, name, iris):
