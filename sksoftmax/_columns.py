@@ -82,6 +82,22 @@ _FINE = (
     pd.CategoricalDtype.type,
 )
 
+# Dtypes of NumPy whose columns need no look.
+_NUMBERS = {
+    np.dtype(code).type for code in np.typecodes["AllInteger"] + np.typecodes["Float"]
+} | {np.bool_}
+
+# Objects of these kinds, in pandas' words, need no look at each of them.
+_FINE_KINDS = {
+    "string",
+    "integer",
+    "floating",
+    "mixed-integer-float",
+    "decimal",
+    "boolean",
+    "empty",
+}
+
 # As many columns are named in a message.
 _MOST_NAMES = 5
 
@@ -142,18 +158,30 @@ def _columns(table: Any, takes_text: bool) -> Iterator[tuple[str, Any, Any]]:
         for name, dtype in zip(table.columns, table.dtypes, strict=True):
             kind = dtype.to_python()
             is_object = kind is object
-            yield repr(name), dtype, _types(table[name]) if is_object else {kind}
+            yield (
+                repr(name),
+                dtype,
+                _types(table[name].to_numpy()) if is_object else {kind},
+            )
     elif is_frame(table):
-        for index, (name, dtype) in enumerate(table.dtypes.items()):
-            is_object = pd.api.types.is_object_dtype(dtype)
-            values: Any = table.iloc[:, index] if is_object else None
-            if isinstance(dtype, pd.CategoricalDtype) and not takes_text:
-                # Categories that are numbers are of use as numbers.
-                values = dtype.categories
-            types = {dtype.type} if values is None else _types(values)
-            yield repr(name), dtype, types
+        yield from _columns_of_frame(table, takes_text)
     elif isinstance(table, np.ndarray) and table.ndim == 2:
         yield from _columns_of_array(table)
+
+
+def _columns_of_frame(
+    table: pd.DataFrame, takes_text: bool
+) -> Iterator[tuple[str, Any, Any]]:
+    for index, dtype in enumerate(table.dtypes.to_numpy()):
+        if dtype.type in _NUMBERS:
+            continue
+        types = {dtype.type}
+        if dtype.type is np.object_:
+            types = _types(table.iloc[:, index].to_numpy())
+        elif isinstance(dtype, pd.CategoricalDtype) and not takes_text:
+            # Categories that are numbers are of use as numbers.
+            types = _types(dtype.categories.to_numpy())
+        yield repr(table.columns[index]), dtype, types
 
 
 def _columns_of_array(array: NDArray[Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -167,5 +195,8 @@ def _columns_of_array(array: NDArray[Any]) -> Iterator[tuple[str, Any, Any]]:
             yield str(index), dtype, _types(array[:, index])
 
 
-def _types(values: Any) -> set[type]:
+def _types(values: NDArray[Any]) -> set[type]:
+    r"""Return the types of objects; none if they are all numbers, or all text."""
+    if pd.api.types.infer_dtype(values, skipna=True) in _FINE_KINDS:
+        return set()
     return set(map(type, values))

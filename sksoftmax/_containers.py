@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def _sequence(X: Any) -> Any:
         if is_array or not (hasattr(X, "__len__") and hasattr(X, "__getitem__")):
             return None
     if not isinstance(X, list | tuple):
-        if isinstance(X, str | bytes):
+        if isinstance(X, str | bytes | memoryview):
             return None
         X = [X[i] for i in range(len(X))]
     if any(isinstance(row, Tensor | np.ma.MaskedArray) for row in X):
@@ -207,7 +207,7 @@ def _remedy(values: Any, name: str) -> str | None:
         return f"Make columns of its fields: pandas.DataFrame({name})."
     if isinstance(values, Set):
         return "A set has no order. Pass a list."
-    if isinstance(values, Iterator):
+    if isinstance(values, Iterator | ValuesView):
         return f"Pass list({name})."
     return None
 

@@ -224,6 +224,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     vector for each category. Categories that were not seen in ``fit`` count as missing
     ones. ``partial_fit`` learns in its first call what the categories are and where
     values are missing: pass a categorical dtype there that has all the categories.
+    ``fit`` warns about features whose categories hardly repeat (from 30 rows on, more
+    than half as many categories as rows) and about dates as text: the net learns little
+    from either, and an encoder, of skrub for example, serves better. ``predict`` warns
+    about a feature in which no value, of ten or more, is a known category. A column of
+    dates, durations, intervals or other objects is an error.
 
     With ``max_epochs="auto"``, rows that are held out, by "auto" as well, say whether
     the net underfits: if they are predicted best late, and about as well as those that

@@ -160,17 +160,21 @@ def n_columns(X: Any) -> int | None:
 
 def has_sparse_columns(X: Any) -> bool:
     r"""Return whether all columns of a pandas DataFrame are sparse."""
-    return isinstance(X, pd.DataFrame) and {type(dtype) for dtype in X.dtypes} == {
-        pd.SparseDtype
-    }
+    if not isinstance(X, pd.DataFrame):
+        return False
+    return {type(dtype) for dtype in X.dtypes.to_numpy()} == {pd.SparseDtype}
 
 
 def nan_for_missing(X: Any) -> Any:
     r"""Return a table with NaN for None and NA among objects, which are no floats."""
     if isinstance(X, pd.DataFrame):
-        table = X.copy(deep=False)
-        for column in np.flatnonzero(X.dtypes.map(pd.api.types.is_object_dtype)):
-            table.isetitem(column, nan_for_missing(X.iloc[:, column].to_numpy()))
+        table = X
+        for column in np.flatnonzero(X.dtypes.to_numpy() == np.dtype(object)):
+            values = X.iloc[:, column].to_numpy()
+            filled = nan_for_missing(values)
+            if filled is not values:
+                table = table.copy(deep=False) if table is X else table
+                table.isetitem(column, filled)
         return table
     if not isinstance(X, np.ndarray) or X.dtype != object:
         return X

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from ._containers import as_column
+from ._tables import nan_for_missing
 
 # The dtypes of labels that come as objects, by pandas' words for their kind.
 _DTYPES: dict[str, Any] = {
@@ -149,9 +150,13 @@ def check_weights(
     r"""Validate sample weights: finite in sum, none negative, at least one positive."""
     if sample_weight is None:
         return None
-    weight: NDArray[np.float64] = _check_sample_weight(
-        as_column(sample_weight, "sample_weight"), X, dtype=np.float64
-    )
+    column = np.asarray(nan_for_missing(as_column(sample_weight, "sample_weight")))
+    if column.dtype.kind in "mM":
+        raise TypeError(
+            f"Got sample_weight of dtype {column.dtype}. Expected numbers of at least "
+            "0: convert dates or durations to them."
+        )
+    weight: NDArray[np.float64] = _check_sample_weight(column, X, dtype=np.float64)
     if (weight < 0).any():
         raise ValueError(
             f"Negative values in data passed to `sample_weight`: the smallest is "

@@ -328,12 +328,13 @@ class TestNoTables:
         ("labels", "remedy"),
         [
             (lambda: dict(enumerate(y)), r"list\(y.values\(\)\)"),
+            (lambda: dict(enumerate(y)).values(), r"Pass list\(y\)"),
             (lambda: (label for label in y), r"Pass list\(y\)"),
             (lambda: set(y), "A set has no order"),
             (lambda: pl.LazyFrame({"y": y}), r"Pass y.collect\(\)"),
             (lambda: TensorDataset(torch.tensor(y)), r"dataset\.tensors"),
         ],
-        ids=["dict", "generator", "set", "LazyFrame", "TensorDataset"],
+        ids=["dict", "values", "generator", "set", "LazyFrame", "TensorDataset"],
     )
     def test_labels_and_weights(self, make, labels, remedy):
         with pytest.raises(TypeError, match=f"Got .* for y, .*{remedy}"):
@@ -353,6 +354,7 @@ SEQUENCES = {
     "tensors": lambda: list(TENSOR),
     "bfloat16 tensors": lambda: list(TENSOR.bfloat16()),
     "Series": lambda: [row for _, row in FRAME.iterrows()],
+    "memoryview": lambda: memoryview(X),
     "arrow table": lambda: pa.table(FRAME),
     "record batch": lambda: pa.RecordBatch.from_pandas(FRAME),
 }
@@ -362,7 +364,7 @@ class TestSequences:
     @every
     @pytest.mark.parametrize("kind", SEQUENCES)
     def test_are_the_array(self, make, kind):
-        if make is EVERY["search"] and kind[:2] in ("__", "re"):
+        if make is EVERY["search"] and kind[:2] in ("__", "re", "me"):
             pytest.skip("scikit-learn's search does not split it")
         expected = outputs(make().fit(X, y), X)
         model = make().fit(SEQUENCES[kind](), y)
@@ -565,10 +567,20 @@ class TestMissingValues:
             make().fit(X, labels)
 
     @classifiers_alone
-    def test_of_weights(self, make):
-        weight = np.ma.MaskedArray(np.ones(N_ROWS), y == 1)
+    @pytest.mark.parametrize(
+        "weight",
+        [
+            np.ma.MaskedArray(np.ones(N_ROWS), y == 1),
+            pd.Series([None, *y[1:]], dtype="Int64"),
+            [None, *y[1:].tolist()],
+        ],
+        ids=["masked", "Int64", "list"],
+    )
+    def test_of_weights(self, make, weight):
         with pytest.raises(ValueError, match="sample_weight contains NaN"):
             make().fit(X, y, sample_weight=weight)
+        with pytest.raises(TypeError, match="sample_weight of dtype datetime64"):
+            make().fit(X, y, sample_weight=DATES)
 
     def test_the_callers_array_is_left_as_it_was(self):
         masked = np.ma.MaskedArray(X.copy(), HOLES)
