@@ -47,7 +47,7 @@ def as_table(X: Any) -> Any:
         return _plain(X)
     if is_frame(X) or issparse(X) or hasattr(X, "iloc"):
         return X
-    _refuse(X, "X", _ROWS)
+    refuse(X, "X")
     is_array = hasattr(X, "dtype")
     if hasattr(X, "to_pandas") and len(getattr(X, "shape", ())) == 2 and not is_array:
         # A table of pyarrow, for example: NumPy would not see the types of its columns.
@@ -89,9 +89,32 @@ def as_column(values: Any, name: str) -> Any:
         return _without_nullable(values)
     if is_frame(values) or issparse(values):
         return values
-    _refuse(values, name, _VALUES)
+    refuse(values, name)
     rows = _sequence(values)
     return values if rows is None else rows
+
+
+def refuse(values: Any, name: str) -> None:
+    r"""Raise an error for containers that are known to be no table and no column.
+
+    Parameters
+    ----------
+    values : object
+        What the user passed.
+    name : str
+        Name of the argument: "X" for rows.
+
+    Raises
+    ------
+    TypeError
+        With the remedy: the code that makes an array of it.
+    """
+    remedy = _remedy(values, name)
+    if remedy is not None:
+        expected = _ROWS if name == "X" else _VALUES
+        raise TypeError(
+            f"Got {_name(values)} for {name}, but expected {expected}. {remedy}"
+        )
 
 
 def _as_array(X: Any) -> NDArray[Any]:
@@ -165,15 +188,6 @@ def _without_nullable(values: Any) -> Any:
     return values.to_numpy(dtype=object) if any(is_nullable) else values
 
 
-def _refuse(values: Any, name: str, expected: str) -> None:
-    r"""Raise an error with the remedy for containers that are known to be no table."""
-    remedy = _remedy(values, name)
-    if remedy is not None:
-        raise TypeError(
-            f"Got {_name(values)} for {name}, but expected {expected}. {remedy}"
-        )
-
-
 def _remedy(values: Any, name: str) -> str | None:
     if isinstance(values, TensorDataset):
         return "Pass its tensors: X, y = dataset.tensors."
@@ -202,8 +216,7 @@ def _remedy(values: Any, name: str) -> str | None:
             if name == "X"
             else f"Pass the entries in the order of the rows, list({name}.values())."
         )
-    if isinstance(values, np.ndarray):
-        # A structured array, as the callers make sure.
+    if isinstance(values, np.ndarray) and values.dtype.names is not None:
         return f"Make columns of its fields: pandas.DataFrame({name})."
     if isinstance(values, Set):
         return "A set has no order. Pass a list."

@@ -18,11 +18,14 @@ from sklearn.model_selection._validation import (
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
+from torch import Tensor, strided
 
 from ._base import DOCUMENTATION
+from ._containers import refuse
 from ._fold_scores import mean_over_folds, warn_about_missing_scores
 from ._keywords import explain_keywords
 from ._search_fits import Evaluation, groups_of, with_parameters
+from ._torch import from_any_device
 from ._validation import fitted_state_kept
 
 
@@ -171,11 +174,18 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
 
         Raises
         ------
+        TypeError
+            If ``X`` or ``y`` is no sequence of rows, a dataset or a generator say.
         ValueError
             If all fits fail, if ``param_grid`` names a parameter that the estimator
             lacks, or if there are several scores and ``refit`` does not say which
             decides. What was fitted before stays as it was.
         """
+        refuse(X, "X")
+        refuse(y, "y")
+        if isinstance(X, Tensor) and X.layout != strided:
+            # No rows can be taken of a sparse tensor.
+            X = from_any_device(X)
         candidates = list(ParameterGrid(self.param_grid))
         groups = groups_of(self.estimator, candidates)
         with fitted_state_kept(self):

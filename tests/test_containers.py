@@ -288,6 +288,23 @@ class TestNoTables:
         with pytest.raises(TypeError, match="X_val"):
             MLP().fit(X, y, X_val=container(), y_val=y)
 
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "TensorDataset",
+            "Dataset",
+            "DataLoader",
+            "LazyFrame",
+            "generator",
+            "dict",
+            "images",
+        ],
+    )
+    def test_in_a_search(self, kind):
+        container, remedy = NO_TABLES[kind]
+        with pytest.raises(TypeError, match=f"Got .* for X, .*{remedy}"):
+            EVERY["search"]().fit(container(), y)
+
     def test_remedies_work(self):
         expected = SoftmaxRegression().fit(X, y).coef_
         # A loader draws from PyTorch's global generator otherwise.
@@ -463,6 +480,13 @@ class TestTensors:
         same = matrix.toarray() if layout == "hybrid" else matrix
         model, plain = make().fit(tensor, y), make().fit(same, y)
         assert np.array_equal(outputs(model, tensor), outputs(plain, same))
+
+    def test_sparse_in_a_search(self):
+        rows = X * (X > 0)
+        search = EVERY["search"]
+        expected = search().fit(sparse.csr_array(rows), y).predict_proba(rows)
+        model = search().fit(torch.tensor(rows).to_sparse_csr(), y)
+        assert np.array_equal(model.predict_proba(rows), expected)
 
     @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
     def test_nested(self):
