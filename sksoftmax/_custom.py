@@ -103,7 +103,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         units for it. Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
         Called during training, as by a skorch net; an ``LRScheduler`` only with
-        ``lr_schedule="constant"``. Callbacks of scikit-learn are set by
+        ``lr_schedule="constant"``, and those that watch validation scores only with
+        ``X_val`` or ``early_stopping=True``. Callbacks of scikit-learn are set by
         ``set_callbacks`` instead.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
@@ -144,6 +145,9 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     Modules draw their initial weights and their dropout masks from PyTorch's global
     generator. It is seeded while the module is built and trained and gets its state
     back afterwards; fits in several threads take turns for that reason.
+
+    Layers may be frozen by ``requires_grad_(False)``, and unfrozen later by a callback
+    such as skorch's ``Unfreezer``. Sparse gradients are turned into dense ones.
 
     Examples
     --------

@@ -164,7 +164,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Weights and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
         Called during training, as by a skorch net; an ``LRScheduler`` only with
-        ``lr_schedule="constant"``. Callbacks of scikit-learn are set by
+        ``lr_schedule="constant"``, and those that watch validation scores only with
+        held-out rows or ``X_val``. Callbacks of scikit-learn are set by
         ``set_callbacks`` instead.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
