@@ -210,7 +210,8 @@ def _remedy(values: Any, name: str) -> str | None:
         return f"Pass {name}.collect()."
     if _is_image(values):
         return _IMAGES
-    if isinstance(values, Mapping):
+    # One of scipy's matrices is a mapping, too.
+    if isinstance(values, Mapping) and not issparse(values):
         return (
             "Pass pandas.DataFrame(X)."
             if name == "X"
