@@ -26,6 +26,8 @@ _BOUNDED = {
     "HardsigmoidBackward0": ("hardsigmoid", 0, 1),
     "TanhBackward0": ("tanh", -1, 1),
 }
+# Operations that leave numbers in the range they had.
+_PASSED_OVER = ("Alias", "Clamp", "Clone", "Slice", "Squeeze", "ToCopy", "View")
 
 
 def build_module(
@@ -80,9 +82,15 @@ def copied(module: nn.Module) -> nn.Module:
             if any(id(value) in parts for value in _values_in(function)):
                 raise ValueError(f"the function {function.__qualname__} uses a layer")
     try:
-        return copy.deepcopy(module)
+        # A copy of a TorchScript module would be a part of the graph of gradients.
+        with torch.no_grad():
+            twin = copy.deepcopy(module)
+        for ours, theirs in zip(twin.parameters(), module.parameters(), strict=True):
+            if ours.requires_grad != theirs.requires_grad:
+                ours.requires_grad_(theirs.requires_grad)
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+    return twin
 
 
 def check_shape(module: nn.Module, n_features: int, n_classes: int) -> None:
@@ -124,7 +132,7 @@ def check_logits(module: nn.Module, X: Tensor) -> None:
     with torch.enable_grad():
         output = module(X)
     module.train()
-    last = "" if output.grad_fn is None else output.grad_fn.name()
+    last = _last_operation(output)
     # (R, C)
     logits = output.detach().double().cpu()
     n_classes = logits.shape[1]
@@ -160,6 +168,13 @@ def check_logits(module: nn.Module, X: Tensor) -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def _last_operation(output: Tensor) -> str:
+    node = output.grad_fn
+    while node is not None and node.name().startswith(_PASSED_OVER):
+        node = node.next_functions[0][0]
+    return "" if node is None else node.name()
 
 
 def _call(

@@ -175,6 +175,34 @@ class TestModulesOfTheCaller:
         assert torch.equal(dropout.generator.get_state(), before)
         np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
 
+    def test_torchscript_is_copied_too(self):
+        class Scripted(nn.Module):
+            def __init__(self, n_features, n_classes, backbone):
+                super().__init__()
+                self.backbone = backbone
+                self.head = nn.Linear(WIDTH, n_classes)
+
+            def forward(self, x):
+                return self.head(self.backbone(x))
+
+        layers = nn.Sequential(nn.Linear(N_FEATURES, WIDTH), nn.ReLU())
+        with warnings.catch_warnings():
+            # TorchScript is deprecated, and pickling by joblib is not asked for.
+            warnings.simplefilter("ignore")
+            backbone = torch.jit.script(layers)
+            before = [p.clone() for p in backbone.parameters()]
+            model = net(functools.partial(Scripted, backbone=backbone)).fit(X, Y)
+            proba = model.predict_proba(X)
+            np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
+        for old, same, trained in zip(
+            before,
+            backbone.parameters(),
+            model.module_.backbone.parameters(),
+            strict=True,
+        ):
+            assert torch.equal(old, same)
+            assert not torch.equal(old, trained)
+
     def test_what_was_fitted_before_a_warm_start_stays_as_it_is(self):
         model = net(nn.Linear, warm_start=True).fit(X, Y)
         module, before = model.module_, state_of(model.module_)
@@ -355,7 +383,12 @@ class TestOutputs:
         )
 
     @pytest.mark.parametrize(
-        ("layer", "limit"), [(nn.Sigmoid(), "0.576"), (nn.Tanh(), "0.787")]
+        ("layer", "limit"),
+        [
+            (nn.Sigmoid(), "0.576"),
+            (lambda z: z.sigmoid().clamp(1e-6, 1 - 1e-6)[:, :], "0.576"),
+            (nn.Tanh(), "0.787"),
+        ],
     )
     def test_bounded_outputs_are_told(self, layer, limit, blobs):
         with pytest.warns(UserWarning, match=f"never exceeds {limit} with 3 classes"):
