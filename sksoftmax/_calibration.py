@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from scipy.optimize import brentq, minimize_scalar
@@ -12,13 +13,14 @@ from torch.nn import functional as F
 
 from ._data import BatchIterator, TensorTable
 from ._ensemble import average_members
-from ._held_out import parts_of, predict_by, row_weight, unseen_by
+from ._held_out import parts_of, predict_by, row_weight
 
 # Nothing that training does calls for more.
 _LARGEST_TEMPERATURE = 20.0
 
 # A handful of rows, all of them right, would ask for certainty. A temperature costs the
-# square of its logarithm, in units of this many rows' loss.
+# square of its logarithm's distance from what is expected, in units of this many rows'
+# loss.
 _CAUTION = 5.0
 
 
@@ -34,34 +36,61 @@ def held_out_temperature(
     parts' averages is carried over to the average of all members.
     """
     y, weights = held_out.targets()
-    found = parts_of(weights)
+    sample_weight = row_weight(weights)
+    parts = None if weights is None or weights.ndim == 1 else parts_of(weights)[0]
     batches = []
     with torch.inference_mode():
         for X, (_, weight) in BatchIterator(held_out, batch_size):
-            members = unseen_by(weight)
-            if members is not None and found is not None:
-                # (G, K) -> (G, B, K)
-                parts = found[0][:, None].expand(-1, len(X), -1)
-                everybody = torch.ones_like(members)[None]
-                members = torch.cat([members[None], parts, everybody])
-            views_logits = [predict_by(module, view, members) for view in views(X)]
-            # (V, B, C), or (V, 1 + G + 1, B, C) where members left rows out
-            batches.append(torch.stack(views_logits))
-    logits, sample_weight = torch.cat(batches, dim=-2), row_weight(weights)
-    if found is None:
+            members = None
+            if parts is not None and weight is not None:
+                members = _averages(parts, weight > 0)
+            logits = torch.stack([predict_by(module, x, members) for x in views(X)])
+            # (V, B, C), or (V, 3 + G, B, C) where members left rows out
+            batches.append(logits)
+    logits = torch.cat(batches, dim=-2)
+    if weights is None or parts is None:
         return best_temperature(logits, y, sample_weight)
-    parts, shares = found
-    temperature = best_temperature(logits[:, 0], y, sample_weight)
     # The ratio of the temperatures is about the same for each view.
-    return temperature_of_average(
-        logits[0, 1:-1],
-        logits[0, -1],
-        shares,
-        temperature,
-        # Averaged noise falls at most in proportion to the number of members.
-        temperature * float(parts.sum(1).min() / parts.shape[1]),
-        sample_weight,
-    )
+    carry_over = partial(_carried_over, logits[0], weights)
+    unseen = logits[:, 0]
+    temperature = best_temperature(unseen, y, sample_weight)
+    # It is the average of all members for which 1 is expected.
+    expected = temperature / carry_over(temperature)
+    return carry_over(best_temperature(unseen, y, sample_weight, expected))
+
+
+def _averages(parts: Tensor, unseen: Tensor) -> Tensor:
+    r"""Return the members to average for each row, in several ways.
+
+    They are those that left the row out, all, those that learned from it, and each of
+    the parts: from (G, K) and (B, K) to (3 + G, B, K), bool.
+    """
+    of_row = torch.stack([unseen, torch.ones_like(unseen), ~unseen])
+    return torch.cat([of_row, parts[:, None].expand(-1, len(unseen), -1)])
+
+
+def _carried_over(logits: Tensor, weights: Tensor, temperature: float) -> float:
+    r"""Return the temperature of all members from that of those that left a row out.
+
+    Of the parts of a row, one has left it out. It differs from the others for that
+    reason, too, so that all parts together say too much of how they differ for rows
+    that are new to all, and those that learned from the row too little. The geometric
+    mean is close: on 92 fits to 60 tables the best temperature on test rows was .99
+    times it in the median.
+    """
+    _, whole, learned = logits[:3]
+    parts, left_out_by = parts_of(weights)
+    # (G, N): the rows that a part left out, and the weight of each part and row
+    left_out = F.one_hot(left_out_by, len(parts)).T.bool()
+    of_rows = weights.amax(1)
+    weight = (left_out * of_rows).sum(1, keepdim=True) * of_rows
+    # Averaged noise falls at most in proportion to the number of members.
+    least = temperature * float(parts.sum(1).min() / parts.shape[1])
+    found = [
+        temperature_of_average(logits[3:], average, weight, temperature, least)
+        for average, weight in ((whole, weight), (learned, weight * ~left_out))
+    ]
+    return math.sqrt(math.prod(found))
 
 
 def refined_loss(
@@ -104,7 +133,10 @@ def refined_loss(
 
 
 def best_temperature(
-    logits: Tensor, y: Tensor, sample_weight: Tensor | None = None
+    logits: Tensor,
+    y: Tensor,
+    sample_weight: Tensor | None = None,
+    expected: float = 1.0,
 ) -> float:
     r"""Return what to divide logits by for the smallest log loss.
 
@@ -117,6 +149,9 @@ def best_temperature(
         The classes' indices.
     sample_weight : Tensor of shape (n_samples,), default=None
         Weight of each row; all the same if None.
+    expected : float, default=1.0
+        The temperature of few rows that say nothing: their best temperature is found
+        with a penalty on the square of its logarithm's distance from there.
 
     Returns
     -------
@@ -135,7 +170,8 @@ def best_temperature(
     def loss(log_temperature: float) -> float:
         log_proba = average_members(logits / math.exp(log_temperature))
         losses = F.nll_loss(log_proba, y.cpu(), reduction="none")
-        return float(losses @ weight) + _CAUTION * log_temperature**2
+        surprise = log_temperature - math.log(expected)
+        return float(losses @ weight) + _CAUTION * surprise**2
 
     most = math.log(_LARGEST_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-most, most), method="bounded")
@@ -145,10 +181,9 @@ def best_temperature(
 def temperature_of_average(
     parts: Tensor,
     whole: Tensor,
-    shares: Tensor,
+    weight: Tensor,
     temperature: float,
     least: float,
-    sample_weight: Tensor | None = None,
 ) -> float:
     r"""Return the temperature of an average of all members from that of some of them.
 
@@ -173,14 +208,12 @@ def temperature_of_average(
         Logarithms of the mean probabilities of each part of the members, for all rows.
     whole : Tensor of shape (n_samples, n_classes)
         Logarithms of the mean probabilities of all members.
-    shares : Tensor of shape (n_parts,)
-        How much each part counts: the rows that its temperature comes from.
+    weight : Tensor of shape (n_parts, n_samples)
+        How much each part counts for each row.
     temperature : float
         The best temperature of the parts, for rows that they have not learned from.
     least : float
         Smallest temperature to return.
-    sample_weight : Tensor of shape (n_samples,), default=None
-        Weight of each row; all the same if None.
 
     Returns
     -------
@@ -188,12 +221,11 @@ def temperature_of_average(
         At least ``least``, and at most that of the parts.
     """
     parts, whole = parts.cpu().double(), whole.cpu().double()
-    weight = torch.ones(len(whole)) if sample_weight is None else sample_weight.cpu()
-    weight = (weight.double() / weight.double().sum())[:, None]
-    shares = (shares.cpu().double() / shares.cpu().double().sum())[:, None, None]
-    needed = float((shares * weight * (parts / temperature).softmax(2) * parts).sum())
+    # (G, N) -> (G, N, 1)
+    weight = (weight.cpu().double() / weight.cpu().double().sum())[:, :, None]
+    needed = float((weight * (parts / temperature).softmax(2) * parts).sum())
     # (N, C): the score of each class as a label, for a part on average
-    score = weight * (shares * parts).sum(0)
+    score = (weight * parts).sum(0)
 
     def excess(candidate: float) -> float:
         return float(((whole / candidate).softmax(1) * score).sum()) - needed

@@ -15,26 +15,23 @@ def unseen_by(weight: Tensor | None) -> Tensor | None:
     return None if weight is None or weight.ndim == 1 else weight > 0
 
 
-def parts_of(weights: Tensor | None) -> tuple[Tensor, Tensor] | None:
-    r"""Return the sets of members that left the same rows out; None without such rows.
+def parts_of(weights: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Return the sets of members that left the same rows out.
 
     Parameters
     ----------
-    weights : Tensor of shape (n_samples, n_members) or None
+    weights : Tensor of shape (n_samples, n_members)
         Weights of the held-out rows, 0 for members that learned from a row.
 
     Returns
     -------
     parts : Tensor of shape (n_parts, n_members), bool
         The sets.
-    shares : Tensor of shape (n_parts,)
-        Weight of the rows that each set left out.
+    left_out_by : Tensor of shape (n_samples,), int64
+        The index of the set that left each row out.
     """
-    if weights is None or weights.ndim == 1:
-        return None
-    parts, part = torch.unique(weights > 0, dim=0, return_inverse=True)
-    shares = weights.new_zeros(len(parts)).index_add(0, part, weights.amax(1))
-    return parts, shares
+    parts, left_out_by = torch.unique(weights > 0, dim=0, return_inverse=True)
+    return parts, left_out_by
 
 
 def row_weight(weight: Tensor | None) -> Tensor | None:
