@@ -6,6 +6,7 @@ import copy
 import copyreg
 import math
 import sys
+import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
@@ -42,6 +44,7 @@ from ._net import make_net, net_kept, train
 from ._prediction import PredictionMixin
 from ._pruning import resolve_rate
 from ._recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
+from ._rounds import late_fall
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
 from ._tables import TableEncoder
@@ -134,6 +137,9 @@ class BaseSoftmaxClassifier(
     _auto_batch_size = 256
     _auto_steps = 3000
     _auto_epochs = (15, 100)
+
+    # The parameter that is the number of epochs.
+    _epochs_parameter = "max_epochs"
 
     # Values of parameters that only some estimators have, for those that lack them.
     # They are not attributes: `hasattr` tells other libraries what can be set.
@@ -457,6 +463,7 @@ class BaseSoftmaxClassifier(
         checkpoint = open_checkpoint(self, data, validation)
         table = self._table(data, *split.training)
         self._train(table, held_out, report, None, checkpoint)
+        self._warn_if_loss_falls()
         learns_temperature = self._parameter("temperature_scaling")
         if is_scaled and held_out is not None and learns_temperature:
             temperature.value.fill_(
@@ -609,6 +616,23 @@ class BaseSoftmaxClassifier(
             metrics = epoch_metrics(history[kept - 1])
             report.keep(kept, kept == len(history), metrics)
         self.__dict__.update(self._curves(is_held_out), best_epoch_=kept)
+
+    def _warn_if_loss_falls(self) -> None:
+        r"""Warn if more epochs than were asked for would lower the loss further."""
+        n_epochs = getattr(self, self._epochs_parameter)
+        history = self.net_.history
+        if n_epochs == "auto" or not history or self.net_.stop_training_:
+            return
+        fall = late_fall(history)
+        if fall:
+            warnings.warn(
+                f"Maximum number of epochs ({self._epochs_parameter}={n_epochs}) "
+                f"reached and the optimization hasn't converged yet: {fall}. Increase "
+                f"{self._epochs_parameter}; with early_stopping=True, training ends "
+                "when more epochs do not help.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
 
     def _curves(self, is_held_out: bool) -> dict[str, Any]:
         r"""Return the fitted attributes that say how training went so far."""

@@ -107,6 +107,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         others of them count for more, so that the loss is the same on average. The
         first pass and the last eighth of them see all rows. "auto" is 0.5 from 10,000
         rows on, 0 with fewer.
+        A number that ends the training while the loss still falls gives a
+        ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False

@@ -64,6 +64,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 passes.
+        A number that ends the training while the loss still falls gives a
+        ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False

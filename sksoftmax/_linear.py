@@ -78,7 +78,9 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         to the weights of standardised features, is larger. For a mini-batch solver:
         by how much the best validation score must be beaten to count.
     max_iter : int, default=100
-        Most Newton steps, or passes over the rows.
+        Most Newton steps, or passes over the rows. There is a ``ConvergenceWarning`` if
+        they end before the optimum, or while the loss of a mini-batch solver still
+        falls.
     learning_rate : float, default=0.01
         Learning rate of a mini-batch solver, like the parameters that follow.
     momentum : float, default=0.9
@@ -244,6 +246,8 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         self.device = device
         self.callbacks = callbacks
         self.verbose = verbose
+
+    _epochs_parameter = "max_iter"
 
     def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
         return Recipe(

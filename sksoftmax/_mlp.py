@@ -113,6 +113,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         in 32 for 20,000 rows or more of more than 256 features. Where the net
         underfits, up to two further rounds follow, each twice as long as the one
         before. See the notes.
+        A number that ends the training while the loss still falls gives a
+        ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"

@@ -70,7 +70,7 @@ class TrainingCurveDisplay:
     >>> from sksoftmax.inspection import TrainingCurveDisplay
     >>> X, y = load_iris(return_X_y=True)
     >>> classifier = SoftmaxMLPClassifier(
-    ...     hidden_layer_sizes=(16,), max_epochs=5, early_stopping=True, random_state=0
+    ...     hidden_layer_sizes=(16,), early_stopping=True, random_state=0
     ... ).fit(X, y)
     >>> display = TrainingCurveDisplay.from_estimator(classifier)
     >>> len(display.line_.get_ydata()) == classifier.n_iter_

@@ -135,6 +135,9 @@ def fit_distributed(
         estimator._build(data, rows, None)
         _check_no_batch_norm(estimator.module_)
         _train(estimator, data, rows, report)
+        # All processes know the same losses.
+        if dist.get_rank() == 0:
+            estimator._warn_if_loss_falls()
     return estimator
 
 

@@ -13,6 +13,12 @@ import torch
 def pytest_collection_modifyitems(items):
     # The longest tests are those on real data; begun last, they would end alone.
     items.sort(key=lambda item: "data" not in item.keywords)
+    # Most tests train for few epochs to save time. Examples and documentation must not.
+    ignored = "ignore:Maximum number of epochs:sklearn.exceptions.ConvergenceWarning"
+    for item in items:
+        is_shown = item.path.name in ("test_docs.py", "test_examples.py")
+        if not (is_shown or isinstance(item, pytest.DoctestItem)):
+            item.add_marker(pytest.mark.filterwarnings(ignored))
 
 
 @pytest.fixture(autouse=True, scope="session")

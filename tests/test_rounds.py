@@ -1,16 +1,23 @@
 r"""A net that underfits trains for further rounds; one that does not is left alone."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import make_hastie_10_2
+from sklearn.datasets import load_iris, make_hastie_10_2
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
 
-from sksoftmax import SoftmaxMLPClassifier
-from sksoftmax._rounds import Round, has_stalled, plan_rounds, underfits
+from sksoftmax import (
+    SoftmaxCNNClassifier,
+    SoftmaxMLPClassifier,
+    SoftmaxNetClassifier,
+    SoftmaxRegression,
+)
+from sksoftmax._rounds import Round, has_stalled, late_fall, plan_rounds, underfits
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +283,72 @@ def test_best_epoch_of_a_fit_that_goes_on(thrown_away, tmp_path):
         assert classifier.fit(*thrown_away).best_epoch_ == expected.best_epoch_
     classifier.partial_fit(*thrown_away)
     assert classifier.best_epoch_ == classifier.n_iter_ == expected.n_iter_ + 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([0.9], True),
+        ([0.9, 0.8], True),
+        ([0.9, 0.8, 0.6, 0.5], True),
+        # A tenth of the fall, or a hundredth of the loss, is little.
+        ([2.0, 0.5, 0.45, 0.4], False),
+        ([0.7, 0.699, 0.697, 0.696], False),
+        ([0.9, 0.5, 0.6, 0.7], False),
+        # There is nothing to gain.
+        ([9e-3, 8e-3, 2e-3, 9e-4], False),
+    ],
+)
+def test_when_a_loss_still_falls(losses, expected):
+    watched = history_of(losses, 1.0)
+    assert ("validation loss" in late_fall(watched)) is expected
+    alone = [{"train_loss": loss} for loss in losses]
+    assert ("training loss" in late_fall(alone)) is expected
+
+
+def make_module(n_features, n_classes):
+    return torch.nn.Linear(n_features, n_classes)
+
+
+SHORT = {
+    "mlp": mlp(max_epochs=3, learning_rate=0.01),
+    "early stopping": mlp(max_epochs=3, learning_rate=0.01, early_stopping=True),
+    "one net": mlp(max_epochs=1, n_estimators=1),
+    "images": SoftmaxCNNClassifier(channels=(4,), max_epochs=4, random_state=0),
+    "module": SoftmaxNetClassifier(make_module, learning_rate=0.01, max_epochs=4),
+    "regression": SoftmaxRegression(solver="adam", max_iter=5),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_too_few_epochs_warn(name):
+    X, y = load_iris(return_X_y=True)
+    classifier = SHORT[name]
+    parameter = "max_iter" if name == "regression" else "max_epochs"
+    with pytest.warns(ConvergenceWarning, match=rf"{parameter}=\d\) .* loss"):
+        classifier.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        mlp(),
+        mlp(max_epochs=60),
+        # It stopped before the last epoch.
+        mlp(max_epochs=200, early_stopping=True, n_iter_no_change=3),
+        mlp(max_epochs=3, callbacks=[Stop(2, KeyboardInterrupt())]),
+        SoftmaxRegression(solver="adam", max_iter=200, learning_rate=0.1),
+    ],
+    ids=["auto", "enough", "early stopping", "stopped", "regression"],
+)
+def test_enough_epochs_do_not_warn(classifier):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.fit(*load_iris(return_X_y=True))
+
+
+def test_partial_fit_does_not_warn_of_few_epochs():
+    X, y = load_iris(return_X_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mlp(max_epochs=1).partial_fit(X, y, classes=np.unique(y))
