@@ -1,0 +1,142 @@
+r"""What must hold of every fit: sane predictions, or an error that is documented."""
+
+import copy
+import pickle
+import traceback
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from sklearn.exceptions import (
+    ConvergenceWarning,
+    DataConversionWarning,
+    FitFailedWarning,
+    UndefinedMetricWarning,
+)
+from torch.utils.data import TensorDataset
+
+from sksoftmax import SoftmaxGridSearchCV
+
+# What an error may be. ValueError and TypeError include scikit-learn's own.
+DOCUMENTED = (ValueError, TypeError)
+# Who raises it: from elsewhere it would be in the words of something inside.
+RAISED_BY = ("/sksoftmax/", "/sklearn/")
+# Warnings that a user should see, scikit-learn's own: a score of a fold that lacks a
+# class is one of them, as with LogisticRegressionCV.
+WARNINGS = (
+    ConvergenceWarning,
+    DataConversionWarning,
+    FitFailedWarning,
+    UndefinedMetricWarning,
+)
+# What is told by a warning: no optimum within max_iter, a column vector as target, too
+# few members of a class for the folds, a fold whose score is not defined.
+TOLD = ("converge", "column-vector", "least populated class", "Scoring failed",
+        "number of unique classes is greater", "undefined", "ill-defined",
+        "test scores are non-finite")  # fmt: skip
+
+
+@contextmanager
+def only_what_is_documented():
+    r"""Let documented errors pass; anything else that happens is a failure."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except DOCUMENTED as error:
+            place = traceback.extract_tb(error.__traceback__)[-1].filename
+            if not any(part in place for part in RAISED_BY) or not str(error).strip():
+                raise AssertionError("not an error of ours") from error
+    for warning in caught:
+        is_told = issubclass(warning.category, WARNINGS) or any(
+            part in str(warning.message) for part in TOLD
+        )
+        assert is_told, f"{warning.category.__name__}: {warning.message}"
+
+
+def same(left, right):
+    r"""Return whether two inputs hold the same, be it ever so odd."""
+    if sparse.issparse(left):
+        left, right = left.tocoo(), right.tocoo()
+        parts = zip((left.data, *left.coords), (right.data, *right.coords), strict=True)
+        return all(same(*part) for part in parts)
+    if isinstance(left, (pd.DataFrame, pd.Series)):
+        return left.equals(right)
+    if isinstance(left, torch.Tensor):
+        dense = (part.to_dense().contiguous() for part in (left, right))
+        return same(*(part.view(torch.uint8).numpy() for part in dense))
+    if isinstance(left, TensorDataset):
+        return all(map(same, left.tensors, right.tensors))
+    if isinstance(left, np.ma.MaskedArray):
+        return same(left.data, right.data) and same(left.mask, right.mask)
+    if isinstance(left, np.ndarray) and left.dtype != object:
+        return left.tobytes() == right.tobytes()
+    return repr(left) == repr(right)
+
+
+def check_fit(case):
+    classifier, *given_ = case
+    # Sparse tensors have no deepcopy.
+    before = [
+        given.clone() if isinstance(given, torch.Tensor) else copy.deepcopy(given)
+        for given in given_
+    ]
+    X, y, weight = given_
+    with only_what_is_documented():
+        keywords = {} if weight is None else {"sample_weight": weight}
+        classifier.fit(X, y, **keywords)
+        check_predictions(classifier, X)
+    for now, then in zip(given_, before, strict=True):
+        assert same(now, then), "an input was changed"
+
+
+def check_predictions(classifier, X):
+    proba = classifier.predict_proba(X)
+    n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
+    assert proba.shape == (n_samples, len(classifier.classes_))
+    assert np.isfinite(proba).all(), "probabilities are not finite"
+    assert (proba >= 0).all(), "probabilities below 0"
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0, atol=1e-6)
+    log_proba = classifier.predict_log_proba(X)
+    assert not np.isnan(log_proba).any(), "log probabilities are not numbers"
+    labels = classifier.predict(X)
+    assert np.isin(labels, classifier.classes_).all()
+    np.testing.assert_array_equal(classifier.classes_, np.unique(classifier.classes_))
+    fitted = getattr(classifier, "best_estimator_", classifier)
+    for name, value in fitted.module_.state_dict().items():
+        assert value.isfinite().all(), f"{name} is not finite"
+    np.testing.assert_array_equal(classifier.predict_proba(X), proba)
+
+
+def check_sequence(case):
+    r"""Check predictions after each of several calls; a failed one changes nothing."""
+    classifier, X, other, y, steps = case
+    classes = np.unique(y)
+    for step in ["fit", *steps]:
+        rows = other if step == "fit other rows" else X
+        if step == "pickle":
+            classifier = pickle.loads(pickle.dumps(classifier))
+        with only_what_is_documented():
+            take_step(classifier, step, rows, y, classes)
+        if hasattr(classifier, "classes_"):
+            with only_what_is_documented():
+                check_predictions(classifier, rows)
+
+
+def take_step(classifier, step, X, y, classes):
+    if step == "zero weights":
+        weight = np.ones(len(y))
+        weight[2:] = 0
+        if not isinstance(classifier, SoftmaxGridSearchCV):
+            classifier.fit(X, y, sample_weight=weight)
+    elif step.startswith("partial_fit"):
+        if hasattr(classifier, "partial_fit"):
+            n_rows = {"partial_fit row": 1, "partial_fit part": 5}.get(step, len(y))
+            classifier.partial_fit(X[:n_rows], y[:n_rows], classes)
+    elif "fit" in step:
+        if step == "warm fit" and "warm_start" in classifier.get_params():
+            classifier.set_params(warm_start=True)
+        classifier.fit(X, y)
