@@ -25,6 +25,7 @@ from ._containers import refuse
 from ._fold_scores import mean_over_folds, warn_about_missing_scores
 from ._keywords import explain_keywords
 from ._search_fits import Evaluation, groups_of, with_parameters
+from ._target import as_labels
 from ._torch import from_any_device
 from ._validation import fitted_state_kept
 
@@ -186,6 +187,7 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         if isinstance(X, Tensor) and X.layout != strided:
             # No rows can be taken of a sparse tensor.
             X = from_any_device(X)
+        y = _typed_labels(y)
         candidates = list(ParameterGrid(self.param_grid))
         groups = groups_of(self.estimator, candidates)
         with fitted_state_kept(self):
@@ -194,6 +196,27 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
             else:
                 self._fit_groups(X, y, params, candidates, groups)
         return self
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> float:
+        r"""Score the predictions of the best estimator by ``scoring``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            The rows.
+        y : array-like of shape (n_samples,), default=None
+            Their labels.
+        **params : dict
+            What else is passed on to the scorer, as in
+            :class:`~sklearn.model_selection.GridSearchCV`.
+
+        Returns
+        -------
+        score : float
+            The score; greater is better.
+        """
+        score: float = super().score(X, _typed_labels(y), **params)
+        return score
 
     def _fit_groups(
         self,
@@ -321,3 +344,12 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         self.refit_time_ = time.time() - start
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+
+def _typed_labels(y: Any) -> Any:
+    r"""Return labels that scikit-learn's scorers take: numbers not as objects.
+
+    The classifiers learn from these as well, so that a search must not fail by them.
+    """
+    is_object = getattr(y, "dtype", None) == np.dtype(object) and y.ndim == 1
+    return as_labels(y) if is_object else y

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import torch
 from scipy import sparse
 from sklearn.exceptions import (
@@ -68,6 +69,8 @@ def same(left, right):
     if isinstance(left, torch.Tensor):
         dense = (part.to_dense().contiguous() for part in (left, right))
         return same(*(part.view(torch.uint8).numpy() for part in dense))
+    if isinstance(left, pl.LazyFrame):
+        return left.collect().equals(right.collect())
     if isinstance(left, TensorDataset):
         return all(map(same, left.tensors, right.tensors))
     if isinstance(left, np.ma.MaskedArray):

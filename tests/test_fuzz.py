@@ -24,8 +24,11 @@ X = np.random.default_rng(0).normal(size=(40, 3))
 Y = np.arange(40) % 2
 
 
-@pytest.mark.parametrize(("name", "n_cases"), [("fit", 400), ("load", 200)])
-def test_odd_input_gives_a_sane_fit_or_a_documented_error(name, n_cases):
+@pytest.mark.parametrize(
+    ("name", "n_cases"),
+    [("fit", 400), ("load", 200), ("sequence", 100), ("quality", 30)],
+)
+def test_imperfect_data_gives_a_good_fit_or_a_documented_error(name, n_cases):
     run(*CHECKS[name], n_cases)
 
 

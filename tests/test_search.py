@@ -456,3 +456,23 @@ def test_grid_of_names_that_are_not_there():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(ValueError, match="Invalid parameter 'D'"):
         SoftmaxGridSearchCV(SoftmaxRegression(), {"D": [1]}).fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", [bool, int, float])
+@pytest.mark.parametrize("estimator", [SoftmaxRegression(), LogisticRegression()])
+def test_labels_of_dtype_object_are_scored(dtype, estimator):
+    # The classifiers learn from them; scikit-learn's scorers refuse them.
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = (X[:, 0] > 0).astype(dtype)
+    grid = {"C": [0.001, 1.0]}
+    expected, search = (
+        SoftmaxGridSearchCV(clone(estimator), grid, scoring="neg_log_loss").fit(
+            X, labels
+        )
+        for labels in (y, y.astype(object))
+    )
+    assert_array_equal(
+        search.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"]
+    )
+    assert search.best_params_ == {"C": 1.0}
+    assert search.score(X, y.astype(object)) == expected.score(X, y)
