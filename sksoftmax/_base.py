@@ -10,6 +10,7 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self, SupportsIndex
@@ -47,6 +48,7 @@ from ._recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
 from ._rounds import late_fall
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
+from ._stream import FirstRows, Pace
 from ._tables import TableEncoder
 from ._target import as_labels
 from ._torch import (
@@ -158,6 +160,13 @@ class BaseSoftmaxClassifier(
 
     # How categories become numbers; None if there are none.
     _encoder: TableEncoder | None = None
+
+    n_samples_seen_: int
+    # Sum of the weights of these rows, and how many of them came in a fit.
+    _weight_seen: float
+    _n_fitted: int
+    # What the scaling of the inputs is learned from early in a stream.
+    _first_rows: FirstRows | None = None
 
     def _parameter(self, name: str) -> Any:
         r"""Return a parameter, or its fixed value in an estimator that lacks it."""
@@ -328,7 +337,16 @@ class BaseSoftmaxClassifier(
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        r"""Train for one epoch on more rows, at a constant learning rate.
+        r"""Train for one epoch on more rows, without a schedule.
+
+        The rate is ``learning_rate``. After a ``fit`` it is a tenth of it, and up to
+        three tenths when three times as many rows have been seen, since a larger one
+        would undo what the end of the fit has gained. A batch of fewer than
+        ``batch_size`` rows takes the same share of a step, so that it hardly matters
+        where a stream is cut, and rows may come one by one; early in a stream, less
+        than ``batch_size`` rows are enough for a whole step: a 256th of the rows seen,
+        after a ``fit`` a sixteenth. The first 1,000 rows of a stream that begins with
+        fewer are kept until then: the scaling of the inputs is learned from them.
 
         Parameters
         ----------
@@ -386,16 +404,55 @@ class BaseSoftmaxClassifier(
             rows = data.indices()
             net = None if is_first_call else getattr(self, "net_", None)
             goes_on = net is not None and net.optimizer is not None
+            if net is None:
+                self._begin_stream(data, rows)
+            pace = Pace(self.n_samples_seen_, self._n_fitted)
+            self.n_samples_seen_ += len(rows)
+            self._weight_seen += data.total_weight(rows)
             # A new net is given up whole.
             with net_kept(self.net_) if goes_on else nullcontext():
-                if goes_on:
-                    self._learn_input_scaling(data, rows)
-                else:
+                if not goes_on:
                     module = None if net is None else self.module_
                     self._build(data, rows, module, is_part=True)
+                elif pace.is_first_after_fit:
+                    # Its gradients were those of learned rows, near zero.
+                    self.net_.optimizer_.state.clear()
+                self._learn_from_first_rows(data, rows)
+                self._adapt_net(pace)
                 table = self._table(data, rows, data.loss_weight)
-                self._train(table, None, report, epochs=1)
+                self._train(table, None, report, epochs=1, pace=pace)
         return self
+
+    def _begin_stream(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
+        self.n_samples_seen_, self._weight_seen = 0, 0.0
+        self._n_fitted = 0
+        first = FirstRows.begin(data, rows)
+        if first is not None:
+            self._first_rows = first
+
+    def _learn_from_first_rows(
+        self, data: TrainingRows, rows: NDArray[np.int64]
+    ) -> None:
+        r"""Learn the scaling of the inputs again early in a stream."""
+        if self._first_rows is None:
+            return
+        first = self._first_rows.extended(data, rows)
+        if first.are_due:
+            known = first.as_data()
+            if not self._learn_inputs(known, known.indices()):
+                del self._first_rows
+                return
+            first = replace(first, n_learned=len(first.X))
+        if first.are_enough:
+            del self._first_rows
+        else:
+            self._first_rows = first
+
+    def _adapt_net(self, pace: Pace) -> None:
+        r"""Change in the net what depends on how many rows were seen."""
+        if self.batch_size == "auto" and not self._n_fitted:
+            most = self._auto_batch_size
+            self.net_.batch_size = pace.batch_size(self.n_samples_seen_, most)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         # Pickles and copies keep the net with its optimizer and history; it holds the
@@ -415,10 +472,14 @@ class BaseSoftmaxClassifier(
             state["module_"] = {name: w.numpy() for name, w in weights.items()}
         if self._encoder is not None:
             state["_encoder"] = self._encoder.to_arrays()
+        if self._first_rows is not None:
+            state["_first_rows"] = vars(self._first_rows).copy()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
+        if isinstance(self._first_rows, dict):
+            self._first_rows = FirstRows(**self._first_rows)
         if "net_" in state:
             self.module_ = self.net_.module_
         elif isinstance(state.get("module_"), dict):
@@ -517,6 +578,10 @@ class BaseSoftmaxClassifier(
         is_part: bool = False,
     ) -> None:
         r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
+        if not is_part:
+            self.n_samples_seen_ = self._n_fitted = len(rows)
+            self._weight_seen = float(data.total_weight(rows))
+            self.__dict__.pop("_first_rows", None)
         seed = draw_seed(self._parameter("random_state"))
         generator = make_generator(seed)
         if module is not None:
@@ -529,7 +594,8 @@ class BaseSoftmaxClassifier(
                     self.n_features_in_, len(self.classes_), generator
                 )
                 self._check_built(data, rows)
-            self._learn_input_scaling(data, rows)
+            if self._first_rows is None:
+                self._learn_inputs(data, rows)
             present = np.unique(data.y[rows])
             if len(present) == 1 and not is_part:
                 favor_class(self.module_, int(present[0]), len(self.classes_))
@@ -538,7 +604,7 @@ class BaseSoftmaxClassifier(
         set_generator(self.module_, make_generator(noise_seed, self.device_))
         recipe = None
         if with_optimizer:
-            recipe = self._recipe(len(rows), data.total_weight(rows), is_part)
+            recipe = self._recipe(self.n_samples_seen_, self._weight_seen, is_part)
         self.net_ = make_net(
             self.module_,
             recipe,
@@ -551,10 +617,14 @@ class BaseSoftmaxClassifier(
             input_dtype=self._input_dtype,
         )
 
-    def _learn_input_scaling(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
+    def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
+        r"""Learn from rows how inputs are scaled; return False if they are not."""
         scaling = getattr(self.module_, "input_scaling", None)
-        if isinstance(scaling, InputScaling | TableInput):
-            data.teach(scaling, rows)
+        if not isinstance(scaling, InputScaling | TableInput):
+            return False
+        scaling.reset()
+        data.teach(scaling, rows)
+        return True
 
     def _table(
         self,
@@ -597,6 +667,7 @@ class BaseSoftmaxClassifier(
         report: FitReport,
         epochs: int | None = None,
         checkpoint: Checkpoint | None = None,
+        pace: Pace | None = None,
     ) -> None:
         is_held_out = validation is not None
         observer = None
@@ -609,7 +680,7 @@ class BaseSoftmaxClassifier(
             torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
         )
         with self._random_scope(seed):
-            train(self.net_, table, validation, epochs, observer, checkpoint)
+            train(self.net_, table, validation, epochs, observer, checkpoint, pace)
         self.module_.eval()
         history, kept = self.net_.history, kept_epoch(self.net_)
         if history:

@@ -121,6 +121,9 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
+    n_samples_seen_ : int
+        Number of rows that were learned from in ``fit``, and in the calls of
+        ``partial_fit`` that followed.
     module_ : torch.nn.Module
         The fitted module.
     net_ : skorch.NeuralNet

@@ -125,6 +125,11 @@ class TableInput(nn.Module):
             + _VECTOR_SIZE * len(embeddings)
         )
 
+    def reset(self) -> None:
+        r"""Forget the statistics of the columns of numbers."""
+        if isinstance(self.scaling, InputScaling):
+            self.scaling.reset()
+
     def find_bulk(self, X: Tensor) -> Bulk | None:
         r"""Return where the bulk of the columns of numbers lies.
 

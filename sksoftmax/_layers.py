@@ -103,6 +103,11 @@ class InputScaling(nn.Module):
         # How far from the mean a value counts at most.
         self.register_buffer("reach", torch.full(tuple(shape), UNLIMITED))
 
+    def reset(self) -> None:
+        r"""Forget the rows seen before."""
+        fresh = type(self)(self.mean.shape, method=self.method)
+        self.load_state_dict(fresh.state_dict())
+
     @torch.no_grad()
     def find_bulk(self, X: Tensor) -> Bulk:
         r"""Return where the bulk of each statistic's values lies.

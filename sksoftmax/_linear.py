@@ -5,28 +5,37 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+import torch
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
+from torch import Tensor, nn
 
 from ._base import BaseSoftmaxClassifier
 from ._callbacks import FitReport
+from ._checkpoint import Checkpoint
+from ._data import TensorTable
 from ._keywords import explain_keywords
 from ._linear_base import LinearSoftmaxClassifier, center_intercepts, penalties
 from ._recipe import Recipe
-from ._torch import modes_of_training, resolve_device
+from ._stream import Pace, column_moments, restore_units, standardized
+from ._torch import as_tensor, modes_of_training, resolve_device
 from ._validation import (
     TrainingRows,
     check_number_of_classes,
     check_training_rows,
+    evenly_spread,
 )
 
 # Those that go to no optimum; the others do.
 MINIBATCH_SOLVERS = {"sgd", "adam"}
+
+# Rows that tell the units of the features to partial_fit.
+_SAMPLE_ROWS = 1000
 
 # Parameters of the nets that have another name here, or no use.
 _NOT_LINEAR = {
@@ -135,6 +144,9 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
+    n_samples_seen_ : int
+        Number of rows that were learned from in ``fit``, and in the calls of
+        ``partial_fit`` that followed.
     module_ : SoftmaxLinear
         The fitted module. With two classes it has a row for each, of opposite signs.
     net_ : skorch.NeuralNet
@@ -250,16 +262,41 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     _epochs_parameter = "max_iter"
 
     def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
+        decay = penalties(self.C, 0.0, total_weight, len(self.classes_))[0]
         return Recipe(
             # partial_fit after an exact fit needs an optimizer, too.
             optimizer=self.solver if self.solver in MINIBATCH_SOLVERS else "adam",
             learning_rate=self.learning_rate,
             momentum=self.momentum,
-            weight_decay=penalties(self.C, 0.0, total_weight, len(self.classes_))[0],
+            # `standardized` has the penalty of the others.
+            weight_decay=decay if self.solver in MINIBATCH_SOLVERS else 0.0,
             lr_schedule=self.lr_schedule,
             batch_size=self.batch_size,
             max_epochs=self.max_iter,
         )
+
+    def _adapt_net(self, pace: Pace) -> None:
+        if not self._n_fitted:
+            # 256 by default, of which a first chunk may have few.
+            size = pace.batch_size(self.n_samples_seen_, self.batch_size)
+            self.net_.batch_size = size
+        for group in self.net_.optimizer_.param_groups:
+            # Intercepts are not penalized.
+            if group["weight_decay"]:
+                group["weight_decay"] = self._l2_of_stream()
+
+    def _l2_of_stream(self) -> float:
+        return penalties(self.C, 0.0, self._weight_seen, len(self.classes_))[0]
+
+    def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
+        if self.solver in MINIBATCH_SOLVERS:
+            return False
+        # A stream after a solver that does not depend on units must not, either.
+        some = data.take(evenly_spread(rows, _SAMPLE_ROWS))
+        self._feature_mean, self._feature_scale = column_moments(
+            some.X, some.sample_weight, self.fit_intercept
+        )
+        return True
 
     def _accepts_sparse(self) -> bool:
         return self.solver not in MINIBATCH_SOLVERS
@@ -305,9 +342,30 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
                 stacklevel=2,
             )
 
-    def _train(self, *args: Any, **kwargs: Any) -> None:
-        super()._train(*args, **kwargs)
+    def _train(
+        self,
+        table: TensorTable,
+        validation: TensorTable | None,
+        report: FitReport,
+        epochs: int | None = None,
+        checkpoint: Checkpoint | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        units: AbstractContextManager[None] = nullcontext()
+        if self.solver not in MINIBATCH_SOLVERS:
+            units = standardized(self.module_, *self._units(), self._l2_of_stream())
+        with units:
+            super()._train(table, validation, report, epochs, checkpoint, pace)
         center_intercepts(self.module_)
+
+    def _units(self) -> tuple[Tensor, Tensor]:
+        r"""Return mean and scale of the features, as wide as the device has numbers."""
+        dtype = torch.float32 if self.device_.type == "mps" else torch.float64
+        mean, scale = (
+            as_tensor(values).to(self.device_, dtype)
+            for values in (self._feature_mean, self._feature_scale)
+        )
+        return mean, scale
 
     def _curves(self, is_held_out: bool) -> dict[str, Any]:
         curves = super()._curves(is_held_out)
@@ -315,6 +373,9 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
 
     def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
         snapshot = super()._snapshot(is_held_out)
+        if self.solver not in MINIBATCH_SOLVERS:
+            snapshot["module_"]._forward_pre_hooks.clear()
+            restore_units(snapshot["module_"], *self._units())
         center_intercepts(snapshot["module_"])
         return snapshot
 

@@ -182,6 +182,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
+    n_samples_seen_ : int
+        Number of rows that were learned from in ``fit``, and in the calls of
+        ``partial_fit`` that followed.
     is_categorical_ : ndarray of bool of shape (`n_features_in_`,) or None
         Which features are categorical; None if none is.
     categories_ : list of (ndarray or None) of length `n_features_in_`, or None
@@ -495,14 +498,21 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         is_part: bool = False,
     ) -> None:
         bins = None
+        is_short = is_part and self._first_rows is not None
         if module is None:
             self._has_missing = data.missing_columns(rows)
+            if is_short and self.n_features_in_ <= _MANY_FEATURES:
+                # Values may be missing in later rows.
+                self._has_missing = np.ones_like(self._has_missing)
             sizes = self.hidden_layer_sizes
             if isinstance(sizes, str):
                 wide = _WIDE if self.n_features_in_ <= _MANY_FEATURES else _WIDEST
                 sizes = wide if len(rows) >= _MANY_ROWS else _NARROW
             self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
-            bins = self._find_bins(data, rows)
+            if is_short:
+                self.n_bins_ = self._most_bins()
+            else:
+                bins = self._find_bins(data, rows)
             # Few rows are soon known by heart where they fall into bins.
             self._alternate_bins = len(rows) < _MANY_ROWS
         elif not (is_part or isinstance(self.hidden_layer_sizes, str)):
@@ -523,21 +533,43 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self, data: TrainingRows, rows: NDArray[np.int64]
     ) -> tuple[list[Tensor], Tensor] | None:
         r"""Set ``n_bins_``; return the bins' edges and the rows that they come from."""
-        n_bins = self._check_n_bins()
-        self.n_bins_ = np.zeros(self.n_features_in_, dtype=np.int64)
-        if not n_bins.any():
+        self.n_bins_ = self._most_bins()
+        if not self.n_bins_.any():
             return None
         X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
-        is_categorical = self.is_categorical_
-        if is_categorical is None:
-            is_categorical = np.zeros(self.n_features_in_, dtype=bool)
-        edges = [
-            # Of no values there are no bins.
-            bin_edges(column[:0] if skip or not most else column, most)
-            for column, skip, most in zip(X.T, is_categorical, n_bins, strict=True)
-        ]
-        self.n_bins_[:] = [max(0, len(one) - 1) for one in edges]
+        edges = self._bin_edges(X)
+        self.n_bins_ = np.array([max(0, len(one) - 1) for one in edges])
         return (edges, X) if self.n_bins_.any() else None
+
+    def _bin_edges(self, X: Tensor) -> list[Tensor]:
+        r"""Return between which values the bins of each column lie."""
+        return [
+            # No values have no bins.
+            bin_edges(column if most else column[:0], most)
+            for column, most in zip(X.T, self.n_bins_, strict=True)
+        ]
+
+    def _most_bins(self) -> NDArray[np.int64]:
+        r"""Return the most bins of each column; those of categories have none."""
+        n_bins = self._check_n_bins().astype(np.int64)
+        if self.is_categorical_ is not None:
+            n_bins[self.is_categorical_] = 0
+        return n_bins
+
+    def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
+        is_scaled = super()._learn_inputs(data, rows)
+        if self._first_rows is None or not self.n_bins_.any():
+            return is_scaled
+        X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
+        edges = [
+            # A bin between infinite values contributes 0.
+            nn.functional.pad(found, (0, 1 + most - len(found)), value=torch.inf)
+            if most
+            else found
+            for found, most in zip(self._bin_edges(X), self.n_bins_, strict=True)
+        ]
+        self.module_.input_scaling.learn_bins(edges, X)
+        return True
 
     def _check_n_bins(self) -> NDArray[np.int64]:
         r"""Return the most bins that each feature may have."""

@@ -21,6 +21,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from skorch.helper import predefined_split
 from skorch.history import History
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from ._callbacks import stop_asked_for
 from ._checkpoint import Checkpoint
@@ -40,6 +41,7 @@ from ._pruning import EasyRows
 from ._recipe import Recipe, net_options
 from ._rounds import Round, has_stalled, plan_rounds, underfits
 from ._schedules import StepSchedule
+from ._stream import Pace, running_statistics
 from ._totals import EpochTotals, RefinedTotals
 
 
@@ -75,6 +77,7 @@ class SoftmaxNet(NeuralNetClassifier):
         self.is_patient = is_patient
         self.relaxes = relaxes
         self.refines = refines
+        self.pace: Pace | None = None
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -122,6 +125,34 @@ class SoftmaxNet(NeuralNetClassifier):
         loss: Tensor = self.criterion_(y_pred, *y_true)
         return loss
 
+    def get_dataset(self, X: Any, y: Any = None) -> Any:
+        r"""Return a table of rows, made of arrays or of a dataset of pairs if need be.
+
+        Parameters
+        ----------
+        X : TensorTable, array-like, Tensor or Dataset
+            The rows; a dataset has them with their labels.
+        y : array-like of shape (n_samples,), default=None
+            The classes' indices, from 0 on.
+        """
+        if isinstance(X, TensorTable):
+            return X
+        if isinstance(X, Dataset):
+            pairs = [X[index] for index in range(len(X))]  # type: ignore[arg-type]
+            X = torch.stack([torch.as_tensor(pair[0]) for pair in pairs])
+            y = [int(pair[1]) for pair in pairs] if y is None else y
+        if y is not None:
+            labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+            if labels.dtype.kind not in "iub" or labels.ndim != 1:
+                raise ValueError(
+                    f"Got y of dtype {labels.dtype} and shape {labels.shape}, but net_ "
+                    "expected the classes' indices, from 0 on. Call the classifier's "
+                    "own methods for other labels."
+                )
+            y = torch.as_tensor(labels.astype(np.int64)).to(self.device)
+        table = torch.as_tensor(X).to(self.device)
+        return super().get_dataset(table, y)
+
     def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
         logits: Tensor = self.module_(x)
         return logits
@@ -142,8 +173,16 @@ class SoftmaxNet(NeuralNetClassifier):
         y: Any = None,
         epochs: int | None = None,
         checkpoint: Checkpoint | None = None,
+        pace: Pace | None = None,
         **fit_params: Any,
     ) -> SoftmaxNet:
+        if self.optimizer is None:
+            raise ValueError(
+                "net_ has no optimizer: an exact solver fitted the classifier, or it "
+                "was loaded from a file. Expected a call of the classifier's own "
+                "partial_fit, which makes one."
+            )
+        self.pace = pace
         # A given number of epochs continues a training, whose schedule is at its end.
         schedule = "constant" if epochs is not None else self.lr_schedule
         n_extensions = 0 if epochs is not None else self.n_extensions
@@ -194,7 +233,8 @@ class SoftmaxNet(NeuralNetClassifier):
     def _start_schedule(self, name: str, first: int) -> None:
         start, end = self.round_
         n_done = max(first - start, 0)
-        self.schedule_ = StepSchedule(name, self.lr, end - start, n_done)
+        rate = self.lr if self.pace is None else self.lr * self.pace.rate
+        self.schedule_ = StepSchedule(name, rate, end - start, n_done)
         if not n_done:
             self.schedule_.start(self.optimizer_)
 
@@ -290,6 +330,21 @@ class SoftmaxNet(NeuralNetClassifier):
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         self.schedule_.step(self.optimizer_)
         self.optimizer_.zero_grad()
+        with self._paced(len(batch[0])):
+            return self._step(batch)
+
+    @contextmanager
+    def _paced(self, n_rows: int) -> Iterator[None]:
+        r"""Set how large the step on a batch is; in ``fit`` all steps are full."""
+        if self.pace is None:
+            self.optimizer_.share = 1.0
+            yield
+            return
+        with running_statistics(self.module_, n_rows, self.pace):
+            self.optimizer_.share = self.pace.share(n_rows, self.batch_size)
+            yield
+
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
         if self.training_dtype is torch.float32:
             logits = self.infer(batch[0])
         else:
@@ -422,6 +477,7 @@ def train(
     epochs: int | None = None,
     observer: Callback | None = None,
     checkpoint: Checkpoint | None = None,
+    pace: Pace | None = None,
 ) -> None:
     r"""Train a net on a table, watching the validation table if there is one.
 
@@ -435,7 +491,7 @@ def train(
         net.callbacks_ = [("observer", observer), *callbacks]
     try:
         with freed_memory_kept():
-            net.partial_fit(table, epochs=epochs, checkpoint=checkpoint)
+            net.partial_fit(table, epochs=epochs, checkpoint=checkpoint, pace=pace)
         if not _is_finite(net.module_):
             raise ValueError(
                 "The weights became infinite or NaN, or statistics of batch "
@@ -453,7 +509,7 @@ def train(
     finally:
         # The net outlives the fit; the data and those who watched must not.
         net.train_split = None
-        net.easy_rows_ = None
+        net.easy_rows_ = net.pace = None
         net.callbacks_ = callbacks
 
 

@@ -3,6 +3,7 @@ r"""PyTorch's optimizers, at the cost of their arithmetic."""
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -31,6 +32,9 @@ class _Optimizer(torch.optim.Optimizer):
 
     # On the class, because PyTorch pickles no attribute of an optimizer's own.
     n_done = 0
+    # Share of a full step that the next one is; see `_stream.Pace`. Averages decay by
+    # their factor to the power of it, so that parts add up to a whole step.
+    share = 1.0
 
     # As PyTorch decorates them, the first call of one imports the compiler: a second or
     # more, which the first fits of every process would wait for.
@@ -70,9 +74,13 @@ class SGD(_Optimizer, torch.optim.SGD):
         for group in self.param_groups:
             make_gradients_dense(group["params"])
             n_parameters += len(group["params"])
-        if 0 < len(self.state) < n_parameters:
-            self._start_late()
-        self._step(self)
+        if self.share < 1:
+            for group in self.param_groups:
+                self._step_partly(group)
+        else:
+            if 0 < len(self.state) < n_parameters:
+                self._start_late()
+            self._step(self)
         self._count_step()
         return loss
 
@@ -93,6 +101,22 @@ class SGD(_Optimizer, torch.optim.SGD):
                     momentum = torch.zeros_like(parameter)
                     state[parameter]["momentum_buffer"] = momentum
 
+    def _step_partly(self, group: dict[str, Any]) -> None:
+        r"""Take a part of a step."""
+        momentum = group["momentum"]
+        kept = momentum**self.share
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            step = parameter.grad.add(parameter, alpha=group["weight_decay"])
+            if momentum:
+                state = self.state[parameter]
+                if state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter)
+                added = (1 - kept) / (1 - momentum)
+                step = state["momentum_buffer"].mul_(kept).add_(step, alpha=added)
+            parameter.sub_(step, alpha=group["lr"] * self.share)
+
 
 class _LeanAdam(_Optimizer):
     r"""Adam's step without the bookkeeping, which takes longer than a small layer.
@@ -102,6 +126,8 @@ class _LeanAdam(_Optimizer):
 
     # PyTorch's kernel, which changes parameters and averages in place.
     _update: ClassVar[Callable[..., None]]
+    # Whether weights decay apart from the gradient.
+    _is_decoupled: ClassVar[bool] = False
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -121,6 +147,9 @@ class _LeanAdam(_Optimizer):
             if new:
                 self._start(new)
             states = [self.state[p] for p in parameters]
+            if self.share < 1:
+                self._step_partly(group, parameters, states)
+                continue
             steps = [state["step"] for state in states]
             # Half as expensive as adding a Python number.
             one = torch.ones((), device=steps[0].device)
@@ -146,6 +175,38 @@ class _LeanAdam(_Optimizer):
 
     # PyTorch would wrap the method to show it in profiles, at a tenth of its cost.
     step.hooked = True  # type: ignore[attr-defined]
+
+    def _step_partly(
+        self,
+        group: dict[str, Any],
+        parameters: list[Tensor],
+        states: list[dict[str, Tensor]],
+    ) -> None:
+        r"""Take a part of a step.
+
+        As by Malladi et al. (2022), https://arxiv.org/abs/2205.10287: squares of a
+        gradient of fewer rows are larger in inverse proportion to the rows.
+        """
+        share, decay, (beta1, beta2) = self.share, group["weight_decay"], group["betas"]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        averages = [state["exp_avg"] for state in states]
+        squares = [state["exp_avg_sq"] for state in states]
+        for count in {id(state["step"]): state["step"] for state in states}.values():
+            count += share
+        n_steps = [float(state["step"]) for state in states]
+        if self._is_decoupled:
+            torch._foreach_mul_(parameters, 1 - group["lr"] * share * decay)
+        elif decay:
+            gradients = list(torch._foreach_add(gradients, parameters, alpha=decay))
+        torch._foreach_lerp_(averages, gradients, 1 - beta1**share)
+        torch._foreach_mul_(squares, beta2**share)
+        added = (1 - beta2**share) * share
+        torch._foreach_addcmul_(squares, gradients, gradients, added)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_div_(roots, [math.sqrt(1 - beta2**n) for n in n_steps])
+        torch._foreach_add_(roots, group["eps"])
+        rates = [-group["lr"] * share / (1 - beta1**n) for n in n_steps]
+        torch._foreach_addcdiv_(parameters, averages, roots, rates)
 
     def state_dict(self) -> dict[str, Any]:
         r"""Return the state as PyTorch has it, with a count for each parameter."""
@@ -184,3 +245,4 @@ class AdamW(_LeanAdam, torch.optim.AdamW):
     r"""What :class:`torch.optim.AdamW` computes with ``fused=True``."""
 
     _update = staticmethod(torch._fused_adamw_)
+    _is_decoupled = True

@@ -108,6 +108,7 @@ class PiecewiseLinear(nn.Module):
         # Edges that float32 cannot tell apart.
         self.width.copy_(torch.where(widths > 0, widths, 1.0))
         if isinstance(self.scaling, InputScaling):
+            self.scaling.reset()
             self.scaling.update(self._pieces(x))
 
     def forward(self, x: Tensor) -> Tensor:

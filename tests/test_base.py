@@ -1210,7 +1210,9 @@ class TestPartialFit:
     @for_every_random
     @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
     @pytest.mark.parametrize("fitted_before", [False, True])
-    def test_learning_rate_is_constant(self, make, schedule, fitted_before, iris):
+    def test_learning_rate_is_constant_within_a_call(
+        self, make, schedule, fitted_before, iris
+    ):
         X, y = iris
         rates = LearningRates()
         model = make(
@@ -1220,7 +1222,9 @@ class TestPartialFit:
             model.fit(X, y)
             rates.rates.clear()
         model.partial_fit(X, y, classes=[0, 1, 2])
-        np.testing.assert_allclose(rates.rates, [0.03] * 5)
+        # After a fit, a larger rate would undo what its end has gained.
+        expected = 0.003 if fitted_before else 0.03
+        np.testing.assert_allclose(rates.rates, [expected] * 5)
 
     @for_every
     def test_classes_that_come_later(self, make, iris):
@@ -1249,9 +1253,15 @@ class TestPartialFit:
         model = make()
         for rows in np.array_split(np.arange(len(y)), 7):
             model.partial_fit(X[rows], y[rows], classes=[0, 1, 2])
-        once = make().fit(X, y).module_.input_scaling
-        torch.testing.assert_close(model.module_.input_scaling.mean, once.mean)
-        torch.testing.assert_close(model.module_.input_scaling.scale, once.scale)
+        stream, once = (
+            # Of a table with columns that may miss values, it is a part.
+            getattr(fitted.module_.input_scaling, "scaling", None)
+            or fitted.module_.input_scaling
+            for fitted in (model, make().fit(X, y))
+        )
+        # It is learned again each time that an eighth more rows are known.
+        torch.testing.assert_close(stream.mean, once.mean, rtol=0.1, atol=0)
+        torch.testing.assert_close(stream.scale, once.scale, rtol=0.1, atol=0)
 
 
 class TestParameters:
