@@ -171,7 +171,8 @@ def split_for_validation(
             f"leaves {n_training} rows for training and {n_validation} for "
             f"validation, and the rarest class has {counts.min()} of {len(rows)} "
             f"rows. Expected at least one row of each of the {len(present)} classes "
-            "in both parts: change validation_fraction, or pass X_val and y_val."
+            "in both parts: change validation_fraction, or pass X_val and y_val. "
+            "Copies of a row count as one row."
         )
     training, validation = train_test_split(
         rows,

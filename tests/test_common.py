@@ -28,11 +28,11 @@ class Module(nn.Sequential):
         )
 
 
-# Batches are drawn from the rows, so rows that are repeated fall into other batches
-# than rows that weigh more. scikit-learn exempts SGDClassifier from the same check.
+# Repeated rows count as one row of more weight, but the check shuffles weighted rows,
+# and the order decides the batches. scikit-learn exempts SGDClassifier from it.
 MINIBATCH = {
     "check_sample_weight_equivalence_on_dense_data": (
-        "mini-batches of repeated rows differ from those of weighted rows"
+        "mini-batches of rows in another order are others"
     )
 }
 
