@@ -111,12 +111,9 @@ class HoldOut:
         random_state: int,
     ) -> tuple[Part, Part]:
         r"""Hold out the same rows of all members."""
-        group = data.groups(rows)
-        if group is None:
-            parts = split_for_validation(data.y, rows, fraction, random_state)
-        else:
-            parts = cut_groups(data.y, rows, group, fraction, random_state)
-        training, held_out = parts
+        training, held_out = split_for_validation(
+            data.y, rows, fraction, random_state, data.groups(rows)
+        )
         return Part(training, data.loss_weight), Part(held_out, data.sample_weight)
 
     def _cross(
@@ -160,8 +157,12 @@ def split_for_validation(
     rows: NDArray[np.int64],
     validation_fraction: float,
     random_state: int,
+    group: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    r"""Split rows into a training and a validation part, stratified by class."""
+    r"""Split rows into a training and a validation part, stratified by class.
+
+    ``group`` has the groups of the rows, which are not split, if there are any.
+    """
     present, counts = np.unique(y[rows], return_counts=True)
     n_validation = int(np.ceil(validation_fraction * len(rows)))
     n_training = len(rows) - n_validation
@@ -174,6 +175,8 @@ def split_for_validation(
             "in both parts: change validation_fraction, or pass X_val and y_val. "
             "Copies of a row count as one row."
         )
+    if group is not None:
+        return _cut_groups(y, rows, group, validation_fraction, random_state)
     training, validation = train_test_split(
         rows,
         test_size=n_validation,
@@ -184,7 +187,7 @@ def split_for_validation(
     return np.sort(training), np.sort(validation)
 
 
-def cut_groups(
+def _cut_groups(
     y: NDArray[np.int64],
     rows: NDArray[np.int64],
     group: NDArray[np.int64],
@@ -192,13 +195,13 @@ def cut_groups(
     random_state: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     r"""Split rows into a training and a validation part of whole groups."""
+    alone = only_groups(y[rows], group)[0]
     shares = np.array([validation_fraction, 1 - validation_fraction])
     is_held_out = deal_groups(y[rows], group, shares, random_state) == 0
-    alone = only_groups(y[rows], group)[0]
     if len(alone) or not is_held_out.any():
         raise ValueError(
             f"Holding out validation_fraction={validation_fraction:.3g} of the rows, "
-            f"with rows that belong together (equal rows, and `groups`) on one side, "
+            "with rows that belong together (equal rows, and `groups`) in one part, "
             f"leaves {is_held_out.sum()} of {len(rows)} rows for validation; "
             f"{len(alone)} of {len(np.unique(y[rows]))} classes have all of their rows "
             "in a single group. Expected at least two groups of each class: change "
