@@ -35,6 +35,8 @@ _CPU = torch.device("cpu")
 _FEW_NUMBERS = 2**13
 
 
+# Columns that a warning names.
+_MOST_NAMES = 5
 # A larger one leaves nothing of the weights either.
 _LARGEST_PENALTY = 1e100
 
@@ -158,7 +160,9 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             problem, start, tol=self.tol, max_iter=self.max_iter, observer=observer
         )
         if observer is None or not observer.is_stopped:
-            self._warn_unless_converged(solutions, max(C for _, C, _ in penalized))
+            self._warn_unless_converged(
+                problem, solutions, max(C for _, C, _ in penalized)
+            )
         for (classifier, _, _), solution in zip(penalized, solutions, strict=True):
             self._set_weights(classifier.module_, solution.weight, solution.bias)
             classifier.module_.eval()
@@ -201,6 +205,8 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             rows = SparseRows(X, share.mean(0), self.fit_intercept)
         else:
             rows = DenseRows(table, share.mean(0), self.fit_intercept)
+        if not any(l1):
+            rows.standardize_by_bulk()
         return SoftmaxProblem(
             rows,
             as_tensor(data.y).to(device),
@@ -211,19 +217,49 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             share.new_tensor(l1),
         )
 
-    def _warn_unless_converged(self, solutions: list[Solution], C: float) -> None:
+    def _warn_unless_converged(
+        self, problem: SoftmaxProblem, solutions: list[Solution], C: float
+    ) -> None:
         failed = [solution for solution in solutions if not solution.converged]
         if not failed:
             return
         worst = max(failed, key=lambda solution: solution.gradient_norm)
         which = f" in {len(failed)} of {len(solutions)} fits" * (len(solutions) > 1)
+        if problem.rows.outlying_features:
+            remedy = self._outliers_named(problem.rows.outlying_features)
+        elif worst.n_iter < self.max_iter:
+            remedy = (
+                "Rounding lets no step lower the objective any more: scale the "
+                "features, for instance with a StandardScaler in a Pipeline, or "
+                "increase tol."
+            )
+        else:
+            remedy = (
+                f"Increase the number of iterations (max_iter={self.max_iter}), or "
+                f"lower C (now {C}) if the classes can be separated."
+            )
         warnings.warn(
             f"newton-cg failed to converge{which}: after {worst.n_iter} steps the "
-            f"gradient is {worst.gradient_norm:.2g} > tol={self.tol:.2g}. Increase the "
-            f"number of iterations (max_iter={self.max_iter}), or lower C (now {C}) if "
-            "the classes can be separated.",
+            f"gradient is {worst.gradient_norm:.2g} > tol={self.tol:.2g}. {remedy}",
             ConvergenceWarning,
             stacklevel=6,
+        )
+
+    def _outliers_named(self, outlying: dict[int, tuple[float, float]]) -> str:
+        r"""Return which columns have outliers, and what to do about them."""
+        names = getattr(self, "feature_names_in_", None)
+        columns = [
+            f"column {column}" if names is None else f"column {names[column]!r}"
+            for column in list(outlying)[:_MOST_NAMES]
+        ]
+        more = len(outlying) - len(columns)
+        named = ", ".join(columns) + f" and {more} more" * (more > 0)
+        center, spread = next(iter(outlying.values()))
+        return (
+            f"X has outliers in {named}: most values of the first are within "
+            f"{spread:.2g} of {center:.2g}, but a few are more than 10,000 times as "
+            "far away. Replace placeholders by a usual value, clip the column, or "
+            "transform it, for instance with a QuantileTransformer in a Pipeline."
         )
 
     @staticmethod

@@ -497,7 +497,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             problem, start, tol=tol, max_iter=self.max_iter, observer=observer
         )
         if observer is None or not observer.is_stopped:
-            self._warn_unless_converged(solved, self.Cs_.max())
+            self._warn_unless_converged(problem, solved, self.Cs_.max())
         solutions = np.empty(len(solved), dtype=object)
         solutions[:] = solved
         return solutions.reshape(len(folds), len(self.l1_ratios_), len(self.Cs_))

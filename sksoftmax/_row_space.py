@@ -19,6 +19,7 @@ from scipy.linalg.lapack import dpstrf
 from scipy.sparse import issparse
 from torch import Tensor
 
+from ._outliers import outlying_columns, outlying_sparse_columns
 from ._rows import DenseRows
 
 # Numbers of a table that are read at a time: what a cache can hold.
@@ -78,6 +79,8 @@ class RowSpace:
             # All rows are zero. A table has a column all the same.
             rank, factor[0, 0] = 1, 1.0
         factor, pivots = np.tril(factor[:, :rank]), pivots - 1
+        # Copies of a row leave rounding, which is no spread of the other rows.
+        factor[np.abs(factor) < _ROUNDING] = 0.0
         table = np.empty_like(factor)
         table[pivots] = factor
         self.table = torch.from_numpy(table * length[:, None]).to(center.device)
@@ -148,8 +151,15 @@ class SpannedRows(DenseRows):
             for start in range(0, len(X), _ROWS_AT_ONCE):
                 rows = slice(start, start + _ROWS_AT_ONCE)
                 center += share[rows] @ X[rows].double()
+        if issparse(X):
+            outlying = outlying_sparse_columns(X)
+        else:
+            outlying = outlying_columns(X, X.double().std(0))
+            for column, (location, _) in outlying.items():
+                center[column] = location * fit_intercept
         self.space = RowSpace(X, center)
         super().__init__(self.space.table, share, fit_intercept)
+        self.outlying_features = outlying
 
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         r"""Return ``(n_classes, n_columns)`` for standardised columns."""

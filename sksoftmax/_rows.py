@@ -3,6 +3,7 @@ r"""Features as full-batch solvers read them: standardised, through matrix produ
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
+
+from ._outliers import outlying_columns, outlying_sparse_columns
 
 # Numbers in the larger matrix of a product of one block: what a cache can hold.
 _BLOCK_SIZE = 2**20
@@ -45,6 +48,14 @@ class DenseBlock:
     def backward(self, residual: Tensor) -> Tensor:
         r"""Return the residuals' sums over rows: ``(m, n_rows) -> (m, n_columns)``."""
         return residual @ self.Z
+
+    def squared(self, weight: Tensor) -> Tensor:
+        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
+        return weight @ self.Z.square()
+
+    def sizes(self) -> Tensor:
+        r"""Return the largest absolute value of each row."""
+        return self.Z.abs().amax(1)
 
 
 class ScaledRows:
@@ -105,9 +116,23 @@ class DenseRows(ScaledRows):
         is_constant = self.scale <= _ROUNDING * self.mean.abs()
         self._constant = is_constant.nonzero().squeeze(1)
         self.scale[is_constant | (self.scale == 0)] = 1.0
+        self.outlying = outlying_columns(X, self.scale)
+        self.outlying_features = self.outlying
         self.Z = _aligned(n_samples, self.n_columns, torch.float32, X.device)
         for rows in self._slices(1):
             self.Z[rows] = self._standardized(rows)
+
+    def standardize_by_bulk(self) -> None:
+        r"""Standardise columns with outliers by location and spread of the others.
+
+        From here on, only blocks in float64 are of use.
+        """
+        for column, (center, spread) in self.outlying.items():
+            if self.fit_intercept:
+                self.mean[column] = center
+                self.scale[column] = spread
+            else:
+                self.scale[column] = math.hypot(center, spread)
 
     @property
     def is_small(self) -> bool:
@@ -221,6 +246,20 @@ class SparseBlock:
             logits = logits + theta[:, -1:]
         return logits.contiguous()
 
+    def sizes(self) -> Tensor:
+        r"""Return the largest absolute value of each row."""
+        scaled = abs(self.X).multiply(1 / self.scale.numpy()).tocsr()
+        return torch.from_numpy(scaled.max(axis=1).toarray().ravel())
+
+    def squared(self, weight: Tensor) -> Tensor:
+        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
+        squares = self.X.multiply(self.X).tocsr()
+        sums = torch.from_numpy(squares.T @ weight.T.contiguous().numpy()).T
+        columns = sums / self.scale.square()
+        if not self.fit_intercept:
+            return columns
+        return torch.cat([columns, weight.sum(1, keepdim=True)], dim=1)
+
     def backward(self, residual: Tensor) -> Tensor:
         r"""Return the residuals' sums over rows: ``(m, n_rows) -> (m, n_columns)``."""
         sums = self.X.T @ residual.T.contiguous().numpy()
@@ -283,6 +322,8 @@ class SparseRows(ScaledRows):
         self.scale = torch.from_numpy(squares.T @ share.numpy()).sqrt()
         del squares
         self.scale[self.scale == 0] = 1.0
+        self.outlying = outlying_sparse_columns(X)
+        self.outlying_features = self.outlying
         # PyTorch's products take 32-bit indices without a conversion.
         index = np.int32 if X.nnz <= np.iinfo(np.int32).max else np.int64
         indices = X.indices.astype(index, copy=False)
@@ -291,6 +332,14 @@ class SparseRows(ScaledRows):
             (values, indices, X.indptr.astype(index, copy=False)), shape=X.shape
         )
         self._Z, self._transposed = _as_tensor(Z), _as_tensor(Z.T.tocsr())
+
+    def standardize_by_bulk(self) -> None:
+        r"""Scale columns with outliers by the size of the other values.
+
+        From here on, only blocks in float64 are of use.
+        """
+        for column, (_, spread) in self.outlying.items():
+            self.scale[column] = spread
 
     def blocks(
         self, n_products: int, precise: bool

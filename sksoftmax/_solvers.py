@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ._measured import Measured
+from ._precise_newton import PreciseNewton
 from ._preconditioners import Inverse, Preconditioner
 from ._problem import Point, SoftmaxProblem, first_members
 from ._rows import DenseRows
@@ -106,6 +107,8 @@ def minimize(
     if not problem.has_l1:
         # A shift common to all classes changes nothing but the penalty.
         theta -= theta.mean(1, keepdim=True)
+    if problem.rows.outlying and not problem.has_l1:
+        return _minimize_precisely(problem, theta, tol, max_iter, observer)
     if (
         len(theta) == 1
         and not problem.has_l1
@@ -131,10 +134,48 @@ def minimize(
     if lost.any() and descent.n_steps_left:
         descent.begin_at_zero(lost)
         size = descent.run_to(tol)
+    if problem.rows.outlying:
+        size = _size_for_most_rows(problem, theta, size)
     solutions = []
     for b, objectives in enumerate(descent.objectives):
         weight, bias = problem.rows.restore(theta[b])
         norm = size[b].item()
+        solutions.append(Solution(weight, bias, norm <= tol, norm, objectives))
+    return solutions
+
+
+def _size_for_most_rows(problem: SoftmaxProblem, theta: Tensor, size: Tensor) -> Tensor:
+    r"""Return the sizes of the gradients if columns with outliers had no outliers.
+
+    Such a column has a large standard deviation, which makes its gradient small. Sizes
+    that rounding may leave then are as they were.
+    """
+    which = torch.arange(len(theta), device=theta.device)
+    gradient = problem.evaluate(theta, which, True).gradient
+    columns = list(problem.rows.outlying)
+    spread = torch.tensor([spread for _, spread in problem.rows.outlying.values()])
+    ratio = (problem.rows.scale[columns].cpu() / spread).to(gradient)
+    lasso = problem.lasso[which][:, :, columns]
+    weights, slope = theta[:, :, columns], gradient[:, :, columns]
+    at_zero = (slope.abs() - lasso).clamp(min=0)
+    slope = torch.where(weights == 0, at_zero, slope + lasso * weights.sign())
+    outlying = (slope.abs() * ratio).amax((1, 2))
+    return torch.where(outlying > _COARSE_TOL, size.maximum(outlying), size)
+
+
+def _minimize_precisely(
+    problem: SoftmaxProblem,
+    start: Tensor,
+    tol: float,
+    max_iter: int,
+    observer: Observer | None,
+) -> list[Solution]:
+    r"""Minimise in float64, one candidate after another."""
+    solutions = []
+    for b, theta in enumerate(start):
+        newton = PreciseNewton(problem, b)
+        found, norm, objectives = newton.solve(theta, tol, max_iter, observer)
+        weight, bias = problem.rows.restore(found)
         solutions.append(Solution(weight, bias, norm <= tol, norm, objectives))
     return solutions
 
