@@ -37,7 +37,9 @@ def as_labels(y: Any, name: str = "y", *, warn: bool = False) -> NDArray[Any]:
     Numbers and booleans of dtype object get a dtype of their own; missing labels stay.
     """
     labels: NDArray[Any] = column_or_1d(as_column(y, name), warn=warn)
-    return labels if pd.isna(labels).any() else _typed(labels)
+    if labels.dtype != object or pd.isna(labels).any():
+        return labels
+    return _typed(labels)
 
 
 def check_target(
@@ -77,8 +79,6 @@ def _typed(labels: NDArray[Any]) -> NDArray[Any]:
     ValueError
         If labels of dtype object are neither numbers, nor booleans, nor text.
     """
-    if labels.dtype != object:
-        return labels
     kind = pd.api.types.infer_dtype(labels, skipna=False)
     # scikit-learn has messages for bytes and for several labels in a row.
     if kind in ("string", "empty", "bytes") or isinstance(labels[0], list | tuple):
@@ -150,12 +150,14 @@ def check_weights(
     r"""Validate sample weights: finite in sum, none negative, at least one positive."""
     if sample_weight is None:
         return None
-    column = np.asarray(nan_for_missing(as_column(sample_weight, "sample_weight")))
-    if column.dtype.kind in "mM":
-        raise TypeError(
-            f"Got sample_weight of dtype {column.dtype}. Expected numbers of at least "
-            "0: convert dates or durations to them."
-        )
+    column: Any = sample_weight
+    if not isinstance(sample_weight, numbers.Number):
+        column = nan_for_missing(np.asarray(as_column(sample_weight, "sample_weight")))
+        if column.dtype.kind in "mM":
+            raise TypeError(
+                f"Got sample_weight of dtype {column.dtype}. Expected numbers of at "
+                "least 0: convert dates or durations to them."
+            )
     weight: NDArray[np.float64] = _check_sample_weight(column, X, dtype=np.float64)
     if (weight < 0).any():
         raise ValueError(
