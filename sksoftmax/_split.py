@@ -213,8 +213,13 @@ def _cut_groups(
 def deal_folds(
     y: NDArray[np.int64], n_folds: int, random_state: int
 ) -> NDArray[np.int64]:
-    r"""Return each row's fold; the classes are dealt out evenly, however rare."""
+    r"""Return each row's fold; the classes are dealt out evenly, however rare.
+
+    The only row of a class is in no fold, in ``n_folds``: nets that leave it out would
+    have nothing to learn the class from.
+    """
     shuffled = check_random_state(random_state).permutation(len(y))
     folds = np.empty(len(y), dtype=np.int64)
     folds[np.lexsort((shuffled, y))] = np.arange(len(y)) % n_folds
+    folds[np.bincount(y)[y] == 1] = n_folds
     return folds

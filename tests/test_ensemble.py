@@ -371,6 +371,19 @@ def test_held_out_rows_are_predicted_by_those_who_did_not_see_them():
     assert_allclose(logits.exp(), torch.cat(expected), rtol=1e-4)
 
 
+def test_the_only_row_of_a_class_is_learned_from_by_all():
+    rng = np.random.default_rng(0)
+    centers = 2 * rng.normal(size=(40, 12))
+    y = np.arange(40)
+    assert (deal_folds(y, 6, 0) == 6).all()
+    X, X_test = (centers + rng.normal(size=centers.shape) for _ in range(2))
+    classifier = SoftmaxMLPClassifier(random_state=0)
+    with pytest.warns(UserWarning, match="number of unique classes"):
+        classifier.fit(X, y)
+    # Left out by a sixth of the members, no class is learned: accuracy .1.
+    assert classifier.score(X_test, y) > 0.6
+
+
 @pytest.mark.parametrize("n_folds", [2, 8])
 def test_folds_are_dealt_evenly_within_each_class(n_folds):
     y = np.random.default_rng(0).choice(5, size=203, p=[0.6, 0.2, 0.1, 0.08, 0.02])
