@@ -287,6 +287,14 @@ def test_readme_pictures(capsys, folder, monkeypatch):
         assert (ROOT / "docs" / "pictures" / name).is_file()
 
 
+def test_streams_benchmark(capsys):
+    streams = benchmark("streams.py")
+    names = ["SoftmaxRegression", "SGDClassifier"]
+    streams["main"](["--splits", "1", "--sizes", "100", "--only", *names])
+    output = capsys.readouterr().out
+    assert [output.count(f"| {name} |") for name in names] == [3, 3]
+
+
 def test_leaks_benchmark(capsys):
     if not Path("/proc/self/status").exists():
         pytest.skip("resident sizes as on Linux")

@@ -245,7 +245,6 @@ class TestState:
     @pytest.mark.parametrize("name", ["exact", "mlp", "batchnorm"])
     @pytest.mark.parametrize("n_fitted", [0, 100])
     def test_a_pickle_goes_on_with_the_same_bits(self, name, n_fitted):
-        # Modules of the tests are functions, which pickle by name.
         classifier = clone(CLASSIFIERS[name])
         if n_fitted:
             classifier.fit(X[:n_fitted], y[:n_fitted])
