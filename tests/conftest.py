@@ -13,10 +13,11 @@ import torch
 def pytest_collection_modifyitems(items):
     # The longest tests are those on real data; begun last, they would end alone.
     items.sort(key=lambda item: "data" not in item.keywords)
-    # Most tests train for few epochs to save time. Examples and documentation must not.
+    # Most tests train for few epochs to save time, and examples run on few rows here.
+    # The documentation must not warn.
     ignored = "ignore:Maximum number of epochs:sklearn.exceptions.ConvergenceWarning"
     for item in items:
-        is_shown = item.path.name in ("test_docs.py", "test_examples.py")
+        is_shown = item.path.name == "test_docs.py"
         if not (is_shown or isinstance(item, pytest.DoctestItem)):
             item.add_marker(pytest.mark.filterwarnings(ignored))
 
