@@ -121,7 +121,7 @@ def test_all_processes_raise_what_one_of_them_meets(fitted):
     for found in results:
         assert "rank 1: Input X contains infinity" in found[4]
         assert "batch normalisation" in found[5]
-        assert found[6].startswith("TypeError: In the process of rank 1: float()")
+        assert found[6].startswith("TypeError: In the process of rank 1: Column 63 of")
 
 
 def test_only_what_learns_from_parts_of_the_rows():
