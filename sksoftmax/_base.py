@@ -401,6 +401,13 @@ class BaseSoftmaxClassifier(
             data, _ = check_training_rows(
                 self, X, y, sample_weight, classes=self.classes_, reset=is_first_call
             )
+            if issparse(data.X):
+                raise ValueError(
+                    f"{type(self).__name__} trains by mini-batches here, which does "
+                    "not take sparse X. Pass X.toarray() (X.sparse.to_dense() of a "
+                    "DataFrame, X.to_dense() of a tensor), or fit with "
+                    "solver='newton-cg'."
+                )
             rows = data.indices()
             net = None if is_first_call else getattr(self, "net_", None)
             goes_on = net is not None and net.optimizer is not None
@@ -633,12 +640,6 @@ class BaseSoftmaxClassifier(
         weight: NDArray[np.float64] | None,
         make_table: Callable[..., TensorTable] = TensorTable,
     ) -> TensorTable:
-        if issparse(data.X):
-            raise ValueError(
-                f"{type(self).__name__} trains by mini-batches here, which does not "
-                "take sparse X. Pass X.toarray() (X.sparse.to_dense() of a DataFrame, "
-                "X.to_dense() of a tensor), or fit with solver='newton-cg'."
-            )
         if weight is not None:
             # Relative to the largest, weights fit into float32. A positive weight stays
             # positive: a weight of 0 says that a member leaves the row out.
