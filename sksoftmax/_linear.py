@@ -176,6 +176,18 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     The intercepts of more than two classes are determined up to a common constant;
     they sum to zero here.
 
+    With an L2 penalty, up to 1,000 rows of at least 1.25 times as many features are
+    solved in an orthonormal basis of what the rows span, so that the time depends on
+    the rows. With ``C=np.inf``, the weights are in that span.
+
+    A feature with outliers, of which the standard deviation is more than 10,000 times
+    the spread of most values, is standardised by location and spread of the latter. If
+    rounding forbids the optimum, as it can from outliers of 1e15 spreads on, and with a
+    lasso, a :class:`~sklearn.exceptions.ConvergenceWarning` names the feature.
+
+    With ``warm_start=True``, coefficients that are worse than zeros are not started
+    from.
+
     References
     ----------
     Nocedal and Wright (2006). Numerical Optimization, chapter 7.

@@ -23,9 +23,8 @@ from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, Observer
 
 Array = NDArray[np.float64]
 
-# Up to so many operations, a step is solved for exactly; and exact steps hardly take
-# any time.
-_FEW_OPERATIONS, _VERY_FEW_OPERATIONS = 2**31, 2**25
+# Up to so many operations, a step is solved for exactly, in hardly any time.
+_FEW_OPERATIONS = 2**26
 # Up to so many columns, the Hessian's blocks of a class with itself are inverted.
 _MOST_COLUMNS = 1000
 # Most products with the Hessian for a step.
@@ -91,7 +90,6 @@ class PreciseNewton:
         # A sparse table has no rows in this form.
         n_operations = n_rows * n_unknowns**2
         self.is_exact = hasattr(self.rows, "Z") and n_operations <= _FEW_OPERATIONS
-        self.is_quick = self.is_exact and n_operations <= _VERY_FEW_OPERATIONS
 
     def solve(
         self, start: Tensor, tol: float, max_iter: int, observer: Observer | None
@@ -104,7 +102,7 @@ class PreciseNewton:
         """
         sizes = self._row_sizes()
         largest, found = float(sizes.max()), None
-        if largest <= _LARGEST_DISTINCT or self.is_quick:
+        if largest <= _LARGEST_DISTINCT or self.is_exact:
             found = self.run(start, tol, max_iter, observer)
             if found[1] <= tol or largest <= _LARGEST_SIZE:
                 return found
