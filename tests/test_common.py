@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
@@ -60,17 +60,10 @@ LEAVE_ONE_OUT = dict.fromkeys(
 # scikit-learn exempts its own GridSearchCV from this check.
 GRID_SEARCH = {"check_requires_y_none": "Doesn't fail gracefully"}
 
-# Over SoftmaxRegression, its own GridSearchCV fails it in the same way.
-GRID_SEARCH_WITH_WEIGHTS = {
-    **GRID_SEARCH,
-    "check_classifiers_one_label_sample_weights": "a fold has no second class",
-}
-
 
 def expected_failures(estimator):
     if isinstance(estimator, SoftmaxGridSearchCV):
-        is_pipeline = isinstance(estimator.estimator, Pipeline)
-        return GRID_SEARCH if is_pipeline else GRID_SEARCH_WITH_WEIGHTS
+        return GRID_SEARCH
     if isinstance(estimator, NeighborsEncoder):
         return LEAVE_ONE_OUT
     if isinstance(estimator, SoftmaxRegressionCV):
