@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,8 +12,8 @@ from torch import Tensor
 _SHARE = 0.75
 # Fewer values beside the commonest tell no scale.
 _FEWEST = 8
-# Scales from the median on that no statistic is taken of. Normal values reach 5 scales;
-# of a lognormal distribution with sigma 1, a value in 2,000 is farther.
+# Scales from the median on that no statistic is taken of. Normal values reach 5 scales,
+# the roots of counts with heavy tails 30.
 _FARTHEST = 30.0
 # An outlier is so many times as far from the median as the value before it.
 _GAP = 10.0
@@ -65,34 +66,42 @@ def find_bulk(values: Tensor) -> Bulk:
     if len(values) < _FEWEST:
         unknown = values.new_full(values.shape[1:], UNLIMITED)
         return Bulk(torch.zeros_like(unknown), unknown, unknown)
-    middle = values.nanmedian(0).values.nan_to_num(0.0)
-    # (N, D), NaN last
-    distance = (values - middle).abs().sort(0).values
-    scale = _scale(distance)
-    # (N - 1, D)
-    is_gap = distance[1:] > _GAP * torch.maximum(distance[:-1], scale)
-    last = torch.where(
-        is_gap.any(0), is_gap.long().argmax(0), (~distance.isnan()).sum(0) - 1
-    )
+    # (D, N), NaN last
+    ascending = _sorted(values.T)
+    n_known = (~ascending.isnan()).sum(1)
+    middle = _at(ascending, (n_known - 1) // 2).nan_to_num(0.0)
+    distance = _sorted((ascending - middle[:, None]).abs_())
+    scale = _scale(distance, n_known)
+    # (D, N - 1)
+    is_gap = distance[:, 1:] > _GAP * torch.maximum(distance[:, :-1], scale[:, None])
+    last = torch.where(is_gap.any(1), is_gap.long().argmax(1), n_known - 1)
     farthest = torch.maximum(_at(distance, last), scale)
-    is_known = (distance > 0).sum(0) >= _FEWEST
+    is_known = (distance > 0).sum(1) >= _FEWEST
     reach = torch.where(is_known, _MARGIN * farthest, UNLIMITED).clamp(max=UNLIMITED)
-    return Bulk(middle, torch.minimum(_FARTHEST * scale, reach), reach)
+    width = torch.minimum(_FARTHEST * scale, _GAP * farthest)
+    width = torch.where(is_known, width, UNLIMITED).clamp(max=UNLIMITED)
+    return Bulk(middle, width, reach)
 
 
-def _scale(distance: Tensor) -> Tensor:
-    r"""Return the scale of each feature's ascending distances, NaN last."""
-    n_known = (~distance.isnan()).sum(0)
-    n_equal = (distance == 0).sum(0)
+def _scale(distance: Tensor, n_known: Tensor) -> Tensor:
+    r"""Return the scale of each feature's ascending distances, ``(D, N) -> (D,)``."""
+    n_equal = (distance == 0).sum(1)
     wide = _at(distance, (_SHARE * (n_known - 1)).ceil().long())
     of_all = _at(distance, n_equal + (n_known - n_equal - 1) // 2)
-    # (N, D): how many distinct distances above 0 come up to each
-    before = torch.cat([torch.zeros_like(distance[:1]), distance[:-1]])
-    rank = (distance > before).cumsum(0)
-    of_distinct = _at(distance, (rank < (rank[-1] + 1) // 2).sum(0))
+    # (D, N): how many distinct distances above 0 come up to each
+    is_new = torch.cat([distance[:, :1] > 0, distance.diff(dim=1) > 0], 1)
+    rank = is_new.cumsum(1)
+    of_distinct = _at(distance, (rank < (rank[:, -1:] + 1) // 2).sum(1))
     return torch.maximum(wide, torch.minimum(of_all, of_distinct))
 
 
-def _at(distance: Tensor, place: Tensor) -> Tensor:
-    r"""Return each feature's distance at its place, ``(N, D), (D,) -> (D,)``."""
-    return distance.gather(0, place.clamp(0, len(distance) - 1)[None])[0]
+def _sorted(values: Tensor) -> Tensor:
+    r"""Sort along the last axis, NaN last: by NumPy, which takes a tenth of the time."""
+    ascending = np.array(values.numpy(), order="C")
+    ascending.sort(axis=1)
+    return torch.from_numpy(ascending)
+
+
+def _at(values: Tensor, place: Tensor) -> Tensor:
+    r"""Return each feature's value at its place, ``(D, N), (D,) -> (D,)``."""
+    return values.gather(1, place.clamp(0, values.shape[1] - 1)[:, None])[:, 0]
