@@ -30,6 +30,10 @@ _NEIGHBOURS = ((0, 0), (-1, -1), (1, 1))
 # Points of an image that a warp moves on their own.
 _BENDS = (5, 5)
 
+# Images that are so many times darker than they were are on another scale, if so many
+# draws in a row say it: a change of brightness may be as dark by chance, but not twice.
+_DARKER, _REDRAWS = 50, 4
+
 
 class Augmentation(RandomLayer, ABC):
     r"""Base of the layers that vary images in training only."""
@@ -257,7 +261,32 @@ class SeededTransform(Augmentation):
             device="cpu" if self.generator is None else self.generator.device,
         )
         with global_generator_seeded(int(seed), x.device):
+            images = self._transformed(x)
+            if _is_clamped(x, images) or all(
+                _is_darker(x, self._transformed(x) if redraws else images)
+                for redraws in range(1 + _REDRAWS)
+            ):
+                raise ValueError(
+                    f"augmentation turned {x.dtype} pixels of up to {_largest(x):.6g} "
+                    f"into pixels of up to {_largest(images):.6g}, but expected the "
+                    "same scale, since predictions are made from pixels as they are. "
+                    "torchvision's transforms take floats for 0 to 1 and clamp what is "
+                    "larger: pass X.astype('uint8') for pixels of 0 to 255, or "
+                    "X / X.max(), and leave out Normalize and ToDtype(scale=True)."
+                )
+        return images
+
+    def _transformed(self, x: Tensor) -> Tensor:
+        try:
             images = self.transform(x)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"augmentation failed on a batch of {x.dtype} images of shape "
+                f"{tuple(x.shape)}: {error} Expected a callable that takes such a "
+                "batch. Some transforms of torchvision, AutoAugment, RandomPosterize "
+                "and RandomEqualize for example, take whole numbers only: pass "
+                "X.astype('uint8') for pixels of 0 to 255."
+            ) from error
         shape = tuple(images.shape) if isinstance(images, Tensor) else None
         if shape != tuple(x.shape):
             raise ValueError(
@@ -265,7 +294,31 @@ class SeededTransform(Augmentation):
                 f"batch of images of shape {tuple(x.shape)}. Expected a Tensor of the "
                 "same shape."
             )
+        if images.is_complex() or not math.isfinite(_largest(images)):
+            raise ValueError(
+                "augmentation returned NaN, infinite or complex pixels for a batch of "
+                f"{x.dtype} images. Expected finite numbers."
+            )
         return images
+
+
+def _largest(images: Tensor) -> float:
+    r"""Return the largest absolute value of a batch; NaN if there is a NaN."""
+    if images.is_complex():
+        return math.nan
+    lowest, highest = images.aminmax()
+    return max(-float(lowest), float(highest))
+
+
+def _is_clamped(x: Tensor, images: Tensor) -> bool:
+    r"""Return whether pixels end at 1 that went up to more, as torchvision's floats."""
+    return images.is_floating_point() and _largest(images) == 1 and _largest(x) > 2
+
+
+def _is_darker(x: Tensor, images: Tensor) -> bool:
+    r"""Return whether pixels are so small that they seem to be on another scale."""
+    before, after = _largest(x), _largest(images)
+    return (after <= 1 and before > 2) or after * _DARKER < before
 
 
 def make_augmentation(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 # The bulk is at least this share of all values; a sentinel may stand in the others.
-_SHARE = 0.75
+_SHARE = 0.7
 # Fewer values beside the commonest tell no scale.
 _FEWEST = 8
 # Scales from the median on that no statistic is taken of. Normal values reach 5 scales,
@@ -47,8 +47,8 @@ def sample_size(n_features: int) -> int:
 def find_bulk(values: Tensor) -> Bulk:
     r"""Return where the bulk of each feature's values lies.
 
-    The scale is the larger of two distances to the median: within which three quarters
-    of the values lie, and the median of those above 0, which counts if a feature is
+    The scale is the larger of two distances to the median: within which 70% of
+    the values lie, and the median of those above 0, which counts if a feature is
     constant in most rows. For the latter, equal values count either each or once,
     whichever gives less, since a sentinel may be commoner than the others. The bulk is
     within 30 scales. Outliers begin where the next distance is ten times as large.
@@ -96,7 +96,7 @@ def _scale(distance: Tensor, n_known: Tensor) -> Tensor:
 
 
 def _sorted(values: Tensor) -> Tensor:
-    r"""Sort along the last axis, NaN last: by NumPy, which takes a tenth of the time."""
+    r"""Sort along the last axis, NaN last; NumPy takes a tenth of the time."""
     ascending = np.array(values.numpy(), order="C")
     ascending.sort(axis=1)
     return torch.from_numpy(ascending)

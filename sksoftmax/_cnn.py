@@ -3,6 +3,7 @@ r"""The convolutional net."""
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -10,15 +11,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ._base import BaseSoftmaxClassifier
 from ._building import ACTIVATIONS
-from ._convolutions import SoftmaxCNN
+from ._convolutions import SoftmaxCNN, channels_seem_last
+from ._epochs import EarlyStopping
 from ._keywords import explain_keywords
-from ._validation import check_sizes
+from ._torch import as_tensor
+from ._validation import CHANNELS, TrainingRows, check_sizes
+
+# Images that tell in which order their channels are.
+_SAMPLE_IMAGES = 200
 
 
 class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
@@ -73,7 +80,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         ``(batch_size, n_channels, height, width)`` with pixels as in ``X``, and returns
         one like it, such as a :class:`torchvision.transforms.v2.Compose`. Some of the
         transforms that go into it cannot be cloned by scikit-learn when they stand
-        alone.
+        alone. See the notes.
     test_time_augmentation : bool or "auto", default="auto"
         Whether predictions average the probabilities of the image and of its shifts
         by one pixel up left and down right, and of all their mirror images if training
@@ -197,6 +204,18 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     --------
     SoftmaxMLPClassifier : Multi-layer perceptron for tables.
     SoftmaxNetClassifier : The same estimator around a module of your own.
+
+    Notes
+    -----
+    Images whose channels are the last axis, as those of matplotlib and PIL, become rows
+    by ``X.transpose(0, 3, 1, 2).reshape(len(X), -1)``.
+
+    A transform of torchvision draws once for each call, so that all images of a batch
+    are flipped, turned or colored alike. "shift_flip", "warp" and their layers draw for
+    each image, and so does a function that returns ``torch.stack([transform(image) for
+    image in batch])``, which takes longer. torchvision takes floats for 0 to 1 and
+    clamps what is larger, and uint8 for 0 to 255. If what an augmentation returns is on
+    another scale than ``X``, ``fit`` raises a ValueError.
 
     References
     ----------
@@ -342,6 +361,38 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
+    def _build(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        module: nn.Module | None,
+        *,
+        early_stopping: EarlyStopping | None = None,
+        with_optimizer: bool = True,
+        is_part: bool = False,
+    ) -> None:
+        super()._build(
+            data,
+            rows,
+            module,
+            early_stopping=early_stopping,
+            with_optimizer=with_optimizer,
+            is_part=is_part,
+        )
+        n_channels, height, width = self.image_shape_
+        if module is None and n_channels in CHANNELS[1:]:
+            sample = as_tensor(data.sample(rows, _SAMPLE_IMAGES))
+            if channels_seem_last(sample.float(), self.image_shape_):
+                warnings.warn(
+                    f"X is taken for images of shape {self.image_shape_}, channel "
+                    "after channel, but its rows look as if the channels were the last "
+                    "axis: neighboring pixels are more alike in that order. Expected "
+                    f"X.reshape(-1, {height}, {width}, {n_channels})"
+                    ".transpose(0, 3, 1, 2).reshape(len(X), -1).",
+                    UserWarning,
+                    stacklevel=2,
+                )
+
     def _build_module(
         self, n_features: int, n_classes: int, generator: torch.Generator
     ) -> SoftmaxCNN:
@@ -402,4 +453,14 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "(n_channels, height, width) whose product is the number of features."
             )
         n_channels, height, width = (1, *shape) if len(shape) == 2 else shape
+        if width in CHANNELS and min(n_channels, height) > max(CHANNELS):
+            # The parameter's own axes: (height, width, n_channels).
+            expected = (width, n_channels, height)
+            raise ValueError(
+                f"Got image_shape={tuple(shape)}, which looks like (height, width, "
+                f"n_channels), but expected (n_channels, height, width): {expected}. "
+                "Rows hold channel after channel; turn those that hold pixel after "
+                f"pixel with X.reshape{(-1, *shape)}.transpose(0, 3, 1, 2)"
+                ".reshape(len(X), -1)."
+            )
         return n_channels, height, width

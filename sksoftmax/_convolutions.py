@@ -275,3 +275,20 @@ def _kernel_sizes(
             "for an even side. Expected odd sides, or padding='valid'."
         )
     return [int(side) for side in sides]
+
+
+def channels_seem_last(rows: Tensor, image_shape: tuple[int, int, int]) -> bool:
+    r"""Return whether rows ``(N, C * H * W)`` seem to be of shape ``(N, H, W, C)``.
+
+    Neighboring pixels of a picture are alike. In the wrong order they are pixels some
+    way apart, or different channels.
+    """
+    n_channels, height, width = image_shape
+    first = rows.reshape(-1, n_channels, height, width)
+    last = rows.reshape(-1, height, width, n_channels)
+    roughness = [
+        sum(float(images.diff(dim=axis).square().mean()) for axis in axes)
+        for images, axes in ((first, (2, 3)), (last, (1, 2)))
+    ]
+    # Twice: the order makes no difference to noise.
+    return 2 * roughness[1] < roughness[0]

@@ -50,6 +50,9 @@ FEATURE_DTYPES = [
     np.int64,
 ]
 
+# Numbers of channels that images have: gray, RGB, and RGB with transparency.
+CHANNELS = (1, 3, 4)
+
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -321,7 +324,7 @@ def check_features(
                     input_name="X",
                 )
     except ValueError as error:
-        explained = _explained(estimator, error)
+        explained = _explained(estimator, error, np.shape(X))
         if explained is error:
             raise
         raise explained from error
@@ -363,12 +366,15 @@ def check_table(
     return table
 
 
-def _explained(estimator: BaseEstimator, error: ValueError) -> ValueError:
+def _explained(
+    estimator: BaseEstimator, error: ValueError, shape: tuple[int, ...]
+) -> ValueError:
     r"""Return scikit-learn's error about features, with what to do about it."""
     name = type(estimator).__name__
     if "Found array with dim" in str(error):
         return ValueError(
-            f"{error} {name} takes one flat row per sample: pass X.reshape(len(X), -1)."
+            f"{error} {name} takes one flat row per sample: pass "
+            f"{_flattening(estimator, shape)}."
         )
     if "could not convert string to float" not in str(error):
         return error
@@ -383,6 +389,20 @@ def _explained(estimator: BaseEstimator, error: ValueError) -> ValueError:
             "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
         )
     return ValueError(f"{name} got text in X ({error}), but expected numbers. {remedy}")
+
+
+def _flattening(estimator: BaseEstimator, shape: tuple[int, ...]) -> str:
+    r"""Return the expression that makes flat rows of an array of images, say."""
+    if "image_shape" not in estimator.get_params(deep=False) or len(shape) > 4:
+        return "X.reshape(len(X), -1)"
+    image_shape = tuple(shape[1:])
+    if len(shape) == 4 and shape[3] in CHANNELS and shape[1] not in CHANNELS:
+        return (
+            "X.transpose(0, 3, 1, 2).reshape(len(X), -1) with "
+            f"image_shape={(shape[3], *shape[1:3])}, since the channels seem to be the "
+            "last axis"
+        )
+    return f"X.reshape(len(X), -1) with image_shape={image_shape}"
 
 
 def _is_ready(estimator: BaseEstimator, X: Any) -> bool:

@@ -240,6 +240,12 @@ class TestRandomWarp:
             RandomWarp(**{name: value})
 
 
+def posterized(batch):
+    if batch.dtype != torch.uint8:
+        raise TypeError("Only torch.uint8 image tensors are supported.")
+    return batch & 0xF0
+
+
 class TestTransforms:
     def test_same_seed_same_noise_and_global_generator_as_before(self):
         batch = images(4, 1, 5, 5).float()
@@ -283,6 +289,62 @@ class TestTransforms:
     def test_other_shapes_are_refused(self, transform, got, large_digits):
         with pytest.raises(ValueError, match=f"augmentation returned {got}.*same"):
             make(augmentation=transform).fit(*large_digits)
+
+    def test_floats_that_torchvision_clamps_are_refused(self, large_digits):
+        # In silence, the accuracy fell from .8 to .1.
+        X, y = large_digits
+        X = (255 * (X / X.max())).astype(np.float32)
+        jitter = v2.Compose([v2.ColorJitter(brightness=0.3)])
+        for augmentation in (jitter, v2.Compose([v2.RandomApply([jitter])])):
+            model = make(augmentation=augmentation, max_epochs=3)
+            with pytest.raises(ValueError, match=r"up to 255 into .* up to 1, .*uint8"):
+                model.fit(X, y)
+            assert not hasattr(model, "module_")
+
+    @pytest.mark.parametrize("scale", [1, 255])
+    def test_scales_that_torchvision_knows_are_learned_from(self, scale, large_digits):
+        X, y = large_digits
+        X = scale * (X / X.max()).astype(np.float32)
+        X = X.astype(np.uint8) if scale == 255 else X
+        jitter = v2.Compose([v2.ColorJitter(brightness=0.3)])
+        scores = [
+            make(augmentation=augmentation, max_epochs=8).fit(X, y).score(X, y)
+            for augmentation in (None, jitter)
+        ]
+        assert scores[0] > 0.5
+        assert scores[1] > scores[0] - 0.2
+
+    def test_another_scale_is_refused(self, large_digits):
+        X, y = large_digits
+        X = (255 * (X / X.max())).astype(np.uint8)
+        scaled = v2.Compose([v2.ToDtype(torch.float32, scale=True)])
+        for augmentation in (scaled, lambda batch: batch.float() / 100):
+            with pytest.raises(ValueError, match="expected the same scale"):
+                make(augmentation=augmentation).fit(X, y)
+
+    def test_dark_draws_are_no_other_scale(self):
+        # A draw in five is almost black.
+        layer = SeededTransform(
+            lambda batch: batch * (1e-3 if torch.rand(()) < 0.2 else 1.0)
+        )
+        set_generator(layer, generator())
+        batch = 255 * images(4, 1, 5, 5).float() / images(4, 1, 5, 5).max()
+        largest = [float(layer(batch).max()) for _ in range(50)]
+        assert min(largest) < 1 < max(largest)
+
+    def test_transforms_of_whole_numbers_say_so(self, large_digits):
+        X, y = large_digits
+        X = (X / X.max()).astype(np.float32)
+        model = make(augmentation=v2.Compose([v2.RandomEqualize(p=1)]))
+        # Some versions of torchvision equalize floats, too.
+        with pytest.raises(ValueError, match=r"float32 images .*uint8"):
+            make(augmentation=posterized).fit(X, y)
+        model.fit((255 * X).astype(np.uint8), y)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
+    def test_pixels_that_are_no_numbers_are_refused(self, value, large_digits):
+        with pytest.raises(ValueError, match="NaN, infinite or complex"):
+            make(augmentation=lambda batch: batch * value).fit(*large_digits)
 
 
 class TestAuto:
