@@ -13,6 +13,8 @@ searches, and skorch's, which see every batch. None of them changes a bit of the
 # In a terminal, ``verbose=1`` draws a bar with the losses (``pip install
 # "sksoftmax[progress]"``); here, and in any log, it is one line. The workers of joblib
 # say nothing, or they would all talk at once.
+import warnings
+
 import numpy as np
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_digits
@@ -23,6 +25,8 @@ from skorch.callbacks import LRScheduler
 
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
 
+# Six epochs are too few, as a ConvergenceWarning would say, but short to print.
+warnings.filterwarnings("ignore", message="Maximum number of epochs")
 X, y = load_digits(return_X_y=True)
 X_train, X_val, y_train, y_val = train_test_split(
     X, y, test_size=0.2, stratify=y, random_state=0

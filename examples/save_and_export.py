@@ -46,7 +46,7 @@ is_dear = table["fare"] + 20 * (table["port"] == "Cherbourg") > 40
 y = np.where(is_dear, "first", np.where(table["age"] < 30, "third", "second"))
 table.loc[::9, "age"] = np.nan
 
-classifier = SoftmaxMLPClassifier(n_estimators=4, max_epochs=15, random_state=0)
+classifier = SoftmaxMLPClassifier(n_estimators=4, random_state=0)
 classifier.fit(table, y)
 probabilities = classifier.predict_proba(table)
 print(f"accuracy {classifier.score(table, y):.3f}")
@@ -84,7 +84,7 @@ columns = ColumnTransformer(
     sparse_threshold=0,
 )
 pipeline = make_pipeline(
-    columns, SoftmaxMLPClassifier(n_estimators=4, max_epochs=15, random_state=0)
+    columns, SoftmaxMLPClassifier(n_estimators=4, random_state=0)
 ).fit(table, y)
 skops.io.dump(pipeline, folder / "pipeline.skops")
 again = skops.io.load(folder / "pipeline.skops", trusted=TRUSTED_TYPES)
