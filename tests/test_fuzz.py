@@ -26,7 +26,7 @@ Y = np.arange(40) % 2
 
 @pytest.mark.parametrize(
     ("name", "n_cases"),
-    [("fit", 400), ("load", 200), ("sequence", 100)],
+    [("fit", 400), ("load", 200), ("sequence", 100), ("quality", 20)],
 )
 def test_imperfect_data_gives_a_good_fit_or_a_documented_error(name, n_cases):
     run(*CHECKS[name], n_cases)
