@@ -221,6 +221,9 @@ def temperature_of_average(
         At least ``least``, and at most that of the parts.
     """
     parts, whole = parts.cpu().double(), whole.cpu().double()
+    if not weight.any():
+        # All parts left out each row that counts: there are none to compare with.
+        return temperature
     # (G, N) -> (G, N, 1)
     weight = (weight.cpu().double() / weight.cpu().double().sum())[:, :, None]
     needed = float((weight * (parts / temperature).softmax(2) * parts).sum())

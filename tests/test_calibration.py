@@ -285,3 +285,16 @@ def test_temperature_goes_with_pickles_and_starts_anew():
     assert_array_equal(restored.predict_proba(X), classifier.predict_proba(X))
     classifier.set_params(temperature_scaling=False, warm_start=True, max_epochs=1)
     assert classifier.fit(X, y).module_.temperature.value == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("n_estimators", [2, 3, 12])
+def test_rows_that_no_part_learned_from_leave_the_temperature(n_estimators):
+    # All members learn from the only row of a class and from its copies, so that one
+    # row is left out by a part, and the other parts have none to compare with.
+    X, y = np.array([[0.1, 1.0], [-0.7, 0.0], [0.1, 1.0]]), np.array([0, 1, 1])
+    classifier = SoftmaxMLPClassifier(
+        (6,), n_estimators=n_estimators, max_epochs=2, random_state=0
+    )
+    proba = classifier.fit(X, y).predict_proba(X)
+    assert np.isfinite(proba).all()
