@@ -81,6 +81,7 @@ def test_docstring_has_an_example_and_modules_a_shape(documented):
         assert "**Shape**" in doc
 
 
+@pytest.mark.filterwarnings("ignore:Maximum number of epochs")
 @pytest.mark.parametrize("cls", CLASSES, ids=qualified_name)
 def test_fitted_attributes_are_documented(cls):
     if cls.__name__ in modules.__all__:
