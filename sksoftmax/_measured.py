@@ -51,7 +51,12 @@ class Measured:
         n_candidates, n_classes, n_columns = shape
         n_directions = min(_MOST_DIRECTIONS, most_directions)
         stack = torch.zeros(
-            2, n_candidates, n_directions, n_classes * n_columns, device=device
+            2,
+            n_candidates,
+            n_directions,
+            n_classes * n_columns,
+            dtype=torch.float32,
+            device=device,
         )
         return cls(stack[0], stack[1])
 

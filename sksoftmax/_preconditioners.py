@@ -281,7 +281,7 @@ class Preconditioner:
         self.n_steps = n_steps
         device = problem.y.device
         # Products with the Hessian that a usual step of each candidate takes.
-        self._n_products = torch.zeros(n_candidates, device=device)
+        self._n_products = torch.zeros(n_candidates, dtype=torch.float32, device=device)
         # More of them call for a (new) matrix.
         self._many_products = torch.full_like(self._n_products, _MANY_PRODUCTS)
         self._group = torch.full((n_candidates,), -1, device=device)

@@ -160,7 +160,11 @@ class SoftmaxProblem:
         value = 0.5 * (penalized * theta).sum((1, 2))
         gradient = torch.zeros_like(stacked, dtype=torch.float64)
         proba = torch.empty(
-            n_candidates, n_classes, self.rows.n_samples, device=theta.device
+            n_candidates,
+            n_classes,
+            self.rows.n_samples,
+            dtype=torch.float32,
+            device=theta.device,
         )
         share = self.share[self.fold[which]]
         for block in self.rows.blocks(n_products, precise):
@@ -258,7 +262,9 @@ class SoftmaxProblem:
         weight = self._float_share[self.fold[which]] * most.clamp(min=_LEAST_VARIANCE)
         # Equal entries would be orthogonal to how two opposed features vary.
         generator = torch.Generator().manual_seed(0)
-        vector = torch.randn(self.rows.n_columns, generator=generator).to(weight)
+        vector = torch.randn(
+            self.rows.n_columns, dtype=torch.float32, generator=generator
+        ).to(weight)
         vector = vector.expand(len(which), -1)
         for _ in range(_POWER_STEPS):
             product = torch.zeros_like(vector)

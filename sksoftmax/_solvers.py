@@ -224,7 +224,7 @@ def _approach(preconditioner: Preconditioner, theta: Tensor, max_iter: int) -> T
 
 
 def _no_softness(theta: Tensor) -> Tensor:
-    return torch.zeros(len(theta), device=theta.device)
+    return torch.zeros(len(theta), dtype=torch.float32, device=theta.device)
 
 
 def _solve_small(

@@ -177,3 +177,25 @@ def test_modes_around_a_fit_change_nothing(classifier, mode):
     if hasattr(classifier, "partial_fit"):
         with mode():
             fitted.partial_fit(X, y)
+
+
+@pytest.fixture
+def float64_by_default():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        SoftmaxRegression(l1_ratio=0.5),
+        SoftmaxRegressionCV(Cs=3, cv=3),
+        SoftmaxMLPClassifier((8,), n_estimators=2, random_state=0),
+    ],
+    ids=lambda classifier: type(classifier).__name__,
+)
+def test_default_dtype_of_float64(classifier, float64_by_default):
+    X, y = load_iris(return_X_y=True)
+    assert classifier.fit(X, y).score(X, y) > 0.95
