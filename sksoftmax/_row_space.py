@@ -154,7 +154,7 @@ class SpannedRows(DenseRows):
         if issparse(X):
             outlying = outlying_sparse_columns(X)
         else:
-            outlying = outlying_columns(X, X.double().std(0))
+            outlying = outlying_columns(X, X.double().std(0, correction=0))
             for column, (location, _) in outlying.items():
                 center[column] = location * fit_intercept
         self.space = RowSpace(X, center)

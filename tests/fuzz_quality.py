@@ -336,7 +336,8 @@ DISTURBANCES = {
     "bootstrap": (bootstrap, WITHOUT_EPOCHS),
     "comments": (comments, MLPS),
     "constant columns": (constant_columns, (*LINEAR, *MLPS)),
-    "container": (container, ALL),
+    # The step of scikit-learn before the search's classifier takes fewer containers.
+    "container": (container, [name for name in ALL if name != "search"]),
     "copies": (copies, WITHOUT_EPOCHS),
     "equal weights": (equal_weights, [n for n in ALL if n != "search"]),
     "labels": (labels, ALL),

@@ -186,3 +186,11 @@ def test_coordinates_keep_every_scale():
         (table @ weight.numpy().T) / norms[:, None],
         atol=1e-12,
     )
+
+
+def test_one_row_with_weight_is_fitted_without_a_warning():
+    # PyTorch warns of the deviation of one row.
+    X = np.array([[0.1, -0.1], [0.6, 0.1], [-0.5, 0.4]])
+    classifier = SoftmaxRegression(max_iter=20)
+    classifier.fit(X, [0, 1, 1], sample_weight=[0.0, 0.0, 1.0])
+    assert classifier.predict(X[2:]) == [1]
