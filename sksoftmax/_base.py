@@ -339,9 +339,9 @@ class BaseSoftmaxClassifier(
     ) -> Self:
         r"""Train for one epoch on more rows, without a schedule.
 
-        The rate is ``learning_rate``. After a ``fit`` it is a tenth of it, and up to
-        three tenths when three times as many rows have been seen, since a larger one
-        would undo what the end of the fit has gained. A batch of fewer than
+        The rate is ``learning_rate``. After a ``fit`` of n rows it is 0.01 of it, and
+        grows with the cube of the rows seen, to 0.3 of it after 3.1 n rows: a larger
+        rate would undo what the end of the fit has gained. A batch of fewer than
         ``batch_size`` rows takes the same share of a step, so that it hardly matters
         where a stream is cut, and rows may come one by one; early in a stream, less
         than ``batch_size`` rows are enough for a whole step: a 256th of the rows seen,

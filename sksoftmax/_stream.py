@@ -18,10 +18,13 @@ from ._ensemble import MemberBatchNorm
 from ._perceptrons import SoftmaxLinear
 from ._validation import TrainingRows
 
-# Share of the learning rate after a fit, and the most that it grows to with the rows.
-# Measured on digits: at 1, all nets lose accuracy; at 0.3, nets of convolutions do,
-# unless more rows follow than were fitted.
-_LEAST_RATE, _MOST_RATE = 0.1, 0.3
+# Share of the learning rate after a fit, and the most that it grows to.
+# Measured on digits, fits of 1,000 rows and 300 more, six orders of the rows: at 0.1
+# nets of convolutions lose .009 of accuracy, at 0.01 neither they nor perceptrons do.
+_LEAST_RATE, _MOST_RATE = 0.01, 0.3
+# Power of the number of rows, in units of those fitted, by which the share grows. With
+# fits of 400 rows and 900 more, 3 gains as much as a share of 0.1 from the first row on.
+_RATE_POWER = 3
 # Early in a stream, a full step needs this share of all rows seen: without a fit before
 # and with one. Measured on digits from 1 / 16 to 1 / 1000.
 _STEP_SHARE, _STEP_SHARE_AFTER_FIT = 1 / 256, 1 / 16
@@ -65,7 +68,9 @@ class Pace:
         self.rate, self._step_share = 1.0, _STEP_SHARE
         if n_fitted:
             self._step_share = _STEP_SHARE_AFTER_FIT
-            self.rate = min(_LEAST_RATE * n_rows / n_fitted, _MOST_RATE)
+            self.rate = min(
+                _LEAST_RATE * (n_rows / n_fitted) ** _RATE_POWER, _MOST_RATE
+            )
 
     def batch_size(self, n_rows: int, most: int) -> int:
         r"""Return how many rows a batch has when so many more have been seen."""

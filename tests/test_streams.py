@@ -92,8 +92,9 @@ class TestAfterFit:
         stream(classifier, np.arange(1000, 1300), [size])
         assert classifier.n_samples_seen_ == 1300
         accuracy_after, loss_after = quality(classifier)
-        assert accuracy_after >= accuracy - 0.008
-        assert loss_after <= 1.04 * loss
+        # A row is .002; the sampling error of such an accuracy is .01.
+        assert accuracy_after >= accuracy - 0.003
+        assert loss_after <= 1.01 * loss
 
     @settings(max_examples=5, deadline=None, derandomize=True)
     @given(
@@ -105,9 +106,9 @@ class TestAfterFit:
         before = quality(fitted(name))
         cut = quality(stream(fitted(name), rows, sizes))
         at_once = quality(stream(fitted(name), rows, [300]))
-        assert abs(cut[0] - at_once[0]) <= 0.015
-        assert abs(cut[1] - at_once[1]) <= 0.1 * at_once[1]
-        assert cut[0] >= before[0] - 0.012
+        assert abs(cut[0] - at_once[0]) <= 0.01
+        assert abs(cut[1] - at_once[1]) <= 0.05 * at_once[1]
+        assert cut[0] >= before[0] - 0.006
 
     @pytest.mark.parametrize("name", ["exact", "adam", "mlp", "cnn"])
     def test_many_more_rows_are_a_gain(self, name):
