@@ -211,7 +211,7 @@ class SoftmaxNet(NeuralNetClassifier):
             self._start_schedule(schedule, first)
             with self._relaxed():
                 self._run_round(first, batches, datasets, checkpoint)
-        if self.optimizer_.n_done == n_steps_before:
+        if epochs and self.optimizer_.n_done == n_steps_before:
             raise ValueError(_nothing_learns(self.module_))
         return self
 

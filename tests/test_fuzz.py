@@ -65,8 +65,11 @@ def test_what_is_no_strength_is_refused(values):
 
 def test_a_fold_that_trains_without_weight_is_refused():
     weight = np.zeros(40)
-    weight[30:] = 1.0
-    folds = [(np.arange(20), np.arange(20, 40)), (np.arange(20, 40), np.arange(20))]
+    weight[20:] = 1.0
+    folds = [
+        (np.arange(20), np.arange(20, 40)),
+        (np.arange(30, 40), np.arange(20, 30)),
+    ]
     with pytest.raises(ValueError, match="Fold 1 of 2 trains on rows whose weights"):
         SoftmaxRegressionCV(Cs=2, cv=folds).fit(X, Y, sample_weight=weight)
 

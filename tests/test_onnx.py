@@ -275,7 +275,8 @@ def test_missing_and_unknown_values_in_new_rows():
     rows.loc[:9, "whole"] = 10**6
     rows["text"] = "never seen"
     rows["many_numbers"] = pd.Series([1000] * 20).astype("category")
-    check_same(classifier, rows, model)
+    with pytest.warns(UserWarning, match="They count as missing"):
+        check_same(classifier, rows, model)
 
 
 def test_augmentation_of_ones_own_does_nothing():
@@ -331,7 +332,10 @@ def test_samples_unlike_the_rows_of_the_fit():
         to_onnx(classifier, X[:, :3])
     frame, y = table()
     classifier = mlp().fit(frame, y)
-    with pytest.raises(ValueError, match=r"categories .*'narrow'"):
+    with (
+        pytest.warns(UserWarning, match="They count as missing"),
+        pytest.raises(ValueError, match=r"categories .*'narrow'"),
+    ):
         to_onnx(classifier, frame.assign(text=1.0))
     with pytest.raises(ValueError, match="feature names"):
         to_onnx(classifier, frame[frame.columns[::-1]])

@@ -428,7 +428,8 @@ def test_image_shape_changed_after_the_fit_is_named(path):
 
 def test_dates_cannot_be_saved(path):
     X, y = table()
-    X["day"] = pd.Series(pd.date_range("2026-01-01", periods=len(X))).astype("category")
+    days = pd.date_range("2026-01-01", periods=7).to_numpy()
+    X["day"] = pd.Series(np.resize(days, len(X))).astype("category")
     with pytest.raises(ValueError, match=r"attribute _encoder holds .*datetime64"):
         save(mlp().fit(X, y), path)
 
