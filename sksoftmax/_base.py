@@ -45,7 +45,7 @@ from ._net import make_net, net_kept, train
 from ._prediction import PredictionMixin
 from ._pruning import resolve_rate
 from ._recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
-from ._rounds import late_fall
+from ._rounds import late_fall, worse_than_guess
 from ._schedules import SCHEDULES
 from ._split import HoldOut, Split
 from ._stream import FirstRows, Pace
@@ -148,6 +148,7 @@ class BaseSoftmaxClassifier(
     _fixed_parameters: ClassVar[dict[str, Any]] = {
         "checkpoint": None,
         "data_pruning": 0.0,
+        "label_smoothing": 0.0,
         "n_estimators": 1,
         "temperature_scaling": False,
     }
@@ -531,7 +532,7 @@ class BaseSoftmaxClassifier(
         checkpoint = open_checkpoint(self, data, validation)
         table = self._table(data, *split.training)
         self._train(table, held_out, report, None, checkpoint)
-        self._warn_if_loss_falls()
+        self._warn_of_training(data, is_warm=module is not None)
         learns_temperature = self._parameter("temperature_scaling")
         if is_scaled and held_out is not None and learns_temperature:
             temperature.value.fill_(
@@ -689,10 +690,25 @@ class BaseSoftmaxClassifier(
             report.keep(kept, kept == len(history), metrics)
         self.__dict__.update(self._curves(is_held_out), best_epoch_=kept)
 
-    def _warn_if_loss_falls(self) -> None:
-        r"""Warn if more epochs than were asked for would lower the loss further."""
-        n_epochs = getattr(self, self._epochs_parameter)
+    def _warn_of_training(self, data: TrainingRows, *, is_warm: bool) -> None:
+        r"""Warn if nothing was learned, or if more epochs would lower the loss."""
         history = self.net_.history
+        smoothing = self._parameter("label_smoothing")
+        failure = worse_than_guess(
+            history[: self.best_epoch_], data.entropy(smoothing), is_warm
+        )
+        if failure:
+            remedy = "Scale the features, for instance with a StandardScaler in a "
+            remedy += "Pipeline, or change learning_rate."
+            if is_warm:
+                remedy += " With warm_start=False, a fit learns the scaling anew."
+            warnings.warn(
+                f"{type(self).__name__} has learned nothing: {failure}. {remedy}",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+            return
+        n_epochs = getattr(self, self._epochs_parameter)
         if n_epochs == "auto" or not history or self.net_.stop_training_:
             return
         fall = late_fall(history)

@@ -13,6 +13,11 @@ _CLOSE, _LATE = 0.75, 0.6
 # Relative to the least loss. The rate ends near zero, and so the last epochs differ by
 # chance: which of them was the best must not decide about a round.
 _AS_GOOD = 1.002
+# Ratio of a loss to that of a guess above which nothing was learned; the same after a
+# warm start; and the fewest epochs that tell.
+_WORSE = 1.1
+_WARM_WORSE = 0.99
+_FEWEST_TELLING = 5
 # A smaller loss than this is not worth the time.
 _NEGLIGIBLE = 0.001
 
@@ -63,6 +68,29 @@ def has_stalled(history: Sequence[Mapping[str, Any]], current: Round) -> bool:
     r"""Return whether half of a further round has gained nothing."""
     since = max(_best(history) + 1, current.start)
     return 2 * (len(history) - since) >= current.end - current.start
+
+
+def worse_than_guess(
+    epochs: Sequence[Mapping[str, Any]], guess: float, is_warm: bool
+) -> str:
+    r"""Return in words that the loss is above that of a guess; nothing if it is not.
+
+    ``epochs`` are those up to the epoch that was kept, and ``guess`` is the loss of
+    always predicting the frequencies of the classes. After a warm start, a loss that is
+    not below it tells that the former fit was of no use. Fewer than five epochs say
+    nothing: the loss of the first is mostly that of initial parameters.
+    """
+    if len(epochs) < _FEWEST_TELLING:
+        return ""
+    is_watched = "valid_loss" in epochs[-1]
+    name = "validation loss" if is_watched else "training loss"
+    loss = epochs[-1]["valid_loss" if is_watched else "train_loss"]
+    if loss <= (_WARM_WORSE if is_warm else _WORSE) * guess:
+        return ""
+    return (
+        f"the {name} is {loss:.3g}, and {guess:.3g} for a guess by the frequencies of "
+        "the classes"
+    )
 
 
 def late_fall(history: Sequence[Mapping[str, Any]]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
+from scipy.special import entr
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import assert_all_finite, validate_data
@@ -74,6 +75,14 @@ class TrainingRows:
         if self.loss_weight is None:
             return np.arange(len(self.y))
         return np.flatnonzero(self.loss_weight)
+
+    def entropy(self, label_smoothing: float) -> float:
+        r"""Return the least mean loss of a prediction that is the same for all rows."""
+        # (C) frequencies of the classes
+        shares = np.bincount(self.y, weights=self.loss_weight)
+        shares = shares / shares.sum()
+        shares = (1 - label_smoothing) * shares + label_smoothing / len(shares)
+        return float(entr(shares).sum())
 
     def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         r"""Return the mask of the columns with a NaN in some rows."""

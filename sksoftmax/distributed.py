@@ -137,7 +137,7 @@ def fit_distributed(
         _train(estimator, data, rows, report)
         # All processes know the same losses.
         if dist.get_rank() == 0:
-            estimator._warn_if_loss_falls()
+            estimator._warn_of_training(data, is_warm=False)
     return estimator
 
 

@@ -108,7 +108,8 @@ def with_outlier(X):
 def named(X):
     r"""Return the columns by name, as polars and pyarrow have them."""
     X = X.astype(X.dtype.newbyteorder("="))
-    X = X.astype(float) if X.dtype in (np.float16, np.longdouble) else X
+    # Neither library takes half or long floats, nor wide integers as objects.
+    X = X.astype(float) if X.dtype.kind in "fO" and X.dtype != np.float32 else X
     return {f"x{j}": np.ascontiguousarray(column) for j, column in enumerate(X.T)}
 
 

@@ -352,3 +352,26 @@ def test_partial_fit_does_not_warn_of_few_epochs():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mlp(max_epochs=1).partial_fit(X, y, classes=np.unique(y))
+
+
+class TestWorseThanGuess:
+    def test_features_far_from_zero_are_told(self):
+        X, y = load_iris(return_X_y=True)
+        classifier = SoftmaxRegression(solver="adam", random_state=0)
+        with pytest.warns(
+            ConvergenceWarning, match=r"nothing: .* 1\.1 for a guess.*Scale"
+        ):
+            classifier.fit(X + 1e6, y)
+        # Warnings are errors.
+        classifier.fit(X, y)
+
+    def test_a_warm_start_from_other_units_is_told(self):
+        X, y = load_iris(return_X_y=True)
+        classifier = mlp(warm_start=True).fit(1e6 * (X + 100), y)
+        with pytest.warns(
+            ConvergenceWarning, match="learned nothing.*warm_start=False"
+        ):
+            classifier.fit(X, y)
+
+    def test_noise_is_no_failure(self, coins):
+        mlp().fit(*coins)
