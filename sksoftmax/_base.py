@@ -586,7 +586,8 @@ class BaseSoftmaxClassifier(
         is_part: bool = False,
     ) -> None:
         r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
-        if not is_part:
+        if not is_part and hasattr(self, "partial_fit"):
+            # A stream of rows can go on from here.
             self.n_samples_seen_ = self._n_fitted = len(rows)
             self._weight_seen = float(data.total_weight(rows))
             self.__dict__.pop("_first_rows", None)

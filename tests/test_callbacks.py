@@ -433,9 +433,12 @@ class TestVerbose:
 
 SCRIPT = """
 import sys
+import warnings
 {before}
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
+warnings.simplefilter("ignore", ConvergenceWarning)
 X, y = load_iris(return_X_y=True)
 SoftmaxMLPClassifier((8,), n_estimators=1, max_epochs=4, verbose=1).fit(
     X, y, X_val=X, y_val=y
@@ -489,10 +492,13 @@ class TestTerminal:
 
 OLD_SCIKIT_LEARN = """
 import sys
+import warnings
 import sklearn.ensemble, sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
 sys.modules["sklearn.callback"] = None
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
+warnings.simplefilter("ignore", ConvergenceWarning)
 X, y = load_iris(return_X_y=True)
 for classifier in (SoftmaxMLPClassifier(max_epochs=1), SoftmaxRegression(verbose=1)):
     classifier.fit(X, y)

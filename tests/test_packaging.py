@@ -104,7 +104,9 @@ for module in pkgutil.iter_modules(sksoftmax.__path__, "sksoftmax."):
     if not module.name.startswith("sksoftmax._onnx"):
         __import__(module.name)
 
+import warnings
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sksoftmax import SoftmaxMLPClassifier
 from sksoftmax.inspection import (
     PredictionsDisplay, ReliabilityDisplay, TrainingCurveDisplay, WeightsDisplay
@@ -112,6 +114,8 @@ from sksoftmax.inspection import (
 from sksoftmax.persistence import load, save, to_onnx
 
 X, y = load_iris(return_X_y=True, as_frame=True)
+# Training for a single epoch is short on purpose.
+warnings.simplefilter("ignore", ConvergenceWarning)
 mlp = SoftmaxMLPClassifier((8,), n_estimators=1, max_epochs=1, verbose=1).fit(X, y)
 save(mlp, sys.argv[2])
 assert (load(sys.argv[2]).predict_proba(X) == mlp.predict_proba(X)).all()

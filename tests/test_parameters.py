@@ -150,7 +150,9 @@ def test_names_that_a_search_passes_on_are_explained_too():
 
 
 def test_errors_about_anything_else_stay_as_they_are():
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'X'"):
+        SoftmaxRegression().fit()
+    with pytest.raises(ValueError, match=r"requires y to be passed, but .* y is None"):
         SoftmaxRegression().fit(X)
     with pytest.raises(TypeError, match=r"positional arguments? but 3 were given"):
         SoftmaxMLPClassifier((8,), "relu")
