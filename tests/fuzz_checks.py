@@ -34,10 +34,12 @@ WARNINGS = (
     UndefinedMetricWarning,
 )
 # What is told by a warning: no optimum within max_iter, a column vector as target, too
-# few members of a class for the folds, a fold whose score is not defined.
+# few members of a class for the folds, a fold whose score is not defined, categories
+# that hardly repeat or that are unknown, pixels whose order looks wrong.
 TOLD = ("converge", "column-vector", "least populated class", "Scoring failed",
         "number of unique classes is greater", "undefined", "ill-defined",
-        "test scores are non-finite")  # fmt: skip
+        "test scores are non-finite", "Each different value is a category",
+        "They count as missing", "channels")  # fmt: skip
 
 
 @contextmanager
