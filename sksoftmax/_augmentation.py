@@ -34,6 +34,15 @@ _BENDS = (5, 5)
 # draws in a row say it: a change of brightness may be as dark by chance, but not twice.
 _DARKER, _REDRAWS = 50, 4
 
+# Share of negative pixels from which their absence says that they were clamped.
+_SIGNED = 0.05
+
+# Share of the largest pixel: a mean below the negative of it is another scale.
+_NEGATIVE = 0.1
+
+# Correlation from which pixels are a linear function of what they were.
+_LINEAR = 0.999
+
 
 class Augmentation(RandomLayer, ABC):
     r"""Base of the layers that vary images in training only."""
@@ -262,17 +271,18 @@ class SeededTransform(Augmentation):
         )
         with global_generator_seeded(int(seed), x.device):
             images = self._transformed(x)
-            if _is_clamped(x, images) or all(
+            if _is_out_of_range(x, images) or all(
                 _is_darker(x, self._transformed(x) if redraws else images)
                 for redraws in range(1 + _REDRAWS)
             ):
                 raise ValueError(
-                    f"augmentation turned {x.dtype} pixels of up to {_largest(x):.6g} "
-                    f"into pixels of up to {_largest(images):.6g}, but expected the "
-                    "same scale, since predictions are made from pixels as they are. "
-                    "torchvision's transforms take floats for 0 to 1 and clamp what is "
-                    "larger: pass X.astype('uint8') for pixels of 0 to 255, or "
-                    "X / X.max(), and leave out Normalize and ToDtype(scale=True)."
+                    f"augmentation turned {x.dtype} pixels from {_range(x)} into "
+                    f"pixels from {_range(images)}, but expected the same scale, since "
+                    "predictions are made from pixels as they are. torchvision's "
+                    "transforms take floats for 0 to 1 and clamp what is beyond: pass "
+                    "X.astype('uint8') for pixels of 0 to 255, or (X - X.min()) / "
+                    "(X.max() - X.min()), and leave out Normalize and "
+                    "ToDtype(scale=True)."
                 )
         return images
 
@@ -310,9 +320,35 @@ def _largest(images: Tensor) -> float:
     return max(-float(lowest), float(highest))
 
 
-def _is_clamped(x: Tensor, images: Tensor) -> bool:
-    r"""Return whether pixels end at 1 that went up to more, as torchvision's floats."""
-    return images.is_floating_point() and _largest(images) == 1 and _largest(x) > 2
+def _range(images: Tensor) -> str:
+    r"""Return the smallest and the largest value of a batch, for a message."""
+    lowest, highest = images.aminmax()
+    return f"{float(lowest):.6g} to {float(highest):.6g}"
+
+
+def _is_out_of_range(x: Tensor, images: Tensor) -> bool:
+    r"""Return whether a transform took pixels for floats of another range.
+
+    torchvision's transforms clamp floats to 0 and 1, and invert them as 1 - x.
+    """
+    if not images.is_floating_point():
+        return False
+    if _largest(images) == 1 and _largest(x) > 2:
+        return True
+    lowest, after = float(x.min()), float(images.min())
+    if lowest < 0:
+        return after == 0 and float((x < 0).float().mean()) > _SIGNED
+    if after > -_NEGATIVE * _largest(x):
+        return False
+    # Noise makes pixels negative as well, but not their mean, and not in proportion.
+    is_negative = float(images.float().mean()) < -_NEGATIVE * _largest(x)
+    return is_negative or _is_proportional(x, images)
+
+
+def _is_proportional(x: Tensor, images: Tensor) -> bool:
+    r"""Return whether pixels are a linear function of what they were."""
+    pairs = torch.stack([x.flatten().double(), images.flatten().double()])
+    return abs(float(pairs.corrcoef()[0, 1])) > _LINEAR
 
 
 def _is_darker(x: Tensor, images: Tensor) -> bool:

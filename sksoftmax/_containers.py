@@ -43,6 +43,8 @@ def as_table(X: Any) -> Any:
         If the rows of a sequence differ in length.
     """
     X = from_any_device(X)
+    if _holds_rows(X):
+        return _as_array(X.tolist())
     if isinstance(X, np.ndarray) and X.dtype.names is None:
         return _plain(X)
     if is_frame(X) or issparse(X) or hasattr(X, "iloc"):
@@ -115,6 +117,15 @@ def refuse(values: Any, name: str) -> None:
         raise TypeError(
             f"Got {_name(values)} for {name}, but expected {expected}. {remedy}"
         )
+
+
+def _holds_rows(X: Any) -> bool:
+    r"""Return whether each element of an array or a Series is a row of a table."""
+    is_objects = getattr(getattr(X, "dtype", None), "kind", None) == "O"
+    if not is_objects or X.ndim != 1 or len(X) == 0:
+        return False
+    first = X.iloc[0] if isinstance(X, pd.Series) else X[0]
+    return isinstance(first, list | tuple | np.ndarray | Tensor)
 
 
 def _as_array(X: Any) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from ._callbacks import FitReport, Snapshot
@@ -111,13 +111,23 @@ def epoch_metrics(epoch: Mapping[str, Any]) -> dict[str, float]:
 def kept_epoch(net: SoftmaxNet) -> int:
     r"""Return the number, from 1, of the epoch whose parameters training kept.
 
-    skorch's ``EarlyStopping(load_best=True)`` is called after `BestEpoch`, so that its
-    choice counts if there is one.
+    Callbacks restore parameters in their order, skorch's after `BestEpoch`: the choice
+    of the last one counts.
     """
-    restored = [
-        int(callback.best_epoch_)
-        for _, callback in net.callbacks_
-        if getattr(callback, "load_best", False)
-        and getattr(callback, "best_epoch_", None)
-    ]
-    return restored[-1] if restored else len(net.history)
+    kept = len(net.history)
+    for _, callback in net.callbacks_:
+        if not getattr(callback, "load_best", False):
+            continue
+        if isinstance(callback, Checkpoint):
+            kept = _last_saved(net, callback)
+        elif getattr(callback, "best_epoch_", None):
+            kept = int(callback.best_epoch_)
+    # A checkpoint restores the history as well, which then ends with its epoch.
+    return min(kept, len(net.history))
+
+
+def _last_saved(net: SoftmaxNet, checkpoint: Checkpoint) -> int:
+    r"""Return the number of the last epoch that a checkpoint of skorch saved."""
+    epochs = enumerate(net.history, start=1)
+    saved = [number for number, epoch in epochs if epoch.get(checkpoint.event_name)]
+    return saved[-1] if saved else len(net.history)

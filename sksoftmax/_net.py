@@ -122,7 +122,9 @@ class SoftmaxNet(NeuralNetClassifier):
         X: Tensor | None = None,
         training: bool = False,
     ) -> Tensor:
-        loss: Tensor = self.criterion_(y_pred, *y_true)
+        # Without weights if a caller passes labels alone, as to skorch's own nets.
+        targets = (y_true, None) if isinstance(y_true, Tensor) else y_true
+        loss: Tensor = self.criterion_(y_pred, *targets)
         return loss
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:

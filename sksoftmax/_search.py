@@ -6,6 +6,7 @@ import time
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from sklearn.base import _fit_context, is_classifier
@@ -25,7 +26,7 @@ from ._containers import refuse
 from ._fold_scores import mean_over_folds, warn_about_missing_scores
 from ._keywords import explain_keywords
 from ._search_fits import Evaluation, groups_of, with_parameters
-from ._target import as_labels
+from ._target import as_labels, refuse_missing
 from ._torch import from_any_device
 from ._validation import fitted_state_kept
 
@@ -347,9 +348,19 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
 
 
 def _typed_labels(y: Any) -> Any:
-    r"""Return labels that scikit-learn's scorers take: numbers not as objects.
+    r"""Return labels that scikit-learn's splitters and scorers take.
 
-    The classifiers learn from these as well, so that a search must not fail by them.
+    The classifiers learn from labels of more kinds and containers, so that a search
+    must not fail by them. Arrays of numbers and several columns are not changed.
     """
-    is_object = getattr(y, "dtype", None) == np.dtype(object) and y.ndim == 1
-    return as_labels(y) if is_object else y
+    if isinstance(y, list | tuple):
+        is_column = bool(y) and np.ndim(y[0]) == 0
+    else:
+        is_column = len(getattr(y, "shape", ())) == 1
+    dtype = getattr(y, "dtype", None)
+    is_plain = isinstance(dtype, np.dtype) and dtype.kind in "biufcUSMm"
+    if not is_column or (is_plain and isinstance(y, np.ndarray | pd.Series)):
+        return y
+    labels = as_labels(y)
+    refuse_missing(labels)
+    return labels

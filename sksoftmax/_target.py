@@ -42,6 +42,16 @@ def as_labels(y: Any, name: str = "y", *, warn: bool = False) -> NDArray[Any]:
     return _typed(labels)
 
 
+def refuse_missing(labels: NDArray[Any]) -> None:
+    r"""Raise an error if labels are missing."""
+    n_missing = int(pd.isna(labels).sum())
+    if n_missing:
+        raise ValueError(
+            f"Input y contains NaN: {n_missing} of {len(labels)} labels are missing "
+            "(None, NaN or NA). Expected a label for each row: drop these rows."
+        )
+
+
 def check_target(
     estimator: BaseEstimator, X: NDArray[np.generic], y: Any
 ) -> NDArray[np.generic]:
@@ -52,12 +62,7 @@ def check_target(
             "None."
         )
     labels = as_labels(y, warn=True)
-    n_missing = int(pd.isna(labels).sum())
-    if n_missing:
-        raise ValueError(
-            f"Input y contains NaN: {n_missing} of {len(labels)} labels are missing "
-            "(None, NaN or NA). Expected a label for each row: drop these rows."
-        )
+    refuse_missing(labels)
     assert_all_finite(labels, input_name="y")
     if not labels.dtype.isnative:
         # As a file of another machine has them; pandas refuses them.

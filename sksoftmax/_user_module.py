@@ -132,6 +132,7 @@ def check_logits(module: nn.Module, X: Tensor) -> None:
     with torch.enable_grad():
         output = module(X)
     module.train()
+    _warn_of_unregistered(module, output)
     last = _last_operation(output)
     # (R, C)
     logits = output.detach().double().cpu()
@@ -145,6 +146,12 @@ def check_logits(module: nn.Module, X: Tensor) -> None:
             "softmax of probabilities never exceeds "
             f"{_largest_probability(n_classes, 1):.3f} with {n_classes} classes. "
             "Remove the softmax at the end of the module."
+        )
+    if last.startswith("LogSoftmax") and _are_probabilities(logits.exp().T):
+        raise ValueError(
+            "The module takes the log_softmax over the rows of a batch (dim=0), so "
+            "that the logits of a row depend on the other rows. Expected logits: "
+            "remove the log_softmax at the end of the module."
         )
     if last.startswith("LogSoftmax") or (
         is_telling and _are_probabilities(logits.exp())
@@ -168,6 +175,39 @@ def check_logits(module: nn.Module, X: Tensor) -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def _warn_of_unregistered(module: nn.Module, output: Tensor) -> None:
+    r"""Warn if gradients reach tensors that the optimizer will not know."""
+    known = {id(parameter) for parameter in module.parameters()}
+    unknown = [leaf for leaf in _leaves(output) if id(leaf) not in known]
+    if not unknown:
+        return
+    shapes = ", ".join(str(tuple(leaf.shape)) for leaf in unknown[:4])
+    dots = ", ..." if len(unknown) > 4 else ""
+    warnings.warn(
+        f"The module computes with {len(unknown)} tensors that require gradients, but "
+        f"are not among its parameters (shapes {shapes}{dots}): they are neither "
+        "trained nor saved. Assign their layers to attributes of the module; layers in "
+        "a list belong into a torch.nn.ModuleList, tensors into a torch.nn.Parameter. "
+        "If they should stay as they are, call requires_grad_(False).",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _leaves(output: Tensor) -> list[Tensor]:
+    r"""Return the tensors at the ends of the graph of gradients of a tensor."""
+    leaves, seen, nodes = [], set(), [output.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.append(node.variable)
+        nodes += [following for following, _ in node.next_functions]
+    return leaves
 
 
 def _last_operation(output: Tensor) -> str:

@@ -119,6 +119,8 @@ _SAFE_TYPES = [
     # IterativeImputer can only be imported after an import that enables it.
     "sklearn.impute._iterative.IterativeImputer",
     "sklearn.impute._iterative._ImputerTriplet",
+    # SoftmaxGridSearchCV: the score of the estimator itself, if ``scoring`` is None.
+    "sklearn.metrics._scorer._PassthroughScorer",
     # VotingClassifier, StackingClassifier: the fitted estimators by name.
     "sklearn.utils._bunch.Bunch",
 ]

@@ -18,7 +18,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import Checkpoint, EarlyStopping
 from torch import nn
 
 from sksoftmax import (
@@ -372,6 +372,20 @@ def test_best_epoch_is_that_of_a_callback_of_skorch(iris):
     model.fit(*iris, X_val=iris[0], y_val=iris[1])
     restored = dict(model.net_.callbacks_)["EarlyStopping"].best_epoch_
     assert model.best_epoch_ == restored < model.n_iter_
+
+
+@pytest.mark.parametrize("parameters", [{}, {"f_history": None}])
+def test_best_epoch_is_that_of_a_checkpoint_of_skorch(parameters, iris, tmp_path):
+    # Its history ends with the epoch that it restores; early stopping may choose a
+    # later one, which was an IndexError.
+    skorch = Checkpoint(
+        "valid_acc_best", dirname=str(tmp_path), load_best=True, **parameters
+    )
+    model = MLP(max_epochs=9, callbacks=[skorch], random_state=0, early_stopping=True)
+    model.fit(*iris)
+    accuracies = [epoch["valid_acc"] for epoch in model.net_.history]
+    assert model.best_epoch_ == 1 + np.argmax(accuracies)
+    assert len(accuracies) == (9 if parameters else model.best_epoch_)
 
 
 class TestVerbose:

@@ -365,6 +365,8 @@ SEQUENCES = {
     "SliceDataset": lambda: SliceDataset(Pairs()),
     "subclass of list": lambda: Rows(X.tolist()),
     "deque": lambda: collections.deque(X.tolist()),
+    "Series of rows": lambda: pd.Series(list(X)),
+    "array of rows": lambda: pd.Series(X.tolist()).to_numpy(),
     "__getitem__": lambda: Sequence(X),
     "__getitem__ of tensors": lambda: Sequence(TENSOR.bfloat16()),
     "tuple of arrays": lambda: tuple(X),

@@ -36,6 +36,7 @@ from torch import nn
 from sksoftmax import (
     NeighborsEncoder,
     SoftmaxCNNClassifier,
+    SoftmaxGridSearchCV,
     SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
     SoftmaxRegression,
@@ -188,6 +189,13 @@ def test_all_parameters_and_fitted_attributes_come_back(fitted, path):
     assert repr(loaded) == repr(classifier)
     assert repr(clone(loaded)) == repr(clone(classifier))
     assert loaded._repr_html_()
+
+
+def test_skops_stores_a_search():
+    X, y = load_iris(return_X_y=True)
+    search = SoftmaxGridSearchCV(SoftmaxRegression(), {"C": [0.1, 1.0]}).fit(X, y)
+    loaded = skops.io.loads(skops.io.dumps(search), trusted=TRUSTED_TYPES)
+    assert loaded.score(X, y) == search.score(X, y)
 
 
 def test_skops_stores_data_only(fitted):

@@ -1,9 +1,12 @@
 r"""Our grid search against scikit-learn's, and that it shares the work."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -476,3 +479,33 @@ def test_labels_of_dtype_object_are_scored(dtype, estimator):
     )
     assert search.best_params_ == {"C": 1.0}
     assert search.score(X, y.astype(object)) == expected.score(X, y)
+
+
+def _labels(kind, y):
+    text = np.array(["a", "b"])[y]
+    if kind == "tensor":
+        return torch.tensor(y, dtype=torch.bfloat16).requires_grad_()
+    if kind == "index":
+        return pd.Index(text)
+    if kind == "numpy string":
+        return text.astype(np.dtypes.StringDType())
+    return memoryview(y)
+
+
+@pytest.mark.parametrize("kind", ["tensor", "index", "numpy string", "memoryview"])
+def test_labels_of_every_container_that_the_classifier_takes(kind):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = _labels(kind, (X[:, 0] > 0).astype(int))
+    search = SoftmaxGridSearchCV(SoftmaxRegression(), {"C": [0.001, 1.0]}).fit(X, y)
+    assert search.score(X, y) == search.best_estimator_.score(X, y) > 0.9
+
+
+@pytest.mark.parametrize(
+    "make", [list, np.array, pd.Series, partial(pd.Series, dtype="string")]
+)
+def test_missing_labels_are_told_as_the_classifier_does(make):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    y = make([None, "a", "b"] * 20)
+    search = SoftmaxGridSearchCV(SoftmaxRegression(), {"C": [0.001, 1.0]})
+    with pytest.raises(ValueError, match="20 of 60 labels are missing"):
+        search.fit(X, y)

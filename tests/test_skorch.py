@@ -13,6 +13,7 @@ from sklearn.metrics import (
     accuracy_score,
     f1_score,
     get_scorer,
+    log_loss,
     make_scorer,
     roc_auc_score,
 )
@@ -447,3 +448,14 @@ def test_a_callback_shared_by_fits_begins_anew(iris):
     ]
     for key in ("train_loss", "score", "score_best"):
         assert histories[0][:, key] == histories[1][:, key]
+
+
+def test_loss_of_labels_without_weights(iris):
+    # As a net of skorch computes it; the labels were taken for several arguments.
+    X, y = iris
+    model = fitted("net", None, iris)
+    logits = model.net_.forward(X)
+    indices = torch.as_tensor(np.searchsorted(model.classes_, y))
+    loss = model.net_.get_loss(logits, indices).item()
+    assert loss == pytest.approx(model.net_.history[-1, "train_loss"], abs=0.2)
+    assert loss == pytest.approx(log_loss(y, model.predict_proba(X)), rel=1e-4)

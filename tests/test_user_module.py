@@ -433,3 +433,40 @@ def test_clone_of_a_fitted_classifier_fits_the_same():
     model = net(with_head, module_params={"backbone": nn.Linear(4, WIDTH)})
     proba = model.fit(X, y).predict_proba(X)
     np.testing.assert_array_equal(clone(model).fit(X, y).predict_proba(X), proba)
+
+
+class InList(nn.Module):
+    """Keeps a layer where PyTorch does not find it."""
+
+    def __init__(self, n_features, n_classes, requires_grad=True):
+        super().__init__()
+        self.hidden = [nn.Linear(n_features, 8).requires_grad_(requires_grad)]
+        self.output = nn.Linear(8, n_classes)
+
+    def forward(self, x):
+        return self.output(self.hidden[0](x).relu())
+
+
+def test_layers_that_are_not_registered_are_told():
+    X, y = load_iris(return_X_y=True)
+    model = SoftmaxNetClassifier(InList, random_state=0)
+    message = r"2 tensors .*\(shapes \(8, 4\), \(8,\)\).* torch\.nn\.ModuleList"
+    with pytest.warns(UserWarning, match=message):
+        model.fit(X, y)
+
+
+def test_layers_that_are_frozen_need_not_be_registered():
+    X, y = load_iris(return_X_y=True)
+    frozen = {"requires_grad": False}
+    model = SoftmaxNetClassifier(InList, module_params=frozen)
+    model.fit(X, y)
+
+
+def test_log_softmax_over_the_rows_of_a_batch_is_refused():
+    X, y = load_iris(return_X_y=True)
+
+    def build(n_features, n_classes):
+        return nn.Sequential(nn.Linear(n_features, n_classes), nn.LogSoftmax(0))
+
+    with pytest.raises(ValueError, match="depend on the other rows"):
+        SoftmaxNetClassifier(build).fit(X, y)
