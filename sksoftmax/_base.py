@@ -518,6 +518,7 @@ class BaseSoftmaxClassifier(
             self._hold_out_seed = seed
         data = data.without_copies(getattr(self, "is_categorical_", None))
         split, held_out = self._hold_out(data, validation)
+        is_warm = module is not None and self._has_learned(data)
         self._build(
             data,
             split.training.rows,
@@ -532,7 +533,7 @@ class BaseSoftmaxClassifier(
         checkpoint = open_checkpoint(self, data, validation)
         table = self._table(data, *split.training)
         self._train(table, held_out, report, None, checkpoint)
-        self._warn_of_training(data, is_warm=module is not None)
+        self._warn_of_training(data, is_warm=is_warm)
         learns_temperature = self._parameter("temperature_scaling")
         if is_scaled and held_out is not None and learns_temperature:
             temperature.value.fill_(
@@ -690,6 +691,16 @@ class BaseSoftmaxClassifier(
             metrics = epoch_metrics(history[kept - 1])
             report.keep(kept, kept == len(history), metrics)
         self.__dict__.update(self._curves(is_held_out), best_epoch_=kept)
+
+    def _has_learned(self, data: TrainingRows) -> bool:
+        r"""Return whether the former fit predicted better than a guess."""
+        history = list(self.net_.history)
+        if not history:
+            # A file has no more than the curve.
+            history = [{"train_loss": loss} for loss in self.loss_curve_]
+        kept = history[: getattr(self, "best_epoch_", len(history))]
+        guess = data.entropy(self._parameter("label_smoothing"))
+        return not worse_than_guess(kept, guess, is_warm=True)
 
     def _warn_of_training(self, data: TrainingRows, *, is_warm: bool) -> None:
         r"""Warn if nothing was learned, or if more epochs would lower the loss."""

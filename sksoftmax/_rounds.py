@@ -76,9 +76,10 @@ def worse_than_guess(
     r"""Return in words that the loss is above that of a guess; nothing if it is not.
 
     ``epochs`` are those up to the epoch that was kept, and ``guess`` is the loss of
-    always predicting the frequencies of the classes. After a warm start, a loss that is
-    not below it tells that the former fit was of no use. Fewer than five epochs say
-    nothing: the loss of the first is mostly that of initial parameters.
+    always predicting the frequencies of the classes. After a warm start from a fit that
+    predicted better, a loss that is not below it tells that this was of no use. Fewer
+    than five epochs say nothing: the loss of the first is mostly that of initial
+    parameters.
     """
     if len(epochs) < _FEWEST_TELLING:
         return ""

@@ -373,5 +373,18 @@ class TestWorseThanGuess:
         ):
             classifier.fit(X, y)
 
+    @pytest.mark.parametrize("early_stopping", [False, True])
+    def test_a_warm_start_on_noise_is_no_failure(self, early_stopping):
+        rng = np.random.default_rng(1)
+        X, y = rng.normal(size=(300, 8)), rng.integers(0, 2, 300)
+        classifier = SoftmaxRegression(
+            solver="adam",
+            early_stopping=early_stopping,
+            warm_start=True,
+            random_state=0,
+        )
+        # Warnings are errors: the first fit has learned no more than the second.
+        classifier.fit(X, y).fit(X, y)
+
     def test_noise_is_no_failure(self, coins):
         mlp().fit(*coins)
