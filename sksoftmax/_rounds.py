@@ -14,9 +14,11 @@ _CLOSE, _LATE = 0.75, 0.6
 # chance: which of them was the best must not decide about a round.
 _AS_GOOD = 1.002
 # Ratio of a loss to that of a guess above which nothing was learned; the same after a
-# warm start; and the fewest epochs that tell.
+# warm start; the difference in log loss that this takes besides, where classes are rare
+# and both losses small; and the fewest epochs that tell.
 _WORSE = 1.1
 _WARM_WORSE = 0.99
+_SMALLEST_EXCESS = 0.01
 _FEWEST_TELLING = 5
 # A smaller loss than this is not worth the time.
 _NEGLIGIBLE = 0.001
@@ -86,7 +88,8 @@ def worse_than_guess(
     is_watched = "valid_loss" in epochs[-1]
     name = "validation loss" if is_watched else "training loss"
     loss = epochs[-1]["valid_loss" if is_watched else "train_loss"]
-    if loss <= (_WARM_WORSE if is_warm else _WORSE) * guess:
+    limit = _WARM_WORSE * guess if is_warm else _WORSE * guess + _SMALLEST_EXCESS
+    if loss <= limit:
         return ""
     return (
         f"the {name} is {loss:.3g}, and {guess:.3g} for a guess by the frequencies of "
