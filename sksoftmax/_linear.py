@@ -84,7 +84,9 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         passes over mini-batches.
     tol : float, default=1e-8
         The Newton method stops when no entry of the mean loss's gradient, with respect
-        to the weights of standardised features, is larger. For a mini-batch solver:
+        to the weights of standardised features, is larger. Where a penalized mean loss
+        is below 0.001, as of classes far apart, ``tol`` is smaller in proportion,
+        down to 1e-14. For a mini-batch solver:
         by how much the best validation score must be beaten to count.
     max_iter : int, default=100
         Most Newton steps, or passes over the rows. There is a ``ConvergenceWarning`` if

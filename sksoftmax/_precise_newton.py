@@ -19,7 +19,7 @@ from scipy.linalg import qr_multiply, solve_triangular
 from torch import Tensor
 
 from ._problem import SoftmaxProblem
-from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, Observer
+from ._small_problems import DECREASE, NOISE, SMALLEST_STEP, Observer, tolerated
 
 Array = NDArray[np.float64]
 
@@ -123,7 +123,10 @@ class PreciseNewton:
             # Zero is a better start, and NaN is none.
             place = self.evaluate(torch.zeros_like(theta))
         objectives, sizes = [place.value], [place.size]
-        while place.size > tol and len(objectives) <= max_iter:
+        is_penalized = bool(self.ridge.any())
+        while len(objectives) <= max_iter:
+            if place.size <= tolerated(tol, place.value, is_penalized):
+                break
             if len(objectives) > _MANY_STEPS and self._is_minimal(place):
                 break
             if observer is not None:

@@ -113,6 +113,7 @@ class SoftmaxProblem:
 
     def _set_penalties(self, l2: Tensor, l1: Tensor) -> None:
         self.l2, self.l1 = l2, l1
+        self.is_penalized = (l2 > 0) | (l1 > 0)
         self.ridge = l2[:, None] * self.unit.square()
         self.lasso = (l1[:, None, None] * self.unit).clamp(max=_LARGEST_LASSO)
 

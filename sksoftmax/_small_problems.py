@@ -23,6 +23,11 @@ NOISE = 1e-14
 # Relative to an objective or to 1: less than that can be a matter of rounding. A step
 # that promises more and finds no decrease is lost where there is no curvature.
 LEAST_DECREASE = 1e-6
+# An objective below this share of 1, as of penalized classes that a line separates, is
+# of the order of its gradient, which must then be smaller by as much.
+_SMALL_OBJECTIVE = 1e-3
+# Rounding lets no gradient become smaller.
+FINEST_TOL = 1e-14
 # Up to so many operations, an exact Hessian costs no more than the calls for it.
 _FEW_OPERATIONS = 2**23
 # So many products call for another preconditioner; most for one step.
@@ -31,6 +36,13 @@ _MANY_PRODUCTS, _MOST_PRODUCTS = 12, 200
 _MOST_UNKNOWNS = 1000
 # Relative to the largest, a curvature that cannot be told from none in float32.
 FLOOR = 1e-6
+
+
+def tolerated(tol: float, value: float, is_penalized: bool) -> float:
+    r"""Return the largest gradient to stop at where the objective has a value."""
+    if not is_penalized or not value < _SMALL_OBJECTIVE:
+        return tol
+    return max(tol * max(value, 0.0) / _SMALL_OBJECTIVE, min(tol, FINEST_TOL))
 
 
 class Observer(Protocol):
@@ -92,13 +104,13 @@ def solve_small(
         # Zero is a better start, and NaN is none.
         theta = np.zeros_like(theta)
         value, proba = _evaluate(Z, target, share, ridge, theta)
-    is_given = bool(theta.any())
+    is_given, is_penalized = bool(theta.any()), bool(ridge.any())
     objectives, norm = [value], math.inf
     steps = _Steps(Z, share, ridge, len(theta))
     for n_steps in range(max_iter + 1):
         gradient = ((proba - target) * share[:, None]).T @ Z + ridge * theta
         norm = float(np.abs(gradient).max())
-        if norm <= tol or n_steps == max_iter:
+        if norm <= tolerated(tol, value, is_penalized) or n_steps == max_iter:
             break
         if observer is not None:
             observer.begin_step()

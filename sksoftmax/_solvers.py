@@ -17,21 +17,24 @@ from ._precise_newton import PreciseNewton
 from ._preconditioners import Inverse, Preconditioner
 from ._problem import Point, SoftmaxProblem, first_members
 from ._rows import DenseRows
+from ._small_lasso import minimize_with_lasso, softmax_hessian
 from ._small_problems import (
     DECREASE,
+    FINEST_TOL,
     LEAST_DECREASE,
     NOISE,
     SMALLEST_STEP,
     Observer,
     solve_small,
+    tolerated,
 )
 from ._threads import single_threaded_blas
 
 # What rounding may add to an objective, relative to it or to 1, by whether in float64.
 _NOISE = {True: NOISE, False: 5e-7}
 # Down to gradients of this size float32 is good enough, and the end is decided in
-# float64; rounding lets no gradient become smaller than the other.
-_COARSE_TOL, _FINEST_TOL = 1e-5, 1e-14
+# float64.
+_COARSE_TOL = 1e-5
 # The way is begun on every so manieth row, until the gradient is of the size of what
 # they miss.
 _THINNING, _NEAR_TOL = 4, 1e-3
@@ -44,6 +47,9 @@ _FEW_NUMBERS = 2**23
 _SOFTNESS_KEPT, _LEAST_SOFTNESS = 0.5, 0.05
 # Most conjugate gradient steps for a Newton step, and proximal gradient steps.
 _MOST_PRODUCTS, _MOST_PROXIMAL_STEPS = 500, 2000
+# After so many of the latter, a model of up to so many unknowns and operations for its
+# Hessian is minimized by coordinates.
+_MANY_PROXIMAL_STEPS, _FEW_UNKNOWNS, _FEW_OPERATIONS = 200, 200, 2**27
 
 
 @dataclass
@@ -103,7 +109,7 @@ def minimize(
     Lee, Sun and Saunders (2014). Proximal Newton-type Methods for Minimizing Composite
     Functions. https://arxiv.org/abs/1206.1623
     """
-    theta, tol = start.clone(), max(tol, _FINEST_TOL)
+    theta, tol = start.clone(), max(tol, FINEST_TOL)
     if not problem.has_l1:
         # A shift common to all classes changes nothing but the penalty.
         theta -= theta.mean(1, keepdim=True)
@@ -310,7 +316,9 @@ class _Descent:
             before = sizes[which]
             sizes[which] = problem.stationarity(theta[which], point.gradient, which)
             self.preconditioner.doubt(which[sizes[which] > 0.9 * before])
-            keep = sizes[which] > tol
+            keep = sizes[which] > (
+                self._tolerated(tol, point, which) if precise else tol
+            )
             if not self.n_steps_left or not keep.any():
                 return sizes
             which, point = which[keep], point.select(keep)
@@ -330,6 +338,13 @@ class _Descent:
             if self.observer is not None and self._is_stopped(self.observer):
                 self.n_steps_left = 0
             which, point = which[moved], point.select(moved)
+
+    def _tolerated(self, tol: float, point: Point, which: Tensor) -> Tensor:
+        r"""Return the largest gradient to stop at, for each candidate."""
+        values = point.value + self.problem.lasso_value(self.theta[which], which)
+        is_penalized = self.problem.is_penalized[which]
+        pairs = zip(values.tolist(), is_penalized.tolist(), strict=True)
+        return torch.tensor([tolerated(tol, *pair) for pair in pairs]).to(point.value)
 
     def _newton_step(self, point: Point, which: Tensor, accuracy: Tensor) -> Tensor:
         r"""Return the steps, and let the preconditioner know what they took."""
@@ -454,6 +469,42 @@ def _without_shift(directions: Tensor) -> Tensor:
     return directions - directions.mean(1, keepdim=True)
 
 
+def _is_small_model(problem: SoftmaxProblem) -> bool:
+    rows = problem.rows
+    n_unknowns = problem.n_classes * rows.n_columns
+    n_operations = rows.n_samples * n_unknowns**2
+    is_cheap = n_unknowns <= _FEW_UNKNOWNS and n_operations <= _FEW_OPERATIONS
+    return is_cheap and isinstance(rows, DenseRows) and rows.is_small
+
+
+def _exact_target(
+    problem: SoftmaxProblem,
+    origin: Tensor,
+    point: Point,
+    which: Tensor,
+    goal: Tensor,
+    b: int,
+) -> Tensor:
+    r"""Return where the quadratic model of one candidate plus lasso is minimal."""
+    candidate = int(which[b])
+    [block] = problem.rows.blocks(1, precise=True)
+    hessian = softmax_hessian(
+        block.Z.cpu().numpy(),  # type: ignore[union-attr]
+        problem.share[problem.fold[candidate]].cpu().numpy(),
+        point.proba[b].double().cpu().numpy(),
+        problem.ridge[candidate].cpu().numpy(),
+    )
+    lasso = problem.lasso[candidate].expand_as(origin[b])
+    target = minimize_with_lasso(
+        hessian,
+        point.gradient[b].flatten().cpu().numpy(),
+        lasso.flatten().cpu().numpy(),
+        origin[b].flatten().cpu().numpy(),
+        float(goal[b]),
+    )
+    return torch.from_numpy(target).to(origin).view_as(origin[b])
+
+
 def _proximal_newton(
     problem: SoftmaxProblem,
     theta: Tensor,
@@ -473,7 +524,11 @@ def _proximal_newton(
     active, proba = torch.arange(len(which), device=which.device), point.proba
     ahead = step = torch.zeros_like(origin)
     momentum = torch.ones_like(goal)
-    for _ in range(_MOST_PROXIMAL_STEPS):
+    for n_steps in range(_MOST_PROXIMAL_STEPS):
+        if n_steps == _MANY_PROXIMAL_STEPS and _is_small_model(problem):
+            for b in active.tolist():
+                targets[b] = _exact_target(problem, origin, point, which, goal, b)
+            break
         product = problem.hessian(proba, which[active], ahead.float()).double()
         downhill = (point.gradient[active] + product) / bound[active]
         target = origin[active] + ahead - downhill

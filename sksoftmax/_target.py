@@ -189,7 +189,13 @@ def check_groups(
     r"""Return each row's group as a number from 0 on, in the order of appearance."""
     if groups is None:
         return None
-    values: NDArray[Any] = column_or_1d(as_column(groups, "groups"))
+    column = np.asarray(as_column(groups, "groups"))
+    if column.ndim != 1 and column.shape != (X.shape[0], 1):
+        raise ValueError(
+            f"groups has the shape {column.shape}. Expected one entry for each row, "
+            f"({X.shape[0]},): rows with equal entries belong together."
+        )
+    values: NDArray[Any] = column_or_1d(column)
     if len(values) != X.shape[0]:
         raise ValueError(
             f"groups has {len(values)} entries, but X has {X.shape[0]} rows. Expected "

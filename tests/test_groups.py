@@ -423,3 +423,9 @@ def assert_groups_are_whole(split, group):
         rows = held_out.rows[unseen[held_out.rows] > 0]
         assert len(rows)
         assert not set(group[learned > 0]) & set(group[rows])
+
+
+def test_groups_of_two_columns_are_an_error():
+    X, y = np.arange(40.0)[:, None], np.arange(40) % 2
+    with pytest.raises(ValueError, match=r"groups has the shape \(40, 2\)"):
+        SoftmaxMLPClassifier().fit(X, y, groups=np.zeros((40, 2)))

@@ -1,6 +1,7 @@
 r"""Few values far larger than the others: the optimum, or a warning that names them."""
 
 import re
+import time
 import warnings
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.special import logsumexp
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from sksoftmax import SoftmaxGridSearchCV, SoftmaxRegression, SoftmaxRegressionCV
 from sksoftmax._outliers import bulk
@@ -115,6 +117,32 @@ def test_the_warning_names_the_column():
     assert model.score(frame[5:], y[5:]) > 0.6
     _, message = fitted(SoftmaxRegression(l1_ratio=0.5, max_iter=5), frame, y)
     assert "column 'income', column 'date'" in message
+
+
+@pytest.mark.parametrize("l1_ratio", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("size", [1e4, 1e5, 1e9])
+def test_a_lasso_ends_in_time(size, l1_ratio):
+    X, y = table()
+    X[7, 0] = size
+    start = time.process_time()
+    model, message = fitted(SoftmaxRegression(l1_ratio=l1_ratio), X, y)
+    # .2 seconds; 9 to 30 by proximal gradient steps alone.
+    assert time.process_time() - start < 3
+    assert model.score(X, y) > 0.9
+    assert "X has outliers in column 0" in message or size < 1e9
+
+
+def test_a_lasso_on_large_numbers_ends_in_time():
+    X, y = load_iris(return_X_y=True)
+    start = time.process_time()
+    large = SoftmaxRegression(l1_ratio=0.5).fit(X * 1e4, y)
+    # .5 seconds, and 21 by proximal gradient steps alone.
+    assert time.process_time() - start < 5
+    plain = SoftmaxRegression(C=1e4, l1_ratio=1.0, max_iter=500).fit(X, y)
+    loss = [
+        log_loss(y, m.predict_proba(rows)) for m, rows in ((large, X * 1e4), (plain, X))
+    ]
+    assert loss[0] < loss[1]
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,18 @@ def reference(X, y, C, **options):
     return rival.fit(X.astype(float), y)
 
 
+@pytest.mark.parametrize("C", [1e3, 1e6])
+@pytest.mark.parametrize("shape", [(72, 7129), (2, 10_000), (150, 4), (20_000, 5)])
+def test_classes_apart_with_hardly_a_penalty(shape, C):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=shape)
+    y = np.arange(len(X)) % 2 if shape[1] > shape[0] else (X[:, 0] > X[:, 1]) * 1
+    best = LogisticRegression(C=C, tol=1e-12, max_iter=20_000).fit(X, y)
+    ours = SoftmaxRegression(C).fit(X, y)
+    # .83 above it where the gradient has to be small, but not beside the objective.
+    assert objective(ours, X, y, C) <= objective(best, X, y, C) * (1 + 1e-6)
+
+
 def test_the_time_is_that_of_the_rows():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(72, 7129)), np.arange(72) % 2
