@@ -362,7 +362,7 @@ class TestGroups:
         [
             (np.zeros(99), "groups has 99 entries, but X has 100 rows"),
             ([None, *range(99)], "groups contains NaN: 1 of 100 entries"),
-            (np.zeros((100, 2)), "should be a 1d array"),
+            (np.zeros((100, 2)), "groups has the shape \(100, 2\)"),
         ],
     )
     def test_that_are_none_are_refused(self, groups, message):
@@ -423,9 +423,3 @@ def assert_groups_are_whole(split, group):
         rows = held_out.rows[unseen[held_out.rows] > 0]
         assert len(rows)
         assert not set(group[learned > 0]) & set(group[rows])
-
-
-def test_groups_of_two_columns_are_an_error():
-    X, y = np.arange(40.0)[:, None], np.arange(40) % 2
-    with pytest.raises(ValueError, match=r"groups has the shape \(40, 2\)"):
-        SoftmaxMLPClassifier().fit(X, y, groups=np.zeros((40, 2)))
