@@ -362,7 +362,7 @@ class TestGroups:
         [
             (np.zeros(99), "groups has 99 entries, but X has 100 rows"),
             ([None, *range(99)], "groups contains NaN: 1 of 100 entries"),
-            (np.zeros((100, 2)), "groups has the shape \(100, 2\)"),
+            (np.zeros((100, 2)), r"groups has the shape \(100, 2\)"),
         ],
     )
     def test_that_are_none_are_refused(self, groups, message):
