@@ -2,6 +2,7 @@ r"""Where the bulk of a feature's values lies, whatever a few others are."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch import Tensor
 
 # The bulk is at least this share of all values; a sentinel may stand in the others.
 _SHARE = 0.7
+# A value of at least this share of the rows is a placeholder if it is so many times as
+# far from all others as they are from each other.
+_PLACEHOLDER_SHARE, _PLACEHOLDER_DISTANCE = 0.25, 1e3
 # Fewer values beside the commonest tell no scale.
 _FEWEST = 8
 # Scales from the median on that no statistic is taken of. Normal values reach 5 scales,
@@ -68,6 +72,7 @@ def find_bulk(values: Tensor) -> Bulk:
         return Bulk(torch.zeros_like(unknown), unknown, unknown)
     # (D, N), NaN last
     ascending = _sorted(values.T)
+    ascending = _without_placeholders(ascending)
     n_known = (~ascending.isnan()).sum(1)
     middle = _at(ascending, (n_known - 1) // 2).nan_to_num(0.0)
     distance = _sorted((ascending - middle[:, None]).abs_())
@@ -81,6 +86,31 @@ def find_bulk(values: Tensor) -> Bulk:
     width = torch.minimum(_FARTHEST * scale, _GAP * farthest)
     width = torch.where(is_known, width, UNLIMITED).clamp(max=UNLIMITED)
     return Bulk(middle, width, reach)
+
+
+def _without_placeholders(ascending: Tensor) -> Tensor:
+    r"""Return values without one that many rows have, far from all others.
+
+    ``(D, N)``, ascending with NaN last, before and after.
+    """
+    step = math.ceil(_PLACEHOLDER_SHARE * ascending.shape[1])
+    # A value of so many rows is in a window that is constant.
+    is_run = ascending[:, step - 1 :] == ascending[:, : ascending.shape[1] - step + 1]
+    columns = is_run.any(1).nonzero()[:, 0]
+    for column in columns.tolist():
+        values = ascending[column]
+        for common in (values[0], values[(~values.isnan()).sum() - 1]):
+            others = values[(values != common) & ~values.isnan()]
+            if (values == common).sum() < step or len(others) < _FEWEST:
+                continue
+            extent = others[-1] - others[0]
+            nearest = (others - common).abs().min()
+            if nearest > _PLACEHOLDER_DISTANCE * extent > 0:
+                kept = torch.full_like(values, torch.nan)
+                kept[: len(others)] = others
+                ascending[column] = kept
+                break
+    return ascending
 
 
 def _scale(distance: Tensor, n_known: Tensor) -> Tensor:

@@ -17,7 +17,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from sksoftmax import SoftmaxGridSearchCV, SoftmaxRegression, SoftmaxRegressionCV
+from sksoftmax import (
+    SoftmaxGridSearchCV,
+    SoftmaxMLPClassifier,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+)
 from sksoftmax._outliers import bulk
 
 
@@ -222,3 +227,16 @@ class _Data:
 def test_the_spread_is_that_of_most_values(values, expected):
     _, spread = bulk(np.array(values, dtype=float))
     assert_allclose(spread, expected, rtol=0.6)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6])
+@pytest.mark.parametrize("placeholder", [1e9, -1e30])
+def test_a_placeholder_in_half_of_the_rows_of_a_perceptron(placeholder, share):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1600, 5))
+    y = (X[:, 0] + 0.1 * rng.normal(size=1600) > 0) * 1
+    X[rng.random(1600) < share, 0] = placeholder
+    model = SoftmaxMLPClassifier(n_estimators=2, max_epochs=20, random_state=0)
+    proba = model.fit(X[:800], y[:800]).predict_proba(X[800:])
+    # .70 where the placeholder decided on the scale; log(2) for what is not known.
+    assert log_loss(y[800:], proba) < share * np.log(2) + (1 - share) * 0.35
