@@ -118,7 +118,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         name weigh 1. A class of weight 0 stays in ``classes_``.
     tol : float, default=1e-8
         The last fit ends when no entry of the mean loss's gradient, with respect to
-        the weights of standardised features, is larger. With more than a million
+        the weights of standardised features, is larger; where a penalized mean loss
+        is below 0.001, ``tol`` is smaller in proportion. With more than a million
         numbers in ``X``, the folds' fits end at 1e-5 already.
     max_iter : int, default=100
         Most Newton steps.
