@@ -93,23 +93,23 @@ def _without_placeholders(ascending: Tensor) -> Tensor:
 
     ``(D, N)``, ascending with NaN last, before and after.
     """
-    step = math.ceil(_PLACEHOLDER_SHARE * ascending.shape[1])
-    # A value of so many rows is in a window that is constant.
-    is_run = ascending[:, step - 1 :] == ascending[:, : ascending.shape[1] - step + 1]
-    columns = is_run.any(1).nonzero()[:, 0]
-    for column in columns.tolist():
-        values = ascending[column]
-        for common in (values[0], values[(~values.isnan()).sum() - 1]):
-            others = values[(values != common) & ~values.isnan()]
-            if (values == common).sum() < step or len(others) < _FEWEST:
-                continue
-            extent = others[-1] - others[0]
-            nearest = (others - common).abs().min()
-            if nearest > _PLACEHOLDER_DISTANCE * extent > 0:
-                kept = torch.full_like(values, torch.nan)
-                kept[: len(others)] = others
-                ascending[column] = kept
-                break
+    fewest = math.ceil(_PLACEHOLDER_SHARE * ascending.shape[1])
+    n_known = (~ascending.isnan()).sum(1)
+    low, high = ascending[:, 0], _at(ascending, n_known - 1)
+    for common, sign in ((low, 1), (high, -1)):
+        n_common = (ascending == common[:, None]).sum(1)
+        n_others = n_known - n_common
+        # The nearest and the farthest of the others
+        nearest = _at(ascending, n_common if sign > 0 else n_others - 1)
+        farthest = high if sign > 0 else low
+        distance, extent = sign * (nearest - common), sign * (farthest - nearest)
+        is_placeholder = (n_common >= fewest) & (n_others >= _FEWEST) & (extent > 0)
+        is_placeholder &= distance > _PLACEHOLDER_DISTANCE * extent
+        for column in is_placeholder.nonzero()[:, 0].tolist():
+            values = ascending[column]
+            others = values[(values != common[column]) & ~values.isnan()]
+            values.fill_(torch.nan)
+            values[: len(others)] = others
     return ascending
 
 
