@@ -88,6 +88,19 @@ def find_bulk(values: Tensor) -> Bulk:
     return Bulk(middle, width, reach)
 
 
+def extended(values: Tensor, bulk: Bulk) -> Bulk:
+    r"""Return the bulk of earlier values with a few more, ``(N, D)``.
+
+    They are too few to tell where it ends: outliers are beyond ten times its reach.
+    """
+    middle, _, reach = bulk
+    width = (_GAP * reach).clamp(max=UNLIMITED)
+    distance = (values - middle).abs().nan_to_num(0.0)
+    farthest = torch.where(distance > width, 0.0, distance).amax(0)
+    reach = torch.maximum(reach, _MARGIN * farthest).clamp(max=UNLIMITED)
+    return Bulk(middle, width, reach)
+
+
 def _without_placeholders(ascending: Tensor) -> Tensor:
     r"""Return values without one that many rows have, far from all others.
 

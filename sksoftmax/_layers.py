@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._bulk import UNLIMITED, Bulk, find_bulk, sample_size
+from ._bulk import UNLIMITED, Bulk, extended, find_bulk, sample_size
 
 # Relative to its mean, a standard deviation that summing up many rows can leave.
 _ROUNDING = 1e4 * torch.finfo(torch.float64).eps
@@ -135,16 +135,16 @@ class InputScaling(nn.Module):
                 self.is_count.copy_(is_count.view(self.is_count.shape))
             is_count = self.is_count.cpu().flatten()
             if is_count.any():
-                bulk = find_bulk(torch.where(is_count, _root(values), values))
+                values = torch.where(is_count, _root(values), values)
+                bulk = find_bulk(values)
         mean, remainder, reach = (
             buffer.double().cpu().flatten()
             for buffer in (self.mean, self.mean_remainder, self.reach)
         )
         is_known = bulk.reach < UNLIMITED
+        before = extended(values, Bulk(mean + remainder, reach, reach))
         return Bulk(
-            torch.where(is_known, bulk.middle, mean + remainder),
-            torch.where(is_known, bulk.width, reach),
-            torch.where(is_known, bulk.reach, reach),
+            *(torch.where(is_known, *pair) for pair in zip(bulk, before, strict=True))
         )
 
     @torch.no_grad()

@@ -16,9 +16,9 @@ _AS_GOOD = 1.002
 # Ratio of a loss to that of a guess above which nothing was learned; the same after a
 # warm start; the difference in log loss that this takes besides, where classes are rare
 # and both losses small; and the fewest epochs that tell.
-_WORSE = 1.1
+_WORSE = 2.0
 _WARM_WORSE = 0.99
-_SMALLEST_EXCESS = 0.01
+_SMALLEST_EXCESS = 0.5
 _FEWEST_TELLING = 5
 # A smaller loss than this is not worth the time.
 _NEGLIGIBLE = 0.001

@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -669,7 +670,10 @@ class TestContinuing:
         model.fit(FRAME[~is_red], IS_GREEN[~is_red])
         assert model.categories_[1].tolist() == ["blue", "green", "red"]
         assert model.loss_curve_[0] < 0.5 * first_loss
-        with pytest.warns(UserWarning, match="none of the 240 values of .* 'pink'"):
+        with (
+            pytest.warns(ConvergenceWarning, match="learned nothing"),
+            pytest.warns(UserWarning, match="none of the 240 values of .* 'pink'"),
+        ):
             model.fit(FRAME.assign(colour="pink"), IS_GREEN)
         assert model.categories_[1].tolist() == ["blue", "green", "red"]
 
