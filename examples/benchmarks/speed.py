@@ -212,7 +212,7 @@ def show(label, seconds):
 def show_epoch(label, estimator, X, y, repeats, make_bare=None):
     estimator.set_params(device=str(DEVICE))
     estimator.partial_fit(X[:256], y[:256], classes=np.unique(y))
-    batch_size = estimator.net_.batch_size
+    batch_size = estimator.batch_size
 
     def module():
         made = estimator._build_module(X.shape[1], y.max() + 1, torch.Generator())
