@@ -41,7 +41,7 @@ from ._pruning import EasyRows
 from ._recipe import Recipe, net_options
 from ._rounds import Round, has_stalled, plan_rounds, underfits
 from ._schedules import StepSchedule
-from ._stream import Pace, running_statistics
+from ._stream import FEWEST_NORMALIZED, Pace, running_statistics
 from ._totals import EpochTotals, RefinedTotals
 
 
@@ -332,19 +332,17 @@ class SoftmaxNet(NeuralNetClassifier):
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         self.schedule_.step(self.optimizer_)
         self.optimizer_.zero_grad()
-        with self._paced(len(batch[0])):
-            return self._step(batch)
-
-    @contextmanager
-    def _paced(self, n_rows: int) -> Iterator[None]:
-        r"""Set how large the step on a batch is; in ``fit`` all steps are full."""
         if self.pace is None:
+            # In ``fit`` all steps are full.
             self.optimizer_.share = 1.0
-            yield
-            return
+            return self._step(batch)
+        n_rows = len(batch[0])
+        if n_rows >= FEWEST_NORMALIZED:
+            self.optimizer_.share = self.pace.share(n_rows, self.batch_size)
+            return self._step(batch)
         with running_statistics(self.module_, n_rows, self.pace):
             self.optimizer_.share = self.pace.share(n_rows, self.batch_size)
-            yield
+            return self._step(batch)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         if self.training_dtype is torch.float32:

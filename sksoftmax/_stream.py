@@ -37,7 +37,7 @@ _FIRST_ROWS, _FIRST_NUMBERS = 1000, 2**20
 _GROWTH = 9 / 8
 
 # Below so many rows, batch normalization uses running statistics.
-_FEWEST_NORMALIZED = 32
+FEWEST_NORMALIZED = 32
 # Relative to its mean, a spread that rounding leaves of a constant feature.
 _ROUNDING = 1e-7
 # Rows that the initial statistics (mean 0, variance 1) count as.
@@ -154,7 +154,7 @@ def running_statistics(module: nn.Module, n_rows: int, pace: Pace) -> Iterator[N
         for layer in module.modules()
         if isinstance(layer, _BatchNorm) and layer.running_mean is not None
     ]
-    if n_rows >= _FEWEST_NORMALIZED or not layers:
+    if not layers:
         yield
         return
 
