@@ -1,13 +1,14 @@
 r"""PyTorch softmax classifiers with the manners of scikit-learn's own estimators."""
 
-from . import datasets, inspection, modules, persistence
-from ._cnn import SoftmaxCNNClassifier
-from ._custom import SoftmaxNetClassifier
-from ._linear import SoftmaxRegression
-from ._linear_cv import SoftmaxRegressionCV
-from ._mlp import SoftmaxMLPClassifier
-from ._neighbors import NeighborsEncoder
-from ._search import SoftmaxGridSearchCV
+from ._encoders.neighbors import NeighborsEncoder
+from ._linear.grid_search import SoftmaxGridSearchCV
+from ._linear.regression import SoftmaxRegression
+from ._linear.regression_cv import SoftmaxRegressionCV
+from ._nets.cnn import SoftmaxCNNClassifier
+from ._nets.mlp import SoftmaxMLPClassifier
+from ._nets.net import SoftmaxNetClassifier
+from .datasets import _otto as datasets
+from .persistence import _save as persistence
 
 __version__ = "0.1.0"
 

@@ -13,23 +13,23 @@ from numpy.typing import ArrayLike, NDArray
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
-from ._base import BaseSoftmaxClassifier
-from ._bulk import sample_size
-from ._callbacks import FitReport, reported
-from ._data import Batch, TensorTable
-from ._layers import set_generator
-from ._linear import MINIBATCH_SOLVERS
-from ._mapped import Pages
-from ._net import record
-from ._target import check_target, check_weights, class_weights, encode_target
-from ._torch import as_tensor, make_generator, modes_of_training, resolve_device
-from ._validation import (
+from ._classifier.base import BaseSoftmaxClassifier
+from ._data.features import (
     TrainingRows,
     check_features,
     check_number_of_classes,
     evenly_spread,
     fitted_state_kept,
 )
+from ._data.labels import check_target, check_weights, class_weights, encode_target
+from ._linear.regression import MINIBATCH_SOLVERS
+from ._training.batches import Batch, TensorTable
+from ._training.skorch_net import record
+from ._utils.arrays import as_tensor, make_generator, modes_of_training, resolve_device
+from ._utils.memmap import Pages
+from ._utils.progress import FitReport, reported
+from .modules._bulk import sample_size
+from .modules._layers import set_generator
 
 __all__ = ["fit_distributed"]
 

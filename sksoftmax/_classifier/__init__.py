@@ -1,0 +1,1 @@
+r"""What all estimators share: fit, prediction and saved state."""

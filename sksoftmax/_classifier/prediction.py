@@ -1,0 +1,208 @@
+r"""What all estimators predict with: rows in pieces, logits, what is made of them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from .._data.containers import as_column
+from .._data.features import check_features
+from .._data.labels import as_labels
+from .._training.batches import convert
+from .._utils.arrays import as_tensor
+from .._utils.memmap import Pages
+from ..modules._ensemble import average_members
+from .range import into_range, large_rows, recomputed
+
+# Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
+# prediction should not depend on how many others it came with, so zeros fill up, except
+# where they would multiply the cost: from so many multiplications in one layer on.
+_FEWEST_ROWS = 16
+_COSTLY_PRODUCT = 2**18
+
+
+class PredictionMixin:
+    r"""Predictions of an estimator whose fitted module maps rows to logits."""
+
+    classes_: NDArray[Any]
+    module_: Any
+    device_: torch.device
+
+    # What batches are converted to; None if the module takes any dtype.
+    _input_dtype: ClassVar[torch.dtype | None] = None
+
+    # Rows per forward pass in prediction: about what a processor's cache can hold.
+    _prediction_rows = 2048
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        r"""Predict the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Labels, of the type that ``fit`` was given.
+        """
+        winners = self._logits(X).argmax(1).cpu().numpy()
+        labels: NDArray[Any] = self.classes_[winners]
+        return labels
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Predict the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Rows sum to 1; columns in the order of ``classes_``. float32 if ``X`` is
+            float32, else float64.
+        """
+        probabilities: NDArray[np.floating[Any]]
+        probabilities = self._logits(X).softmax(1).cpu().numpy()
+        return probabilities
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Predict the logarithm of each class's probability.
+
+        Computed from the logits, so that it is finite where the probability itself
+        is too small for a float.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        log_probabilities: NDArray[np.floating[Any]]
+        log_probabilities = self._logits(X).log_softmax(1).cpu().numpy()
+        return log_probabilities
+
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        r"""Return the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+        y : array-like of shape (n_samples,)
+            Their labels, in any container that ``fit`` takes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; all equal if None.
+
+        Returns
+        -------
+        score : float
+            The share of the rows, or of their weight, whose class is predicted.
+        """
+        weight = (
+            None if sample_weight is None else as_column(sample_weight, "sample_weight")
+        )
+        return float(
+            accuracy_score(as_labels(y), self.predict(X), sample_weight=weight)
+        )
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One column per class; with two classes, the difference of their logits,
+            positive where the second class is more probable.
+        """
+        logits = self._logits(X)
+        if len(self.classes_) == 2:
+            logits = logits[:, 1] - logits[:, 0]
+        scores: NDArray[np.floating[Any]] = logits.cpu().numpy()
+        return scores
+
+    def _logits(self, X: ArrayLike) -> Tensor:
+        if not hasattr(self, "module_"):
+            # Asked only for its error: for a single row it takes as long as a layer.
+            check_is_fitted(self)
+        return self._logits_of(check_features(self, X, reset=False))
+
+    def _logits_of(self, features: NDArray[Any]) -> Tensor:
+        r"""Return the logits of validated rows."""
+        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
+        if self.module_.training:
+            self.module_.eval()
+        pages = Pages(features)
+        with torch.inference_mode():
+            logits = self._in_pieces(as_tensor(features), pages).cpu().to(dtype)
+            large = large_rows(logits)
+            if large is None:
+                return logits
+            rows = as_tensor(pages.take(large.numpy()))
+            parts = torch.split(rows, self._prediction_rows)
+            wide = recomputed(self.module_, self._forward, parts)
+            return logits.index_copy(0, large, into_range(wide, dtype))
+
+    def _in_pieces(self, rows: Tensor, pages: Pages) -> Tensor:
+        n_rows = self._prediction_rows
+        if len(rows) <= n_rows:
+            return self._forward(self._batch(rows), self.module_)
+        first, *others = torch.split(rows, n_rows)
+        start = self._forward(self._batch(first), self.module_)
+        # One piece of memory: small ones would lie between large, freed ones.
+        logits = start.new_empty(len(rows), start.shape[1])
+        logits[:n_rows] = start
+        for number, piece in enumerate(others, 1):
+            part = self._forward(self._batch(piece), self.module_)
+            logits[number * n_rows :][: len(piece)] = part
+            pages.read(len(piece))
+        return logits
+
+    def _batch(self, rows: Tensor) -> Tensor:
+        return convert(self._to_device(rows), self._input_dtype)
+
+    def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
+        logits = [self._view_logits(view, module) for view in self._views(rows)]
+        return logits[0] if len(logits) == 1 else average_members(torch.stack(logits))
+
+    def _views(self, rows: Tensor) -> list[Tensor]:
+        r"""Return the rows in all the ways that a prediction looks at them."""
+        return [rows]
+
+    def _view_logits(self, rows: Tensor, module: nn.Module) -> Tensor:
+        n_missing = _FEWEST_ROWS - len(rows)
+        if n_missing <= 0 or self._largest_product() >= _COSTLY_PRODUCT:
+            logits: Tensor = module(rows)
+            return logits
+        filled = torch.cat([rows, rows.new_zeros(n_missing, rows.shape[1])])
+        logits = module(filled)[: len(rows)]
+        return logits
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if self.device_.type == "mps" and tensor.dtype == torch.float64:
+            tensor = tensor.float()
+        return tensor.to(self.device_)
+
+    def _largest_product(self) -> int:
+        r"""Return the multiplications of the largest layer for a row, 0 if unknown."""
+        return getattr(self.module_, "largest_product", 0)

@@ -1,0 +1,140 @@
+r"""A fitted module as named tensors, and back to a module and its net."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .._training.skorch_net import SoftmaxNet, make_net
+from .._utils.arrays import make_generator, resolve_device, to_be_stored
+from ..modules._augmentation import SeededTransform
+
+if TYPE_CHECKING:
+    from .base import BaseSoftmaxClassifier
+
+
+def weights_of(classifier: BaseSoftmaxClassifier) -> dict[str, Tensor]:
+    r"""Return what a fitted classifier's module has learned, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the parameters no longer describe the module, which then could not be built
+        again, or if the module's state is more than tensors.
+    """
+    name, module = type(classifier).__name__, classifier.module_
+    weights = {}
+    for key, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ValueError(
+                f"The state of {name}.module_ holds {key!r} of type "
+                f"{type(value).__name__}, but expected tensors only. Keep such things "
+                "in buffers, or use joblib."
+            )
+        weights[key] = to_be_stored(value)
+    check_described(classifier, module)
+    return weights
+
+
+def check_described(classifier: BaseSoftmaxClassifier, module: nn.Module) -> None:
+    r"""Raise an error unless a classifier's parameters would build such a module."""
+    state = module.state_dict()
+    # Building sets attributes, which the classifier itself should keep.
+    fresh = fresh_module(copy.copy(classifier)).to(module_dtype(state))
+    _check_same(_layers(fresh), _layers(module))
+    _check_same(_shapes(fresh.state_dict()), _shapes(state))
+
+
+def restore_module(
+    classifier: BaseSoftmaxClassifier, weights: dict[str, Tensor]
+) -> None:
+    r"""Set ``module_``, ``net_`` and ``device_`` of a classifier that has the rest.
+
+    The net has no optimizer: what trains on makes one, as after an exact solver. A
+    device that is not here is replaced by "auto".
+
+    Raises
+    ------
+    ValueError
+        If these are not the weights of the module that the parameters describe.
+    """
+    try:
+        classifier.device_ = resolve_device(classifier.device)
+    except ValueError:
+        classifier.device = "auto"
+        classifier.device_ = resolve_device(classifier.device)
+    module = fresh_module(classifier).to(module_dtype(weights))
+    _check_same(_shapes(module.state_dict()), _shapes(weights))
+    module.load_state_dict(weights)
+    if classifier.device_.type == "mps":
+        # The device has no float64.
+        module.float()
+    classifier.module_ = module.to(classifier.device_).eval()
+    classifier.net_ = net_without_optimizer(classifier, classifier.module_)
+
+
+def net_without_optimizer(
+    classifier: BaseSoftmaxClassifier, module: nn.Module
+) -> SoftmaxNet:
+    r"""Return a net around a trained module; what trains on makes an optimizer."""
+    return make_net(
+        module,
+        None,
+        classifier.device_,
+        make_generator(0),
+        n_classes=len(classifier.classes_),
+        verbose=classifier._parameter("verbose"),
+        input_dtype=classifier._input_dtype,
+    )
+
+
+def module_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
+    r"""Return the one dtype of all floats, None if there are none, or several."""
+    dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def fresh_module(classifier: BaseSoftmaxClassifier) -> nn.Module:
+    with classifier._random_scope(0):
+        return classifier._build_module(
+            classifier.n_features_in_, len(classifier.classes_), make_generator(0)
+        )
+
+
+def _check_same(expected: dict[str, str], got: dict[str, str]) -> None:
+    differing = [
+        f"{key or 'module_'}: {got.get(key, 'nothing')}, not "
+        f"{expected.get(key, 'nothing')}"
+        for key in sorted({*expected, *got})
+        if expected.get(key) != got.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            "Got a module that is not the one which the parameters describe: "
+            f"{'; '.join(differing[:5])}. Fit again after changing a parameter, "
+            "without warm_start, or set it back."
+        )
+
+
+def _layers(module: nn.Module) -> dict[str, str]:
+    r"""Return what each layer is, without those that do nothing in prediction."""
+    idle = [
+        name for name, one in module.named_modules() if isinstance(one, SeededTransform)
+    ]
+    return {
+        name: f"{type(layer).__name__}({layer.extra_repr()})"
+        for name, layer in module.named_modules()
+        if not isinstance(layer, nn.Identity | SeededTransform)
+        and not any(name.startswith(f"{one}.") for one in idle)
+    }
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        key: f"{value.dtype} of shape {tuple(value.shape)}"
+        for key, value in state.items()
+    }

@@ -1,0 +1,1 @@
+r"""Exact solvers of the convex problem of softmax regression."""

@@ -1,0 +1,1 @@
+r"""Checks of what comes into fit and predict."""

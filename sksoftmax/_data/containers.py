@@ -1,0 +1,276 @@
+r"""Containers of rows, labels and weights, turned into arrays, frames or matrices."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from .._encoders.categories import is_frame
+from .._utils.arrays import from_any_device
+
+_ROWS = "an array, a DataFrame or a sequence of rows"
+_VALUES = "an array, a Series or a sequence with an entry for each row"
+
+
+def as_table(X: Any) -> Any:
+    r"""Return rows as an array, a frame or a scipy matrix; the caller's if it is one.
+
+    Parameters
+    ----------
+    X : object
+        What the user passed as rows.
+
+    Returns
+    -------
+    table : ndarray, DataFrame of pandas or polars, or sparse matrix
+        The rows. What scikit-learn refuses with a good message stays as it is.
+
+    Raises
+    ------
+    TypeError
+        If it is no container of rows.
+    ValueError
+        If the rows of a sequence differ in length.
+    """
+    X = from_any_device(X)
+    if _holds_rows(X):
+        return _as_array(X.tolist())
+    if isinstance(X, np.ndarray) and X.dtype.names is None:
+        return _plain(X)
+    if is_frame(X) or issparse(X) or hasattr(X, "iloc"):
+        return X
+    refuse(X, "X")
+    is_array = hasattr(X, "dtype")
+    if hasattr(X, "to_pandas") and len(getattr(X, "shape", ())) == 2 and not is_array:
+        # A table of pyarrow, for example: NumPy would not see the types of its columns.
+        return X.to_pandas()
+    if isinstance(X, str | bytes | os.PathLike):
+        raise TypeError(
+            f"Got {X!r} for X, but expected {_ROWS}. Read a file first, for instance "
+            "with pandas.read_csv."
+        )
+    return _as_array(X)
+
+
+def as_column(values: Any, name: str) -> Any:
+    r"""Return labels or weights as a container of which NumPy makes the right array.
+
+    Parameters
+    ----------
+    values : object
+        What the user passed, one entry for each row.
+    name : str
+        Name of the argument, for messages.
+
+    Returns
+    -------
+    column : array-like
+        The entries; missing ones are NaN, None or NA.
+
+    Raises
+    ------
+    TypeError
+        If it is no container of entries.
+    """
+    if isinstance(values, Tensor) and values.layout != torch.strided:
+        values = values.to_dense()
+    values = from_any_device(values)
+    if isinstance(values, np.ndarray) and values.dtype.names is None:
+        return _plain(values)
+    if isinstance(values, pd.Series | pd.DataFrame | pd.api.extensions.ExtensionArray):
+        return _without_nullable(values)
+    if is_frame(values) or issparse(values):
+        return values
+    refuse(values, name)
+    rows = _sequence(values)
+    return values if rows is None else rows
+
+
+def refuse(values: Any, name: str) -> None:
+    r"""Raise an error for containers that are known to be no table and no column.
+
+    Parameters
+    ----------
+    values : object
+        What the user passed.
+    name : str
+        Name of the argument: "X" for rows.
+
+    Raises
+    ------
+    TypeError
+        With the remedy: the code that makes an array of it.
+    """
+    remedy = _remedy(values, name)
+    if remedy is not None:
+        expected = _ROWS if name == "X" else _VALUES
+        raise TypeError(
+            f"Got {_name(values)} for {name}, but expected {expected}. {remedy}"
+        )
+
+
+def _holds_rows(X: Any) -> bool:
+    r"""Return whether each element of an array or a Series is a row of a table."""
+    is_objects = getattr(getattr(X, "dtype", None), "kind", None) == "O"
+    if not is_objects or X.ndim != 1 or len(X) == 0:
+        return False
+    first = X.iloc[0] if isinstance(X, pd.Series) else X[0]
+    return isinstance(first, list | tuple | np.ndarray | Tensor)
+
+
+def _as_array(X: Any) -> NDArray[Any]:
+    r"""Return a sequence of rows, or an array of another library, as an array."""
+    rows = _sequence(X)
+    if rows is None:
+        array = np.asarray(X)
+        if array.ndim == 0 and not isinstance(X, numbers.Number | np.generic | None):
+            raise TypeError(
+                f"Got {_name(X)} for X, but expected {_ROWS}. Convert it first, for "
+                "instance with numpy.asarray."
+            )
+        return array
+    _refuse_rows(rows)
+    try:
+        array = np.asarray(rows)
+    except ValueError as error:
+        raise ValueError(
+            f"The rows of X are of different lengths or kinds ({error}). Expected as "
+            "many values in each row as there are features."
+        ) from error
+    if array.dtype.kind in "US":
+        # NumPy has turned the numbers beside a text into text.
+        return np.array(rows, dtype=object)
+    # A sequence has no dtype of its own, so it is computed in double precision.
+    return array.astype(np.float64) if array.dtype.kind in "iufb" else array
+
+
+def _sequence(X: Any) -> Any:
+    r"""Return a sequence with arrays for tensors; None if it is not a sequence."""
+    if not isinstance(X, Sequence):
+        is_array = hasattr(X, "__array__") or hasattr(X, "__array_interface__")
+        if is_array or not (hasattr(X, "__len__") and hasattr(X, "__getitem__")):
+            return None
+    if not isinstance(X, list | tuple):
+        if isinstance(X, str | bytes | memoryview):
+            return None
+        X = [X[i] for i in range(len(X))]
+    if any(isinstance(row, Tensor | np.ma.MaskedArray) for row in X):
+        return [_plain(from_any_device(row)) for row in X]
+    return X
+
+
+def _plain(array: Any) -> Any:
+    r"""Return an array with missing values for masked ones, and objects for texts."""
+    if not isinstance(array, np.ma.MaskedArray):
+        # pandas and scikit-learn do not know NumPy's texts of variable length.
+        return array.astype(object) if array.dtype.kind == "T" else array
+    if not np.ma.getmaskarray(array).any():
+        return array.data
+    kind = array.dtype.kind
+    if kind in "fc":
+        filled = array.data.copy()
+    else:
+        # No integer and no text is NaN.
+        filled = array.data.astype(np.float64 if kind in "iub" else object)
+    filled[array.mask] = None if filled.dtype.kind == "O" else np.nan
+    return filled
+
+
+def _without_nullable(values: Any) -> Any:
+    r"""Return pandas' integers and booleans that can be NA as objects.
+
+    scikit-learn makes floats of them, also where no value is missing.
+    """
+    dtypes = values.dtypes if isinstance(values, pd.DataFrame) else [values.dtype]
+    is_nullable = [
+        not isinstance(dtype, np.dtype) and getattr(dtype, "kind", "O") in "iub"
+        for dtype in dtypes
+    ]
+    return values.to_numpy(dtype=object) if any(is_nullable) else values
+
+
+def _remedy(values: Any, name: str) -> str | None:
+    if isinstance(values, TensorDataset):
+        return "Pass its tensors: X, y = dataset.tensors."
+    if isinstance(values, IterableDataset):
+        return (
+            "Collect its rows: X, y = (torch.cat(part) for part in "
+            "zip(*torch.utils.data.DataLoader(dataset, batch_size=1000)))."
+        )
+    if isinstance(values, Dataset):
+        return (
+            "Collect its rows: X, y = next(iter(torch.utils.data.DataLoader(dataset, "
+            "batch_size=len(dataset)))); X.flatten(1) makes a flat row of each image."
+        )
+    if isinstance(values, DataLoader):
+        return (
+            "Collect its batches: X, y = (torch.cat(part) for part in zip(*loader)); "
+            "X.flatten(1) makes a flat row of each image."
+        )
+    if type(values).__module__.startswith("polars.") and hasattr(values, "collect"):
+        return f"Pass {name}.collect()."
+    if _is_image(values):
+        return _IMAGES
+    # One of scipy's matrices is a mapping, too.
+    if isinstance(values, Mapping) and not issparse(values):
+        return (
+            "Pass pandas.DataFrame(X)."
+            if name == "X"
+            else f"Pass the entries in the order of the rows, list({name}.values())."
+        )
+    if isinstance(values, np.ndarray) and values.dtype.names is not None:
+        return f"Make columns of its fields: pandas.DataFrame({name})."
+    if isinstance(values, Set):
+        return "A set has no order. Pass a list."
+    if isinstance(values, Iterator | ValuesView):
+        return f"Pass list({name})."
+    return None
+
+
+def _refuse_rows(rows: Sequence[Any]) -> None:
+    r"""Raise an error if the first element of a sequence is no row of a table."""
+    first = rows[0] if len(rows) else None
+    if _is_image(first):
+        remedy = _IMAGES
+    elif isinstance(first, Mapping):
+        remedy = "Pass pandas.DataFrame(X)."
+    elif issparse(first):
+        remedy = "Pass scipy.sparse.vstack(X)."
+    elif isinstance(first, str | bytes):
+        remedy = (
+            "Turn texts into numbers first, for instance with sklearn's "
+            "TfidfVectorizer in a Pipeline."
+        )
+    else:
+        return
+    raise TypeError(
+        f"Got a sequence of {_name(first)} for X, but expected {_ROWS}. {remedy}"
+    )
+
+
+def _is_image(values: Any) -> bool:
+    # Pillow is optional.
+    return type(values).__module__.startswith("PIL.")
+
+
+def _name(values: Any) -> str:
+    r"""Return the type of an object, with its package unless it is Python's own."""
+    kind = type(values)
+    package = kind.__module__.split(".")[0]
+    return kind.__name__ if package == "builtins" else f"{package} {kind.__name__}"
+
+
+_IMAGES = (
+    "Pass one flat row of pixels for each image, channel by channel: "
+    "np.stack([np.atleast_3d(image).transpose(2, 0, 1).ravel() for image in images])."
+)

@@ -1,0 +1,225 @@
+r"""Which rows are held out of training, by all members of an ensemble or by some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+
+from .features import TrainingRows
+from .group_folds import deal_groups, only_groups
+
+# So many held-out rows determine a temperature well; "auto" learns one only where
+# that is at most a tenth of the rows.
+_TEMPERATURE_ROWS = 2000
+# Share of the rows that can be left out of everything; the weights of all rows for each
+# member would take more memory than they are worth.
+_NOT_MISSED = 0.01
+
+# Parts of a table that members of an ensemble leave out in turn.
+_MOST_FOLDS = 6
+# What the temperature of all follows from: that of one member and that of so many.
+_FEWEST_IN_FOLD = 2
+# If they do so for a temperature alone, each of them misses a part of these rows only.
+_CROSSED_ROWS = 4000
+
+
+class Part(NamedTuple):
+    r"""Some rows of a table, and the weights of all of its rows.
+
+    The weights have a column for each member where every member leaves out rows.
+    """
+
+    rows: NDArray[np.int64]
+    weight: NDArray[np.float64] | None
+
+
+class Split(NamedTuple):
+    r"""What training learns from, and what is held out."""
+
+    training: Part
+    held_out: Part | None
+    # Rows that are held out for a temperature alone do not choose the epoch, but say
+    # whether a further round was of use.
+    chooses_epoch: bool
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    r"""What rows are held out for; the fields are parameters of the estimators."""
+
+    early_stopping: bool | str
+    temperature_scaling: bool | str
+    validation_fraction: float
+    n_estimators: int
+
+    def keep(self, data: TrainingRows) -> Split:
+        r"""Learn from all rows, since others were passed to watch training by."""
+        chooses_epoch = bool(self.early_stopping)
+        if self.early_stopping == "auto":
+            chooses_epoch = self.n_estimators > 1
+        return Split(Part(data.indices(), data.loss_weight), None, chooses_epoch)
+
+    def split(self, data: TrainingRows, random_state: int) -> Split:
+        r"""Hold out rows if there is something to decide by them."""
+        rows = data.indices()
+        n_rows, is_auto = len(rows), self.early_stopping == "auto"
+        if is_auto and self.n_estimators > 1 and not self._is_large(n_rows):
+            n_folds = min(self.n_estimators, _MOST_FOLDS)
+            parts = self._cross(data, rows, n_folds, 1.0, random_state)
+            if not len(parts[1].rows):
+                return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
+            return Split(*parts, chooses_epoch=True)
+        if self.early_stopping and not is_auto:
+            fraction = self.validation_fraction
+            parts = self._cut(data, rows, fraction, random_state)
+            return Split(*parts, chooses_epoch=True)
+        if not self._learns_temperature(data, rows):
+            return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
+        n_folds = min(self.n_estimators // _FEWEST_IN_FOLD, _MOST_FOLDS)
+        if n_folds > 1 and _NOT_MISSED * n_rows < _TEMPERATURE_ROWS:
+            fraction = min(self.validation_fraction, _CROSSED_ROWS / n_rows)
+            parts = self._cross(data, rows, n_folds, fraction, random_state)
+        else:
+            fraction = min(self.validation_fraction, _TEMPERATURE_ROWS / n_rows)
+            parts = self._cut(data, rows, fraction, random_state)
+        return Split(*parts, chooses_epoch=False)
+
+    def _is_large(self, n_rows: int) -> bool:
+        r"""Return whether the rows hardly miss those that a temperature needs."""
+        return bool(n_rows * self.validation_fraction >= _TEMPERATURE_ROWS)
+
+    def _learns_temperature(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
+        if self.temperature_scaling != "auto":
+            return bool(self.temperature_scaling)
+        if not self._is_large(len(rows)):
+            return False
+        y, group = data.y[rows], data.groups(rows)
+        if group is not None:
+            return not len(only_groups(y, group)[0])
+        return bool(np.unique(y, return_counts=True)[1].min() > 1)
+
+    def _cut(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        fraction: float,
+        random_state: int,
+    ) -> tuple[Part, Part]:
+        r"""Hold out the same rows of all members."""
+        training, held_out = split_for_validation(
+            data.y, rows, fraction, random_state, data.groups(rows)
+        )
+        return Part(training, data.loss_weight), Part(held_out, data.sample_weight)
+
+    def _cross(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        n_folds: int,
+        fraction: float,
+        random_state: int,
+    ) -> tuple[Part, Part]:
+        r"""Let every member leave out a fold of some of the rows.
+
+        Those that leave out the same fold are what it is predicted by, so that all
+        rows are learned from, and each is held out by somebody.
+        """
+        n_parts = round(n_folds / fraction)
+        parts = np.full(len(data.y), n_parts)
+        group = data.groups(rows)
+        if group is None:
+            parts[rows] = deal_folds(data.y[rows], n_parts, random_state)
+        else:
+            shares = np.full(n_parts, 1 / n_parts)
+            parts[rows] = deal_groups(data.y[rows], group, shares, random_state)
+        # Members that follow one another, since every other one may be of another kind.
+        fold = np.arange(self.n_estimators) * n_folds // self.n_estimators
+        # (N, 1) == (K) -> (N, K)
+        leaves_out = parts[:, None] == fold
+        weight = data.loss_weight
+        if weight is None:
+            weight = np.ones(len(data.y))
+        held_out = rows[parts[rows] < n_folds]
+        # The epoch is chosen by what training minimises, class weights included.
+        return (
+            Part(rows, weight[:, None] * ~leaves_out),
+            Part(held_out, weight[:, None] * leaves_out),
+        )
+
+
+def split_for_validation(
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    validation_fraction: float,
+    random_state: int,
+    group: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    r"""Split rows into a training and a validation part, stratified by class.
+
+    ``group`` has the groups of the rows, which are not split, if there are any.
+    """
+    present, counts = np.unique(y[rows], return_counts=True)
+    n_validation = int(np.ceil(validation_fraction * len(rows)))
+    n_training = len(rows) - n_validation
+    if min(n_validation, n_training) < len(present) or counts.min() < 2:
+        raise ValueError(
+            f"Holding out validation_fraction={validation_fraction:.3g} of the rows "
+            f"leaves {n_training} rows for training and {n_validation} for "
+            f"validation, and the rarest class has {counts.min()} of {len(rows)} "
+            f"rows. Expected at least one row of each of the {len(present)} classes "
+            "in both parts: change validation_fraction, or pass X_val and y_val. "
+            "Copies of a row count as one row."
+        )
+    if group is not None:
+        return _cut_groups(y, rows, group, validation_fraction, random_state)
+    training, validation = train_test_split(
+        rows,
+        test_size=n_validation,
+        stratify=y[rows],
+        random_state=random_state,
+    )
+    # Neighbours in memory are read faster, and the batches are shuffled anyway.
+    return np.sort(training), np.sort(validation)
+
+
+def _cut_groups(
+    y: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    group: NDArray[np.int64],
+    validation_fraction: float,
+    random_state: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    r"""Split rows into a training and a validation part of whole groups."""
+    alone = only_groups(y[rows], group)[0]
+    shares = np.array([validation_fraction, 1 - validation_fraction])
+    is_held_out = deal_groups(y[rows], group, shares, random_state) == 0
+    if len(alone) or not is_held_out.any():
+        raise ValueError(
+            f"Holding out validation_fraction={validation_fraction:.3g} of the rows, "
+            "with rows that belong together (equal rows, and `groups`) in one part, "
+            f"leaves {is_held_out.sum()} of {len(rows)} rows for validation; "
+            f"{len(alone)} of {len(np.unique(y[rows]))} classes have all of their rows "
+            "in a single group. Expected at least two groups of each class: change "
+            "validation_fraction or groups, or pass X_val and y_val."
+        )
+    return rows[~is_held_out], rows[is_held_out]
+
+
+def deal_folds(
+    y: NDArray[np.int64], n_folds: int, random_state: int
+) -> NDArray[np.int64]:
+    r"""Return each row's fold; the classes are dealt out evenly, however rare.
+
+    The only row of a class is in no fold, in ``n_folds``: nets that leave it out would
+    have nothing to learn the class from.
+    """
+    shuffled = check_random_state(random_state).permutation(len(y))
+    folds = np.empty(len(y), dtype=np.int64)
+    folds[np.lexsort((shuffled, y))] = np.arange(len(y)) % n_folds
+    folds[np.bincount(y)[y] == 1] = n_folds
+    return folds

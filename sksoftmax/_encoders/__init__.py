@@ -1,0 +1,1 @@
+r"""Encoders of categories and of neighbors."""

@@ -1,0 +1,345 @@
+r"""Tables with categorical columns, turned into numbers before a net sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .._utils.memmap import Pages, blocks, in_parts
+from .category_warnings import (
+    rare_categories,
+    unknown_values,
+    warn_about_rare,
+    warn_about_unknown,
+)
+
+# What an object column may hold, in pandas' words, and still be numbers.
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
+
+# polars is optional, so its types are known by their names alone.
+_POLARS_CATEGORIES = {"String", "Categorical", "Enum", "Boolean"}
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    r"""The categories of each column, None for columns of numbers.
+
+    Categories are looked up by pandas' own hash index. It takes strings, numbers and
+    booleans, also mixed, and every kind of missing value, where an ``OrdinalEncoder``
+    refuses a column of mixed types.
+    """
+
+    categories: tuple[Any, ...]
+
+    @property
+    def is_categorical(self) -> NDArray[np.bool_]:
+        r"""Return the mask of the categorical columns."""
+        return np.array([categories is not None for categories in self.categories])
+
+    def to_arrays(self) -> list[NDArray[Any] | None]:
+        r"""Return the categories as arrays."""
+        return [
+            None if categories is None else categories.to_numpy()
+            for categories in self.categories
+        ]
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[NDArray[Any] | None]) -> Self:
+        r"""Return the encoder of categories given as arrays."""
+        return cls(
+            tuple(
+                # As they are: what pandas makes of objects is no matter for a lookup.
+                None if array is None else pd.Index(array, dtype=array.dtype)
+                for array in arrays
+            )
+        )
+
+    def encode(self, X: Any, *, is_new: bool = False) -> Any:
+        r"""Return a table of the same kind with codes for the categories.
+
+        A code is the category's index, or NaN if the value is missing or unknown. Warn
+        about categories that hardly repeat if the encoder has just learned them from
+        these rows, and otherwise about columns in which no value is known.
+        """
+        dtype = _code_dtype(X, self.is_categorical)
+        codes: dict[int, NDArray[Any]] = {}
+        rare, unknown = [], []
+        for column, categories in enumerate(self.categories):
+            if categories is None:
+                continue
+            values = pd.Index(column_values(X, column))
+            index = _look_up(values, categories)
+            codes[column] = np.where(index < 0, np.nan, index).astype(dtype)
+            name = repr(X.columns[column]) if is_frame(X) else str(column)
+            if is_new:
+                rare.append(rare_categories(name, categories, index))
+            else:
+                unknown.append(unknown_values(name, categories, index, values))
+        warn_about_rare(rare)
+        warn_about_unknown(unknown)
+        return _with_columns(X, codes, dtype)
+
+    def restricted(
+        self, X: NDArray[Any], rows: NDArray[np.int64]
+    ) -> tuple[Self, NDArray[Any]]:
+        r"""Return the encoder of the categories that some rows have, and other codes.
+
+        ``X`` is an encoded table, which stays as it is.
+        """
+        kept = list(self.categories)
+        recoded: dict[int, NDArray[Any]] = {}
+        for column, categories in enumerate(self.categories):
+            if categories is None:
+                continue
+            codes = X[rows, column]
+            used = np.unique(codes[~np.isnan(codes)]).astype(np.int64)
+            if len(used) == len(categories):
+                continue
+            # The last entry is what a missing value, of code -1, becomes.
+            new_codes = np.full(len(categories) + 1, np.nan)
+            new_codes[used] = np.arange(len(used))
+            kept[column] = categories[used]
+            old_codes = np.nan_to_num(X[:, column], nan=-1).astype(np.int64)
+            recoded[column] = new_codes[old_codes]
+        if recoded:
+            X = X.copy()
+            for column, codes in recoded.items():
+                X[:, column] = codes
+        return type(self)(tuple(kept)), X
+
+
+def learn_encoder(
+    X: Any,
+    categorical_features: Any,
+    *,
+    declared: bool,
+    before: TableEncoder | None = None,
+) -> TableEncoder | None:
+    r"""Return the encoder of a table, None if nothing in it is categorical.
+
+    Parameters
+    ----------
+    X : ndarray or DataFrame of shape (N, D)
+        The rows.
+    categorical_features : "from_dtype", array-like or None
+        The parameter.
+    declared : bool
+        Whether a categorical dtype's own categories count, also those of which there
+        is no row: they may come later.
+    before : TableEncoder, default=None
+        An earlier encoder, which is kept if the same columns are categorical.
+    """
+    by_dtype = isinstance(categorical_features, str)
+    if categorical_features is None or (by_dtype and not is_frame(X)):
+        return None
+    if n_columns(X) is None:
+        # Refused elsewhere, in better words.
+        return None
+    is_categorical = _find_categorical(X, categorical_features)
+    if not is_categorical.any():
+        return None
+    if before is not None and np.array_equal(before.is_categorical, is_categorical):
+        return before
+    return TableEncoder(
+        tuple(
+            _learn_categories(X, column, declared) if is_one else None
+            for column, is_one in enumerate(is_categorical)
+        )
+    )
+
+
+def n_columns(X: Any) -> int | None:
+    r"""Return the number of columns, None if this is no table of columns."""
+    return int(X.shape[1]) if len(X.shape) == 2 else None
+
+
+def has_sparse_columns(X: Any) -> bool:
+    r"""Return whether all columns of a pandas DataFrame are sparse."""
+    if not isinstance(X, pd.DataFrame):
+        return False
+    return {type(dtype) for dtype in X.dtypes.to_numpy()} == {pd.SparseDtype}
+
+
+def nan_for_missing(X: Any) -> Any:
+    r"""Return a table with NaN for None and NA among objects, which are no floats."""
+    if isinstance(X, pd.DataFrame):
+        table = X
+        for column in np.flatnonzero(X.dtypes.to_numpy() == np.dtype(object)):
+            values = X.iloc[:, column].to_numpy()
+            filled = nan_for_missing(values)
+            if filled is not values:
+                table = table.copy(deep=False) if table is X else table
+                table.isetitem(column, filled)
+        return table
+    if not isinstance(X, np.ndarray) or X.dtype != object:
+        return X
+    is_missing = pd.isna(X)
+    return np.where(is_missing, np.nan, X) if is_missing.any() else X
+
+
+def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    r"""Return the mask of the columns with a NaN in some rows."""
+    if X.dtype.kind != "f":
+        return np.zeros(X.shape[1], dtype=bool)
+    # A maximum is NaN if any value is, and needs no table of booleans.
+    largest = np.maximum.reduce([block.max(axis=0) for block in blocks(X)])
+    has_missing: NDArray[np.bool_] = np.isnan(largest)
+    if has_missing.any() and len(rows) < len(X):
+        candidates = np.flatnonzero(has_missing)
+        has_missing[candidates] = False
+        pages = Pages(X)
+        for part in in_parts(rows):
+            is_missing = np.isnan(pages.take(part)[:, candidates])
+            has_missing[candidates] |= is_missing.any(axis=0)
+    return has_missing
+
+
+def _find_categorical(table: Any, categorical_features: Any) -> NDArray[np.bool_]:
+    n_features = table.shape[1]
+    if isinstance(categorical_features, str):
+        return np.array([_holds_categories(table, i) for i in range(n_features)])
+    chosen = np.asarray(categorical_features)
+    if not chosen.size:
+        return np.zeros(n_features, dtype=bool)
+    if chosen.dtype.kind in "OU" and all(isinstance(name, str) for name in chosen.flat):
+        chosen = _positions_of_names(table, chosen.ravel().tolist())
+    if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
+        raise ValueError(
+            f"Got categorical_features={categorical_features!r}, but expected a list "
+            "of column names, of column indices, or one boolean for each column."
+        )
+    if chosen.dtype.kind == "b":
+        if len(chosen) != n_features:
+            raise ValueError(
+                f"categorical_features is a boolean mask of length {len(chosen)}, but "
+                f"X has {n_features} columns. Expected one boolean for each column."
+            )
+        return chosen
+    outside = chosen[(chosen < 0) | (chosen >= n_features)]
+    if outside.size:
+        raise ValueError(
+            f"categorical_features holds the indices {outside.tolist()}, but X has "
+            f"{n_features} columns. Expected indices from 0 to {n_features - 1}."
+        )
+    mask = np.zeros(n_features, dtype=bool)
+    mask[chosen] = True
+    return mask
+
+
+def _positions_of_names(table: Any, names: list[str]) -> NDArray[np.int64]:
+    if not is_frame(table):
+        raise ValueError(
+            f"categorical_features holds the names {names}, but X has no column "
+            "names. Expected a pandas or polars DataFrame, or else column indices or "
+            "a boolean mask."
+        )
+    columns = list(table.columns)
+    unknown = [name for name in names if name not in columns]
+    if unknown:
+        raise ValueError(
+            f"categorical_features holds the names {unknown}, but the columns of X are "
+            f"{columns}. Expected names of columns."
+        )
+    return np.array([columns.index(name) for name in names])
+
+
+def _holds_categories(table: Any, column: int) -> bool:
+    r"""Return whether the dtype of a column says that it holds categories."""
+    if is_polars(table):
+        return str(table.dtypes[column]).split("(")[0] in _POLARS_CATEGORIES
+    if not is_frame(table):
+        return False
+    dtype = table.dtypes.iloc[column]
+    if pd.api.types.is_object_dtype(dtype):
+        # Numbers with None among them come as objects, too.
+        kind = pd.api.types.infer_dtype(table.iloc[:, column], skipna=True)
+        return kind not in _NUMBERS
+    return (
+        isinstance(dtype, pd.CategoricalDtype)
+        or pd.api.types.is_string_dtype(dtype)
+        or pd.api.types.is_bool_dtype(dtype)
+    )
+
+
+def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
+    values = column_values(table, column)
+    if declared and is_polars(table) and hasattr(table.dtypes[column], "categories"):
+        own = table.dtypes[column].categories
+        if hasattr(own, "to_list"):
+            return pd.Index(own.to_list())
+    try:
+        values = pd.Categorical(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Column {column} of X is categorical but holds values of a kind that "
+            f"cannot be a category ({error}). Expected text, numbers or booleans: "
+            "convert the column, or leave it out."
+        ) from error
+    return (values if declared else values.remove_unused_categories()).categories
+
+
+def column_values(table: Any, column: int) -> Any:
+    r"""Return one column in a form that pandas takes."""
+    if is_polars(table):
+        return table.to_series(column).to_numpy()
+    values = table.iloc[:, column] if is_frame(table) else table[:, column]
+    dtype = values.dtype
+    if not isinstance(dtype, np.dtype):
+        return values
+    # pandas looks up neither another machine's numbers nor those of other precision.
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):
+        return values.astype(np.float64)
+    return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
+
+
+def _look_up(values: pd.Index, categories: pd.Index) -> NDArray[np.int64]:
+    r"""Return the values' positions among the categories, -1 where they have none."""
+    are_boolean = [one.inferred_type == "boolean" for one in (values, categories)]
+    if any(are_boolean) and not all(are_boolean):
+        # To pandas, True is 1 only among objects.
+        values, categories = values.astype(object), categories.astype(object)
+    positions: NDArray[np.int64] = categories.get_indexer(values)
+    return positions
+
+
+def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:
+    r"""Return the dtype of the codes: float32 only if the numbers have it, too."""
+    dtypes = list(table.dtypes) if is_frame(table) else [table.dtype] * table.shape[1]
+    numeric = {
+        str(dtype).lower()
+        for dtype, is_one in zip(dtypes, is_categorical, strict=True)
+        if not is_one
+    }
+    return np.float32 if numeric == {"float32"} else np.float64
+
+
+def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> Any:
+    if is_polars(table):
+        names = table.columns
+        make = type(table.to_series(0))
+        return table.with_columns(
+            [make(names[column], values) for column, values in codes.items()]
+        )
+    if is_frame(table):
+        table = table.copy(deep=False)
+        for column, values in codes.items():
+            table.isetitem(column, values)
+        return table
+    encoded = table.astype(object if table.dtype.kind not in "fiu" else dtype)
+    for column, values in codes.items():
+        encoded[:, column] = values
+    return encoded
+
+
+def is_frame(X: Any) -> bool:
+    return isinstance(X, pd.DataFrame) or is_polars(X)
+
+
+def is_polars(X: Any) -> bool:
+    # A LazyFrame has no columns of values, and so no `to_series`.
+    return type(X).__module__.startswith("polars.") and hasattr(X, "to_series")

@@ -1,0 +1,1 @@
+r"""Softmax regression, its cross-validation and its grid search."""

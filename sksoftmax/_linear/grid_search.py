@@ -1,0 +1,368 @@
+r"""Grid search in which the penalties of a softmax regression share the work."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+from sklearn.base import _fit_context, is_classifier
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
+from sklearn.model_selection._validation import (
+    _insert_error_scores,
+    _warn_or_raise_about_fit_failures,
+)
+from sklearn.utils import indexable
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _check_method_params
+from torch import Tensor, strided
+
+from .._classifier.base import DOCUMENTATION
+from .._data.containers import refuse
+from .._data.features import fitted_state_kept
+from .._data.labels import as_labels, refuse_missing
+from .._utils.arrays import from_any_device
+from .._utils.keywords import explain_keywords
+from .fold_scores import mean_over_folds, warn_about_missing_scores
+from .grid_search_fits import Evaluation, groups_of, with_parameters
+
+
+# The linter reads files, and does not see the parameters that are inherited.
+class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
+    r"""Grid search that solves all penalties of a softmax regression together.
+
+    What :class:`~sklearn.model_selection.GridSearchCV` does, with the same parameters
+    and results. But candidates that differ only in ``C`` and ``l1_ratio`` of a
+    :class:`SoftmaxRegression`, alone or as the last step of a
+    :class:`~sklearn.pipeline.Pipeline`, share the work in each fold: the steps before
+    it are fitted once, and one problem has all of the penalties. Prefer it whenever
+    the penalty is searched for, and :class:`SoftmaxRegressionCV` if nothing else is
+    and there are no steps before it that have to be fitted in each fold.
+
+    Parameters
+    ----------
+    estimator : estimator object
+        What to search for the parameters of.
+    param_grid : dict or list of dict
+        Parameters' names, each with the values to try; or several such grids.
+    scoring : str, callable, list, tuple or dict, default=None
+        What the held-out rows are scored by; several scores if it is a list, a tuple
+        or a dict. The estimator's ``score`` if None.
+    n_jobs : int, default=None
+        Number of jobs. A job is one fold of all candidates that share the work.
+    refit : bool, str or callable, default=True
+        Whether to fit all rows with the best parameters. With several scores the name
+        of the one that decides; or ``refit(cv_results) -> best_index``.
+    cv : int, cross-validation generator or iterable, default=None
+        The folds, stratified by class if it is a number; five if None.
+    verbose : int, default=0
+        How much to print: 1 the number of fits, 2 a line for each of them, 3 its
+        scores as well.
+    pre_dispatch : int or str, default='2*n_jobs'
+        Number of jobs that are dispatched ahead.
+    error_score : "raise" or float, default=nan
+        The score where a fit or a scorer fails, with a warning, or whether to raise
+        the error.
+    return_train_score : bool, default=False
+        Whether to score the training rows as well.
+
+    Attributes
+    ----------
+    cv_results_ : dict of ndarrays
+        Parameters, scores and times of each candidate. The time of a fit that shared
+        the work is an equal part of what they took together.
+    best_estimator_ : estimator
+        The estimator with the best parameters, fitted to all rows. Not there with
+        ``refit=False``, like those that follow up to ``refit_time_``.
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if ``best_estimator_`` has them.
+    refit_time_ : float
+        Seconds of the last fit.
+    best_score_ : float
+        Mean score of the best candidate over the folds; not there if ``refit`` is
+        callable. With several scores there is a best candidate only if ``refit`` says
+        by which.
+    best_params_ : dict
+        Parameters of the best candidate.
+    best_index_ : int
+        Index of the best candidate in ``cv_results_``.
+    scorer_ : callable or dict
+        What the rows are scored by.
+    multimetric_ : bool
+        Whether there are several scores.
+    n_splits_ : int
+        Number of folds.
+
+    See Also
+    --------
+    SoftmaxRegressionCV : All folds and penalties in one problem, without a pipeline.
+    sklearn.model_selection.GridSearchCV : The same search, each candidate alone.
+
+    Notes
+    -----
+    Candidates share the work if
+
+    - the estimator is a ``SoftmaxRegression``, or a ``Pipeline`` (not a subclass of
+      either), of any steps, with a ``SoftmaxRegression`` as the last;
+    - its ``solver`` is "auto" or "newton-cg";
+    - they differ in its ``C`` and ``l1_ratio`` only. Any other parameters can be in
+      the grid, too: candidates with the same values of those share the work. Two
+      grids of a list count as having the same values if these are the same objects,
+      as small integers and None are;
+    - nothing of it has callbacks of scikit-learn, nor has the search.
+
+    All other candidates, and those whose common fit fails, are fitted one by one, as
+    :class:`~sklearn.model_selection.GridSearchCV` does it. The results are the same
+    either way, up to the tolerance ``tol`` of ``SoftmaxRegression``. Each candidate
+    is still scored as a pipeline, which transforms the held-out rows each time.
+
+    A fold in which no candidate has a score (all are NaN, as the area under the ROC
+    curve is where a class is missing) is left out of the means, with a warning. In
+    :class:`~sklearn.model_selection.GridSearchCV` all means would be NaN, and the first
+    candidate would be taken. A candidate without a score in another fold ranks last.
+
+    A common fit needs memory for one float32 number for each training row, class and
+    candidate that shares the work, a few times over.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sksoftmax import SoftmaxGridSearchCV, SoftmaxRegression
+    >>> X, y = load_wine(return_X_y=True)
+    >>> pipeline = make_pipeline(StandardScaler(), SoftmaxRegression())
+    >>> grid = {"softmaxregression__C": [0.01, 0.1, 1.0, 10.0]}
+    >>> search = SoftmaxGridSearchCV(pipeline, grid, scoring="neg_log_loss").fit(X, y)
+    >>> len(search.cv_results_["params"])
+    4
+    >>> search.best_estimator_.score(X, y) > 0.95
+    True
+    """
+
+    __module__ = "sksoftmax"
+
+    _doc_link_module = "sksoftmax"
+    _doc_link_template = DOCUMENTATION
+
+    # What it searches over has parameters of its own to validate.
+    __init__ = explain_keywords(GridSearchCV.__init__)
+
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    def fit(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> Self:
+        r"""Fit and score every candidate in every fold, then fit the best to all rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            Training rows, as the estimator takes them.
+        y : array-like of shape (n_samples,), default=None
+            Labels.
+        **params : dict
+            What else is passed on to the estimator's ``fit``, the scorers and the
+            splitter, as in :class:`~sklearn.model_selection.GridSearchCV`; arrays
+            with an entry for each row are split with them.
+
+        Returns
+        -------
+        self : object
+            The search.
+
+        Raises
+        ------
+        TypeError
+            If ``X`` or ``y`` is no sequence of rows, a dataset or a generator say.
+        ValueError
+            If all fits fail, if ``param_grid`` names a parameter that the estimator
+            lacks, or if there are several scores and ``refit`` does not say which
+            decides. What was fitted before stays as it was.
+        """
+        refuse(X, "X")
+        refuse(y, "y")
+        if isinstance(X, Tensor) and X.layout != strided:
+            # No rows can be taken of a sparse tensor.
+            X = from_any_device(X)
+        y = _typed_labels(y)
+        candidates = list(ParameterGrid(self.param_grid))
+        groups = groups_of(self.estimator, candidates)
+        with fitted_state_kept(self):
+            if len(groups) == len(candidates) or hasattr(self, "_skl_callbacks"):
+                super().fit(X, y, **params)
+            else:
+                self._fit_groups(X, y, params, candidates, groups)
+        return self
+
+    def score(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> float:
+        r"""Score the predictions of the best estimator by ``scoring``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples,)
+            The rows.
+        y : array-like of shape (n_samples,), default=None
+            Their labels.
+        **params : dict
+            What else is passed on to the scorer, as in
+            :class:`~sklearn.model_selection.GridSearchCV`.
+
+        Returns
+        -------
+        score : float
+            The score; greater is better.
+        """
+        score: float = super().score(X, _typed_labels(y), **params)
+        return score
+
+    def _fit_groups(
+        self,
+        X: Any,
+        y: Any,
+        params: dict[str, Any],
+        candidates: list[dict[str, Any]],
+        groups: list[list[int]],
+    ) -> None:
+        r"""Do what ``GridSearchCV.fit`` does, but fit groups of candidates."""
+        scorers, refit_metric = self._get_scorers()
+        X, y = indexable(X, y)
+        routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
+        splits = self._split(X, y, routed.splitter.split)
+        evaluation = Evaluation(
+            self.estimator,
+            X,
+            y,
+            candidates,
+            self.n_splits_,
+            scorers,
+            routed.estimator.fit,
+            routed.scorer.score,
+            self.return_train_score,
+            self.error_score,
+            self.verbose,
+        )
+        out = self._evaluate(evaluation, groups, splits)
+        results = self._format_results(candidates, self.n_splits_, out)
+        scores = out[0]["test_scores"]
+        self.multimetric_ = isinstance(scores, dict)
+        if callable(self.scoring) and self.multimetric_:
+            self._check_refit_for_multimetric(scores)
+            refit_metric = self.refit
+        self._choose(results, refit_metric)
+        if self.refit:
+            self._fit_best(X, y, routed.estimator.fit)
+        is_dict = isinstance(scorers, _MultimetricScorer)
+        self.scorer_ = scorers._scorers if is_dict else scorers
+        self.cv_results_ = results
+
+    def _format_results(
+        self,
+        candidate_params: list[dict[str, Any]],
+        n_splits: int,
+        out: list[dict[str, Any]],
+        more_results: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        r"""Return ``cv_results_``; where all means are NaN, those of what is known."""
+        results: dict[str, Any] = super()._format_results(
+            candidate_params, n_splits, out, more_results
+        )
+        for key in [key for key in results if key.startswith("mean_test_")]:
+            name = key.removeprefix("mean_test_")
+            scores = np.array(
+                [results[f"split{fold}_test_{name}"] for fold in range(n_splits)]
+            )
+            if not np.isnan(results[key]).all() or np.isnan(scores).all():
+                continue
+            warn_about_missing_scores(scores, name)
+            means = results[key] = mean_over_folds(scores)
+            results[f"std_test_{name}"] = np.sqrt(
+                mean_over_folds((scores - means) ** 2)
+            )
+            lowest = np.nanmin(means) - 1
+            ranked = np.nan_to_num(-means, nan=-lowest)
+            ranks = rankdata(ranked, method="min").astype(np.int32)
+            results[f"rank_test_{name}"] = ranks
+        return results
+
+    def _split(self, X: Any, y: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
+        r"""Return the folds, and set their number."""
+        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        self.n_splits_ = cv.get_n_splits(X, y, **params)
+        splits = list(cv.split(X, y, **params))
+        if not splits or len(splits) != self.n_splits_:
+            raise ValueError(
+                f"cv.split and cv.get_n_splits return inconsistent results, or no "
+                f"splits. Expected {self.n_splits_} splits, and at least one; got "
+                f"{len(splits)}."
+            )
+        return splits
+
+    def _evaluate(
+        self,
+        evaluation: Evaluation,
+        groups: list[list[int]],
+        splits: list[tuple[Any, Any]],
+    ) -> list[dict[str, Any]]:
+        r"""Return the results in scikit-learn's order: by candidate, then by fold."""
+        n_splits, n_candidates = len(splits), len(evaluation.candidates)
+        if self.verbose > 0:
+            print(
+                f"Fitting {n_splits} folds for each of {n_candidates} candidates, "
+                f"totalling {n_candidates * n_splits} fits"
+            )
+        jobs = [(group, fold) for group in groups for fold in range(n_splits)]
+        parallel = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
+        done = parallel(
+            delayed(evaluation.run)(group, fold, *splits[fold]) for group, fold in jobs
+        )
+        by_place = {
+            (candidate, fold): result
+            for (group, fold), results in zip(jobs, done, strict=True)
+            for candidate, result in zip(group, results, strict=True)
+        }
+        out = [by_place[place] for place in sorted(by_place)]
+        _warn_or_raise_about_fit_failures(out, self.error_score)
+        if callable(self.scoring):
+            _insert_error_scores(out, self.error_score)
+        return out
+
+    def _choose(self, results: dict[str, Any], metric: Any) -> None:
+        if not self.refit and self.multimetric_:
+            return
+        self.best_index_ = self._select_best_index(self.refit, metric, results)
+        if not callable(self.refit):
+            self.best_score_ = results[f"mean_test_{metric}"][self.best_index_]
+        self.best_params_ = results["params"][self.best_index_]
+
+    def _fit_best(self, X: Any, y: Any, fit_params: dict[str, Any]) -> None:
+        self.best_estimator_ = with_parameters(self.estimator, self.best_params_)
+        start = time.time()
+        self.best_estimator_.fit(X, y, **fit_params)
+        self.refit_time_ = time.time() - start
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+
+def _typed_labels(y: Any) -> Any:
+    r"""Return labels that scikit-learn's splitters and scorers take.
+
+    The classifiers learn from labels of more kinds and containers, so that a search
+    must not fail by them. Arrays of numbers and several columns are not changed.
+    """
+    if isinstance(y, list | tuple):
+        is_column = bool(y) and np.ndim(y[0]) == 0
+    else:
+        is_column = len(getattr(y, "shape", ())) == 1
+    dtype = getattr(y, "dtype", None)
+    is_plain = isinstance(dtype, np.dtype) and dtype.kind in "biufcUSMm"
+    if not is_column or (is_plain and isinstance(y, np.ndarray | pd.Series)):
+        return y
+    labels = as_labels(y)
+    refuse_missing(labels)
+    return labels

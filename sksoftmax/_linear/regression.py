@@ -1,0 +1,449 @@
+r"""Softmax regression."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from .._classifier.base import BaseSoftmaxClassifier
+from .._data.features import (
+    TrainingRows,
+    check_number_of_classes,
+    check_training_rows,
+    evenly_spread,
+)
+from .._training.batches import TensorTable
+from .._training.checkpoint import Checkpoint
+from .._training.recipe import Recipe
+from .._training.stream import Pace, column_moments, restore_units, standardized
+from .._utils.arrays import as_tensor, modes_of_training, resolve_device
+from .._utils.keywords import explain_keywords
+from .._utils.progress import FitReport
+from .base import LinearSoftmaxClassifier, center_intercepts, penalties
+
+# Those that go to no optimum; the others do.
+MINIBATCH_SOLVERS = {"sgd", "adam"}
+
+# Rows that tell the units of the features to partial_fit.
+_SAMPLE_ROWS = 1000
+
+# Parameters of the nets that have another name here, or no use.
+_NOT_LINEAR = {
+    "checkpoint",
+    "optimizer",
+    "weight_decay",
+    "max_epochs",
+    "label_smoothing",
+    "precision",
+}
+
+
+class SoftmaxRegression(LinearSoftmaxClassifier):
+    r"""Multinomial logistic regression.
+
+    Minimises
+
+    .. math:: C \sum_i s_i \log \frac{\sum_k e^{z_{ik}}}{e^{z_{i y_i}}}
+              + \frac{1 - r}{2} \lVert W \rVert_2^2 + r \lVert W \rVert_1,
+              \qquad z_i = W x_i + b
+
+    with sample weights :math:`s_i` and ``l1_ratio`` :math:`r`, as
+    :class:`~sklearn.linear_model.LogisticRegression` does, and finds the same
+    coefficients. The default solver goes to the optimum of
+    this convex problem; "sgd" and "adam" train by mini-batches. Prefer it when you need
+    coefficients to read, a baseline, or calibrated probabilities of few rows.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse of the L2 strength, in units of one sample's loss, as in
+        :class:`~sklearn.linear_model.LogisticRegression`. ``np.inf`` switches it off.
+    fit_intercept : bool, default=True
+        Whether there is an intercept, which is not penalised.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class in the loss. "balanced" weighs them inversely to their
+        frequency. A dict may name classes that ``y`` lacks; those that it does not
+        name weigh 1. A class of weight 0 stays in ``classes_``.
+    l1_ratio : float, default=0.0
+        Share of the lasso in the penalty, as in
+        :class:`~sklearn.linear_model.LogisticRegression`: 0 is a pure L2 penalty, 1 a
+        pure lasso, anything between an elastic net. For full-batch solvers only.
+    solver : {"auto", "newton-cg", "sgd", "adam"}, default="auto"
+        "newton-cg" is a full-batch Newton method and goes to the optimum; "auto"
+        takes it. It takes sparse rows as well. "sgd" and "adam" take ``max_iter``
+        passes over mini-batches.
+    tol : float, default=1e-8
+        The Newton method stops when no entry of the mean loss's gradient, with respect
+        to the weights of standardised features, is larger. Where a penalized mean loss
+        is below 0.001, as of classes far apart, ``tol`` is smaller in proportion,
+        down to 1e-14. For a mini-batch solver:
+        by how much the best validation score must be beaten to count.
+    max_iter : int, default=100
+        Most Newton steps, or passes over the rows. There is a ``ConvergenceWarning`` if
+        they end before the optimum, or while the loss of a mini-batch solver still
+        falls.
+    learning_rate : float, default=0.01
+        Learning rate of a mini-batch solver, like the parameters that follow.
+    momentum : float, default=0.9
+        Momentum of ``solver="sgd"``.
+    lr_schedule : {"one_cycle", "cosine", "constant"}, default="cosine"
+        How the learning rate changes over all steps: up and down to zero, down to
+        zero, or not at all.
+    batch_size : int, default=256
+        Rows per step.
+    init_scale : float, default=0.0
+        Standard deviation of the normal initial weights; 0 starts at zero.
+    early_stopping : bool, default=False
+        Whether to hold out rows, stop when their score stalls and restore the
+        weights of the best epoch. For mini-batch solvers only.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, stratified by class; equal rows, and those of
+        a group that ``fit`` was passed, are held out together. Used only if
+        ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
+    n_iter_no_change : int, default=10
+        Number of epochs without improvement after which training stops early.
+    scoring : {"loss", "accuracy"}, default="loss"
+        Validation score: the negative log loss, or the accuracy.
+    warm_start : bool, default=False
+        Whether ``fit`` starts from the coefficients of the previous fit.
+    random_state : int, RandomState instance or None, default=None
+        Decides what is random with a mini-batch solver: initial weights, the held-out
+        rows, the order of the batches.
+    device : str, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
+        if there is one.
+    callbacks : list of skorch callbacks or None, default=None
+        Called during training by a mini-batch solver, as by a skorch net; the exact
+        solver warns that it calls none.
+        Callbacks of scikit-learn are set by ``set_callbacks`` instead.
+    verbose : int, default=0
+        1 shows a progress bar with the losses in a terminal (``pip install
+        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
+        at the end, and in joblib's workers nothing. 2 prints a line per epoch of a
+        mini-batch solver.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels.
+    coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
+        Weights on the scale of the input. With two classes one row, the weights of
+        the second class's log odds, as in scikit-learn. Read-only, but another array
+        can be assigned, and is predicted with.
+    intercept_ : ndarray of shape (n_classes,) or (1,)
+        Intercepts; zeros if ``fit_intercept=False``.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if ``X`` had names that are all strings.
+    n_samples_seen_ : int
+        Number of rows that were learned from in ``fit``, and in the calls of
+        ``partial_fit`` that followed.
+    module_ : SoftmaxLinear
+        The fitted module. With two classes it has a row for each, of opposite signs.
+    net_ : skorch.NeuralNet
+        The skorch net around the module.
+    n_iter_ : ndarray of shape (1,), int32
+        Number of Newton steps or epochs run.
+    best_epoch_ : int or None
+        Number of the epoch, from 1, whose weights a mini-batch solver kept: the last
+        one unless validation rows chose another. None with an exact solver.
+    loss_curve_ : list of float
+        The objective, as a mean over rows, at the start and after each Newton step,
+        not counting those on an eighth of a large table that come first; for a
+        mini-batch solver the mean training loss of each epoch.
+    validation_scores_ : list of float or None
+        Validation score after each epoch; None if nothing was held out.
+    device_ : torch.device
+        Where the module is.
+
+    See Also
+    --------
+    sklearn.linear_model.LogisticRegression : The same model on NumPy.
+    SoftmaxRegressionCV : The penalty chosen by cross-validation.
+    SoftmaxMLPClassifier : Multi-layer perceptron.
+
+    Notes
+    -----
+    The intercepts of more than two classes are determined up to a common constant;
+    they sum to zero here.
+
+    With an L2 penalty, up to 1,000 rows of at least 1.25 times as many features are
+    solved in an orthonormal basis of what the rows span, so that the time depends on
+    the rows. With ``C=np.inf``, the weights are in that span.
+
+    A feature with outliers, of which the standard deviation is more than 10,000 times
+    the spread of most values, is standardised by location and spread of the latter. If
+    rounding forbids the optimum, as it can from outliers of 1e15 spreads on, and with a
+    lasso, a :class:`~sklearn.exceptions.ConvergenceWarning` names the feature.
+
+    With ``warm_start=True``, coefficients that are worse than zeros are not started
+    from.
+
+    References
+    ----------
+    Nocedal and Wright (2006). Numerical Optimization, chapter 7.
+    https://doi.org/10.1007/978-0-387-40065-5
+
+    Lee, Sun and Saunders (2014). Proximal Newton-type Methods for Minimizing Composite
+    Functions. https://arxiv.org/abs/1206.1623
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sksoftmax import SoftmaxRegression
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = SoftmaxRegression().fit(X, y)
+    >>> classifier.coef_.shape
+    (3, 4)
+    >>> classifier.score(X, y) > 0.95
+    True
+    """
+
+    __module__ = "sksoftmax"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **{
+            name: constraint
+            for name, constraint in BaseSoftmaxClassifier._parameter_constraints.items()
+            if name not in _NOT_LINEAR
+        },
+        "C": [Interval(Real, 0, None, closed="right")],
+        "fit_intercept": ["boolean"],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+        "solver": [StrOptions({"auto", "newton-cg", *MINIBATCH_SOLVERS})],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "init_scale": [Interval(Real, 0, None, closed="left")],
+    }
+
+    @explain_keywords
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        fit_intercept: bool = True,
+        class_weight: dict[Any, float] | str | None = None,
+        l1_ratio: float = 0.0,
+        solver: str = "auto",
+        tol: float = 1e-8,
+        max_iter: int = 100,
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        lr_schedule: str = "cosine",
+        batch_size: int = 256,
+        init_scale: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        scoring: str = "loss",
+        warm_start: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+        callbacks: list[Any] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.C = C
+        self.fit_intercept = fit_intercept
+        self.class_weight = class_weight
+        self.l1_ratio = l1_ratio
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.lr_schedule = lr_schedule
+        self.batch_size = batch_size
+        self.init_scale = init_scale
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.scoring = scoring
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    _epochs_parameter = "max_iter"
+
+    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
+        decay = penalties(self.C, 0.0, total_weight, len(self.classes_))[0]
+        return Recipe(
+            # partial_fit after an exact fit needs an optimizer, too.
+            optimizer=self.solver if self.solver in MINIBATCH_SOLVERS else "adam",
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            # `standardized` has the penalty of the others.
+            weight_decay=decay if self.solver in MINIBATCH_SOLVERS else 0.0,
+            lr_schedule=self.lr_schedule,
+            batch_size=self.batch_size,
+            max_epochs=self.max_iter,
+        )
+
+    def _adapt_net(self, pace: Pace) -> None:
+        if not self._n_fitted:
+            # 256 by default, of which a first chunk may have few.
+            size = pace.batch_size(self.n_samples_seen_, self.batch_size)
+            self.net_.batch_size = size
+        for group in self.net_.optimizer_.param_groups:
+            # Intercepts are not penalized.
+            if group["weight_decay"]:
+                group["weight_decay"] = self._l2_of_stream()
+
+    def _l2_of_stream(self) -> float:
+        return penalties(self.C, 0.0, self._weight_seen, len(self.classes_))[0]
+
+    def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
+        if self.solver in MINIBATCH_SOLVERS:
+            return False
+        # A stream after a solver that does not depend on units must not, either.
+        some = data.take(evenly_spread(rows, _SAMPLE_ROWS))
+        self._feature_mean, self._feature_scale = column_moments(
+            some.X, some.sample_weight, self.fit_intercept
+        )
+        return True
+
+    def _accepts_sparse(self) -> bool:
+        return self.solver not in MINIBATCH_SOLVERS
+
+    def _fit_rows(
+        self,
+        data: TrainingRows,
+        validation: TrainingRows | None,
+        module: nn.Module | None,
+        report: FitReport,
+    ) -> None:
+        if self.solver in MINIBATCH_SOLVERS:
+            if self.l1_ratio:
+                raise ValueError(
+                    f"Got l1_ratio={self.l1_ratio} with solver={self.solver!r}, whose "
+                    "steps give no exact zeros. Expected solver='newton-cg', or "
+                    "l1_ratio=0."
+                )
+            super()._fit_rows(data, validation, module, report)
+            return
+        self._check_nothing_to_watch(validation)
+        rows = data.indices()
+        self._build(data, rows, module, with_optimizer=False)
+        # How many steps it takes, nobody knows.
+        report.begin(None, "step")
+        self.validation_scores_ = self.best_epoch_ = None
+        self._solve(data, rows, [(self, self.C, self.l1_ratio)], report)
+
+    def _check_nothing_to_watch(self, validation: TrainingRows | None) -> None:
+        if self.early_stopping or validation is not None:
+            raise ValueError(
+                f"Got solver={self.solver!r} with "
+                f"{'early_stopping=True' if self.early_stopping else 'X_val'}, but a "
+                "full-batch solver goes to the optimum and watches no validation "
+                "rows. Expected solver='sgd' or 'adam'."
+            )
+        if self.callbacks:
+            warnings.warn(
+                f"Got callbacks with solver={self.solver!r}, which calls none of "
+                "skorch's callbacks. Expected solver='sgd' or 'adam', or callbacks of "
+                "scikit-learn, attached by set_callbacks.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _train(
+        self,
+        table: TensorTable,
+        validation: TensorTable | None,
+        report: FitReport,
+        epochs: int | None = None,
+        checkpoint: Checkpoint | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        units: AbstractContextManager[None] = nullcontext()
+        if self.solver not in MINIBATCH_SOLVERS:
+            units = standardized(self.module_, *self._units(), self._l2_of_stream())
+        with units:
+            super()._train(table, validation, report, epochs, checkpoint, pace)
+        center_intercepts(self.module_)
+
+    def _units(self) -> tuple[Tensor, Tensor]:
+        r"""Return mean and scale of the features, as wide as the device has numbers."""
+        dtype = torch.float32 if self.device_.type == "mps" else torch.float64
+        mean, scale = (
+            as_tensor(values).to(self.device_, dtype)
+            for values in (self._feature_mean, self._feature_scale)
+        )
+        return mean, scale
+
+    def _curves(self, is_held_out: bool) -> dict[str, Any]:
+        curves = super()._curves(is_held_out)
+        return {**curves, "n_iter_": np.array([curves["n_iter_"]], dtype=np.int32)}
+
+    def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
+        snapshot = super()._snapshot(is_held_out)
+        if self.solver not in MINIBATCH_SOLVERS:
+            snapshot["module_"]._forward_pre_hooks.clear()
+            restore_units(snapshot["module_"], *self._units())
+        center_intercepts(snapshot["module_"])
+        return snapshot
+
+
+@modes_of_training()
+def fit_together(
+    classifiers: Sequence[SoftmaxRegression],
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> None:
+    r"""Fit classifiers with an exact solver to the same rows, as one problem.
+
+    They may differ in ``C`` and ``l1_ratio``, and afterwards each is what its own
+    ``fit`` would have made of it.
+
+    Parameters
+    ----------
+    classifiers : sequence of SoftmaxRegression
+        What to fit, in place; none of them fitted before.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Training rows.
+    y : array-like of shape (n_samples,)
+        Labels.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row in the loss; all equal if None.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be learned from, as in :meth:`SoftmaxRegression.fit`.
+    """
+    for classifier in classifiers:
+        classifier._validate_params()
+    first = classifiers[0]
+    first._check_nothing_to_watch(None)
+    first.device_ = resolve_device(first.device)
+    data, first.classes_ = check_training_rows(first, X, y, sample_weight)
+    check_number_of_classes(first, data)
+    rows, known = data.indices(), vars(first).copy()
+    for classifier in classifiers:
+        # What the rows say is the same for all, but each has parameters of its own.
+        classifier.__dict__.update({**known, **vars(classifier)})
+        classifier._build(data, rows, None, with_optimizer=False)
+        classifier.validation_scores_ = classifier.best_epoch_ = None
+    for has_lasso in (False, True):
+        # The steps with a lasso are others, and slower ones.
+        penalized = [
+            (one, one.C, one.l1_ratio)
+            for one in classifiers
+            # Without a penalty there is no lasso, whatever its share would be.
+            if (one.l1_ratio > 0 and math.isfinite(one.C)) == has_lasso
+        ]
+        if penalized:
+            first._solve(data, rows, penalized)

@@ -1,0 +1,1 @@
+r"""The estimators whose models are neural nets."""

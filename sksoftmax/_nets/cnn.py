@@ -1,0 +1,468 @@
+r"""The convolutional net."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from .._classifier.base import BaseSoftmaxClassifier
+from .._data.features import CHANNELS, TrainingRows, check_sizes
+from .._training.callbacks import EarlyStopping
+from .._utils.arrays import as_tensor
+from .._utils.keywords import explain_keywords
+from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
+from ..modules._building import ACTIVATIONS
+from ..modules._cnn import SoftmaxCNN, channels_seem_last
+
+# Images that tell in which order their channels are.
+_SAMPLE_IMAGES = 200
+
+
+class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
+    r"""Convolutional net with a softmax output, for images given as flat rows.
+
+    Minimises the cross-entropy of the softmax of the logits. Each row of ``X`` is one
+    image, channel after channel, line after line, so that the classifier lives in a
+    pipeline like any other. Pixels may be 0 to 255 or 0 to 1; each channel is scaled.
+
+    Parameters
+    ----------
+    image_shape : tuple of int or None, default=None
+        ``(height, width)`` or ``(n_channels, height, width)``. None takes a square
+        grey image if the number of features is a square, a square image of three
+        channels if it is three squares, and one line of pixels otherwise.
+    channels : sequence of int, default=(16, 32, 96)
+        Number of output channels of each block of convolutions. Processors are
+        fastest with multiples of 16.
+    convolutions_per_block : int, default=2
+        Number of convolutions in each block. After the first one, the image is pooled.
+    kernel_size : int, sequence of int or "auto", default="auto"
+        Side of the kernels of each block; an integer counts for all of them. "auto" is
+        5 for the first convolution of all and 3 for the rest.
+    padding : {"same", "valid"}, default="same"
+        Whether convolutions keep the size of the image or shrink it.
+    pool_size : int, default=2
+        Side of each block's max pooling window.
+    global_pooling : {"max", "average"} or None, default="max"
+        How the whole image is pooled after the last block. With None, all values of
+        that block go on.
+    hidden_layer_sizes : int or sequence of int, default=()
+        Width of hidden layers between the last block and the logits.
+    activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
+        Activation function.
+    normalization : {"batch"} or None, default="batch"
+        Normalisation in each block and hidden layer.
+    dropout : float, default=0.0
+        Dropout rate before each linear layer.
+    input_scaling : {"standard"} or None, default="standard"
+        Whether each channel is scaled to zero mean and unit variance, with statistics
+        learned in ``fit``.
+    augmentation : str, callable or None, default="auto"
+        What varies the images in training. "shift" moves each of them at random, by
+        at most 4% of each side, and repeats the pixels at the edge; "shift_flip"
+        mirrors half of them, too, which suits clothes and animals but no writing.
+        "warp" turns, scales, shears, moves and bends them a little, as handwriting
+        varies (:class:`~sksoftmax.modules.RandomWarp`); it pays with more passes than
+        the default's.
+        "auto" is "shift" for images of at least 16 x 16 pixels and None for smaller
+        ones. A layer sets the numbers itself: ``RandomShift((2, 2))`` pays with 30
+        passes or more. Any other callable gets a whole batch, a tensor of shape
+        ``(batch_size, n_channels, height, width)`` with pixels as in ``X``, and returns
+        one like it, such as a :class:`torchvision.transforms.v2.Compose`. Some of the
+        transforms that go into it cannot be cloned by scikit-learn when they stand
+        alone. See the notes.
+    test_time_augmentation : bool or "auto", default="auto"
+        Whether predictions average the probabilities of the image and of its shifts
+        by one pixel up left and down right, and of all their mirror images if training
+        flipped; their logarithms take the place of the logits. Takes three or six times
+        as long. "auto" does so if training shifted or warped the images, by name or by
+        a layer. Scores during training look at each image once in any case.
+    n_estimators : int, default=1
+        Number of members: nets that begin differently and are trained together, on the
+        same batches, as the groups of one net's convolutions. Their probabilities are
+        averaged. The work grows as their number does.
+    optimizer : {"adamw", "adam", "sgd"}, default="adamw"
+        Optimizer.
+    learning_rate : float, default=0.01
+        Learning rate; the highest one that ``lr_schedule`` reaches.
+    momentum : float, default=0.9
+        Momentum of ``optimizer="sgd"``.
+    lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
+        How the learning rate changes over all steps: up and down to zero, down to
+        zero, or not at all.
+    weight_decay : float, default=0.1
+        Decay of the weights (not of biases and normalisation): decoupled with
+        "adamw", an L2 penalty with the other optimizers.
+    batch_size : int or "auto", default="auto"
+        Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows. "auto" is as many as would make about 7,000 steps if no
+        rows were left out, between 12 and 60.
+    data_pruning : float or "auto", default="auto"
+        Share of the easy rows that each pass leaves out at random: of those whose loss
+        was below the mean when they were last seen, which most rows soon are. The
+        others of them count for more, so that the loss is the same on average. The
+        first pass and the last eighth of them see all rows. "auto" is 0.5 from 10,000
+        rows on, 0 with fewer.
+        A number that ends the training while the loss still falls gives a
+        ``ConvergenceWarning``.
+    label_smoothing : float, default=0.0
+        Share of each label's probability that is spread over all classes.
+    early_stopping : bool, default=False
+        Whether to hold out rows, stop when their score stalls and restore the
+        weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, stratified by class; equal rows, and those of
+        a group that ``fit`` was passed, are held out together. Used only if
+        ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
+    n_iter_no_change : int, default=10
+        Number of epochs without improvement after which training stops early.
+    temperature_scaling : bool, default=False
+        Whether the held-out rows also choose a temperature, which all logits are
+        divided by, so that the probabilities are neither too sure nor too cautious.
+        With ``early_stopping=False``, up to 2,000 rows are held out for that alone; of
+        four nets or more, groups leave out different ones of up to 4,000. With
+        ``early_stopping=True``, the epoch is chosen by the loss that is left once there
+        is a temperature.
+    tol : float, default=1e-4
+        By how much the best score must be beaten to count as an improvement.
+    scoring : {"loss", "accuracy"}, default="loss"
+        Validation score: the negative log loss, or the accuracy.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class in the loss. "balanced" weighs them inversely to their
+        frequency. A dict may name classes that ``y`` lacks; those that it does not
+        name weigh 1. A class of weight 0 stays in ``classes_``.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the weights of the previous fit.
+    checkpoint : str or path-like or None, default=None
+        File in which ``fit`` keeps the state of the training after each epoch, and from
+        which the same fit goes on if it was killed, with the same result to the last
+        bit; in a directory, every fit has a file of its own. Needs an integer as
+        ``random_state``. See the notes of
+        :class:`SoftmaxMLPClassifier`.
+    random_state : int, RandomState instance or None, default=None
+        Decides everything random: initial weights, the held-out rows, the order of
+        the batches, dropout, augmentation.
+    device : str, default="auto"
+        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
+        if there is one.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        What training multiplies in. "auto" takes bfloat16 where the processor has units
+        for it and the layers are large enough to gain, float32 elsewhere.
+        Weights and predictions are float32 in any case.
+    callbacks : list of skorch callbacks or None, default=None
+        Called during training, as by a skorch net; an ``LRScheduler`` only with
+        ``lr_schedule="constant"``, and those that watch validation scores only with
+        ``X_val`` or ``early_stopping=True``. Callbacks of scikit-learn are set by
+        ``set_callbacks`` instead.
+    verbose : int, default=0
+        1 shows a progress bar with the losses in a terminal (``pip install
+        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
+        at the end, and in joblib's workers nothing. 2 prints a line per epoch.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The sorted labels.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the features, if ``X`` had names that are all strings.
+    n_samples_seen_ : int
+        Number of rows that were learned from in ``fit``, and in the calls of
+        ``partial_fit`` that followed.
+    image_shape_ : tuple of int, (n_channels, height, width)
+        The shape that each row is given.
+    module_ : SoftmaxCNN
+        The fitted module.
+    net_ : skorch.NeuralNet
+        The skorch net that trained it, with its history and optimizer.
+    n_iter_ : int
+        Number of epochs run.
+    best_epoch_ : int
+        Number of the epoch, from 1 to `n_iter_`, whose weights were kept: the last one
+        unless validation rows chose another.
+    loss_curve_ : list of float
+        Mean training loss of each epoch.
+    validation_scores_ : list of float or None
+        Validation score after each epoch; None if nothing was held out. With a
+        temperature, the log loss is that at the temperature best for the epoch.
+    device_ : torch.device
+        Where the module is.
+
+    See Also
+    --------
+    SoftmaxMLPClassifier : Multi-layer perceptron for tables.
+    SoftmaxNetClassifier : The same estimator around a module of your own.
+
+    Notes
+    -----
+    Images whose channels are the last axis, as those of matplotlib and PIL, become rows
+    by ``X.transpose(0, 3, 1, 2).reshape(len(X), -1)``.
+
+    A transform of torchvision draws once for each call, so that all images of a batch
+    are flipped, turned or colored alike. "shift_flip", "warp" and their layers draw for
+    each image, and so does a function that returns ``torch.stack([transform(image) for
+    image in batch])``, which takes longer. torchvision takes floats for 0 to 1 and
+    clamps what is larger, and uint8 for 0 to 255. If what an augmentation returns is on
+    another scale than ``X``, ``fit`` raises a ValueError.
+
+    References
+    ----------
+    LeCun et al. (1998). Gradient-based learning applied to document recognition.
+    https://doi.org/10.1109/5.726791
+
+    Ioffe and Szegedy (2015). Batch Normalization. https://arxiv.org/abs/1502.03167
+
+    Qin et al. (2024). InfoBatch: Lossless Training Speed Up by Unbiased Dynamic Data
+    Pruning. https://arxiv.org/abs/2303.04947
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sksoftmax import SoftmaxCNNClassifier
+    >>> X_train, X_test, y_train, y_test = train_test_split(
+    ...     *load_digits(return_X_y=True), random_state=0
+    ... )
+    >>> classifier = SoftmaxCNNClassifier(
+    ...     image_shape=(8, 8), channels=(16, 32), kernel_size=3, random_state=0
+    ... )
+    >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
+    True
+    """
+
+    __module__ = "sksoftmax"
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseSoftmaxClassifier._parameter_constraints,
+        "image_shape": ["array-like", None],
+        "channels": ["array-like"],
+        "convolutions_per_block": [Interval(Integral, 1, None, closed="left")],
+        "kernel_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+        ],
+        "padding": [StrOptions({"same", "valid"})],
+        "pool_size": [Interval(Integral, 1, None, closed="left")],
+        "global_pooling": [StrOptions({"max", "average"}), None],
+        "hidden_layer_sizes": [
+            Interval(Integral, 1, None, closed="left"),
+            "array-like",
+        ],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "normalization": [StrOptions({"batch"}), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_scaling": [StrOptions({"standard"}), None],
+        "augmentation": [
+            StrOptions({"auto", "shift", "shift_flip", "warp"}),
+            callable,
+            None,
+        ],
+        "test_time_augmentation": ["boolean", StrOptions({"auto"})],
+        "data_pruning": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
+        "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "temperature_scaling": ["boolean"],
+    }
+
+    _auto_batch_size = 128
+    _auto_steps = 7000
+    _auto_epochs = (12, 60)
+    _prediction_rows = 128
+
+    @explain_keywords
+    def __init__(
+        self,
+        image_shape: Sequence[int] | None = None,
+        *,
+        channels: Sequence[int] = (16, 32, 96),
+        convolutions_per_block: int = 2,
+        kernel_size: int | Sequence[int] | str = "auto",
+        padding: str = "same",
+        pool_size: int = 2,
+        global_pooling: str | None = "max",
+        hidden_layer_sizes: int | Sequence[int] = (),
+        activation: str = "relu",
+        normalization: str | None = "batch",
+        dropout: float = 0.0,
+        input_scaling: str | None = "standard",
+        augmentation: str | Callable[[Tensor], Tensor] | None = "auto",
+        test_time_augmentation: bool | str = "auto",
+        n_estimators: int = 1,
+        optimizer: str = "adamw",
+        learning_rate: float = 0.01,
+        momentum: float = 0.9,
+        lr_schedule: str = "one_cycle",
+        weight_decay: float = 0.1,
+        batch_size: int | str = "auto",
+        max_epochs: int | str = "auto",
+        data_pruning: float | str = "auto",
+        label_smoothing: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        temperature_scaling: bool = False,
+        tol: float = 1e-4,
+        scoring: str = "loss",
+        class_weight: dict[Any, float] | str | None = None,
+        warm_start: bool = False,
+        checkpoint: str | PathLike[str] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        callbacks: list[Any] | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.image_shape = image_shape
+        self.channels = channels
+        self.convolutions_per_block = convolutions_per_block
+        self.kernel_size = kernel_size
+        self.padding = padding
+        self.pool_size = pool_size
+        self.global_pooling = global_pooling
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.normalization = normalization
+        self.dropout = dropout
+        self.input_scaling = input_scaling
+        self.augmentation = augmentation
+        self.test_time_augmentation = test_time_augmentation
+        self.n_estimators = n_estimators
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.data_pruning = data_pruning
+        self.label_smoothing = label_smoothing
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.temperature_scaling = temperature_scaling
+        self.tol = tol
+        self.scoring = scoring
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.device = device
+        self.precision = precision
+        self.callbacks = callbacks
+        self.verbose = verbose
+
+    def _build(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        module: nn.Module | None,
+        *,
+        early_stopping: EarlyStopping | None = None,
+        with_optimizer: bool = True,
+        is_part: bool = False,
+    ) -> None:
+        super()._build(
+            data,
+            rows,
+            module,
+            early_stopping=early_stopping,
+            with_optimizer=with_optimizer,
+            is_part=is_part,
+        )
+        n_channels, height, width = self.image_shape_
+        if module is None and n_channels in CHANNELS[1:]:
+            sample = as_tensor(data.sample(rows, _SAMPLE_IMAGES))
+            if channels_seem_last(sample.float(), self.image_shape_):
+                warnings.warn(
+                    f"X is taken for images of shape {self.image_shape_}, channel "
+                    "after channel, but its rows look as if the channels were the last "
+                    "axis: neighboring pixels are more alike in that order. Expected "
+                    f"X.reshape(-1, {height}, {width}, {n_channels})"
+                    ".transpose(0, 3, 1, 2).reshape(len(X), -1).",
+                    UserWarning,
+                    stacklevel=2,
+                )
+
+    def _build_module(
+        self, n_features: int, n_classes: int, generator: torch.Generator
+    ) -> SoftmaxCNN:
+        channels = check_sizes("channels", self.channels)
+        if not channels:
+            raise ValueError(
+                "Got channels=(), but expected at least one convolution. Without any, "
+                "use SoftmaxMLPClassifier."
+            )
+        self.image_shape_ = self._resolve_image_shape(n_features)
+        return SoftmaxCNN(
+            self.image_shape_,
+            n_classes,
+            channels=channels,
+            convolutions_per_block=self.convolutions_per_block,
+            kernel_size=(
+                self.kernel_size
+                if isinstance(self.kernel_size, str | Integral)
+                else check_sizes("kernel_size", self.kernel_size)
+            ),
+            padding=self.padding,
+            pool_size=self.pool_size,
+            global_pooling=self.global_pooling,
+            hidden_layer_sizes=check_sizes(
+                "hidden_layer_sizes", self.hidden_layer_sizes
+            ),
+            activation=self.activation,
+            normalization=self.normalization,
+            dropout=self.dropout,
+            input_scaling=self.input_scaling,
+            augmentation=make_augmentation(self.augmentation, self.image_shape_[1:]),
+            n_estimators=self.n_estimators,
+            generator=generator,
+        )
+
+    def _views(self, rows: Tensor) -> list[Tensor]:
+        augmentation = self.module_.augmentation
+        was_shifted = isinstance(augmentation, RandomShift | RandomWarp)
+        wanted = self.test_time_augmentation
+        if not (was_shifted if wanted == "auto" else wanted):
+            return [rows]
+        images = rows.reshape(-1, *self.image_shape_)
+        flip = isinstance(augmentation, RandomShift) and augmentation.flip
+        return [view.flatten(1) for view in variants(images, flip=flip)]
+
+    def _resolve_image_shape(self, n_features: int) -> tuple[int, int, int]:
+        if self.image_shape is None:
+            for n_channels in (1, 3):
+                side = math.isqrt(n_features // n_channels)
+                if n_channels * side**2 == n_features:
+                    return n_channels, side, side
+            return 1, 1, n_features
+        shape = check_sizes("image_shape", self.image_shape)
+        if len(shape) not in (2, 3) or math.prod(shape) != n_features:
+            raise ValueError(
+                f"Got image_shape={tuple(shape)}, which stands for {math.prod(shape)} "
+                f"pixels, but X has {n_features} features. Expected (height, width) or "
+                "(n_channels, height, width) whose product is the number of features."
+            )
+        n_channels, height, width = (1, *shape) if len(shape) == 2 else shape
+        if width in CHANNELS and min(n_channels, height) > max(CHANNELS):
+            # The parameter's own axes: (height, width, n_channels).
+            expected = (width, n_channels, height)
+            raise ValueError(
+                f"Got image_shape={tuple(shape)}, which looks like (height, width, "
+                f"n_channels), but expected (n_channels, height, width): {expected}. "
+                "Rows hold channel after channel; turn those that hold pixel after "
+                f"pixel with X.reshape{(-1, *shape)}.transpose(0, 3, 1, 2)"
+                ".reshape(len(X), -1)."
+            )
+        return n_channels, height, width

@@ -1,0 +1,1 @@
+r"""The training engine: a skorch net and what it trains by."""

@@ -1,0 +1,215 @@
+r"""Rows on their way into a net: tables of tensors and the batches cut from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from skorch.dataset import Dataset
+from torch import Tensor
+
+from .._utils.memmap import Pages
+
+# Features, and what the loss needs: labels and weights.
+Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
+
+
+def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    r"""Convert a batch, if it has to be."""
+    return x if dtype is None else x.to(dtype)
+
+
+class TensorTable(Dataset):
+    r"""Features, labels and weights of the same rows, on one device.
+
+    Only features in a large file stay where they are until they are in a batch. A
+    dataset of skorch, whose callbacks read the attributes ``X`` and ``y``.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n_samples, n_features)
+        The features in whatever dtype they came; batches are converted, not tables.
+    y : Tensor of shape (n_samples,), int64
+        The classes' indices.
+    sample_weight : Tensor of shape (n_samples,) or (n_samples, n_members), float32, \
+            default=None
+        Weight of each row, for each member of an ensemble if they differ; all the same
+        if None.
+    rows : Tensor of shape (n_rows,), int64, default=None
+        The rows that belong to this table; all if None. A subset shares ``X``.
+    dtype : torch.dtype, default=None
+        What the features of a batch are converted to; nothing if None.
+    pages : Pages, default=None
+        What to tell of the rows that were read; nobody if None.
+    """
+
+    def __init__(
+        self,
+        X: Tensor,
+        y: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        rows: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+        pages: Pages | None = None,
+    ) -> None:
+        # Skorch's constructor would only look up how to index X and y.
+        self.stored_X = torch.as_tensor(X)
+        if y is None:
+            y = self.stored_X.new_zeros(len(X), dtype=torch.int64)
+        self.stored_y = y
+        self.sample_weight = sample_weight
+        self.rows = rows
+        self.dtype = dtype
+        self.pages = Pages(X) if pages is None else pages
+
+    @property
+    def X(self) -> Tensor:  # noqa: N802 - skorch's name
+        r"""The features of the rows that belong to this table: a copy of a subset."""
+        return self.stored_X if self.rows is None else self.features(self.rows)
+
+    @property
+    def y(self) -> Tensor:
+        r"""The labels of the rows that belong to this table."""
+        return self.targets()[0]
+
+    def __len__(self) -> int:
+        return len(self.stored_X) if self.rows is None else len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        r"""Return the features and the label of a row, as callbacks of skorch expect.
+
+        Batches are taken by :meth:`take`, with their weights.
+        """
+        if not -len(self) <= index < len(self):
+            # Where a loop over the rows ends.
+            raise IndexError(f"Got row {index} of {len(self)}.")
+        index %= len(self)
+        row = index if self.rows is None else int(self.rows[index])
+        X, (y, _) = self.take(torch.tensor([row], device=self.stored_y.device))
+        return X[0], y[0]
+
+    def take(self, index: Tensor) -> Batch:
+        r"""Return the batch of the rows of ``X`` at an index."""
+        weight = self.sample_weight
+        return (
+            self.features(index),
+            (
+                self.stored_y.index_select(0, index),
+                None if weight is None else weight.index_select(0, index),
+            ),
+        )
+
+    def features(self, index: Tensor) -> Tensor:
+        r"""Return the rows of ``X`` at an index, where and as the module takes them."""
+        if not self.pages.is_mapped:
+            return convert(self.stored_X.index_select(0, index), self.dtype)
+        X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
+        return convert(X, self.dtype).to(self.stored_y.device)
+
+    def targets(self) -> tuple[Tensor, Tensor | None]:
+        r"""Return the labels and weights of the rows that belong to this table."""
+        y, weight, rows = self.stored_y, self.sample_weight, self.rows
+        if rows is None:
+            return y, weight
+        return y[rows], None if weight is None else weight[rows]
+
+    def slice(self, start: int, stop: int) -> Batch:
+        r"""Return consecutive rows of a table that holds all rows."""
+        weight = self.sample_weight
+        X = self.stored_X[start:stop]
+        # Always a copy: a user's module may work in place.
+        X = X.to(self.dtype or X.dtype, copy=True)
+        self.pages.read(len(X))
+        return (
+            X.to(self.stored_y.device),
+            (self.stored_y[start:stop], None if weight is None else weight[start:stop]),
+        )
+
+
+class Selection(Protocol):
+    r"""Decides which rows of a table come in an epoch, and what they count for."""
+
+    def choose(self, rows: Tensor) -> Tensor:
+        r"""Return the rows that come, of all in their order."""
+
+    def take(self, index: Tensor) -> Batch:
+        r"""Return the batch of the rows at an index."""
+
+
+class BatchIterator:
+    r"""What a ``DataLoader`` does, by one indexing operation per batch.
+
+    Parameters
+    ----------
+    dataset : TensorTable
+        Where the batches come from.
+    batch_size : int
+        Number of rows per batch. A single row left over at the end joins the batch
+        before it, since batch normalisation has nothing to normalise one row by.
+    shuffle : bool, default=False
+        Whether each epoch visits the rows in a new random order.
+    generator : torch.Generator, default=None
+        Draws the order; PyTorch's global generator if None.
+
+    Attributes
+    ----------
+    selection : Selection or None
+        What decides which rows come and what they count for; all of them if None.
+    """
+
+    def __init__(
+        self,
+        dataset: TensorTable,
+        batch_size: int,
+        shuffle: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.generator = generator
+        self.selection: Selection | None = None
+        # Of the epoch that began last.
+        self._n_rows = len(dataset)
+
+    def __len__(self) -> int:
+        return len(self._sizes())
+
+    def __iter__(self) -> Iterator[Batch]:
+        table = self.dataset
+        if not self.shuffle and table.rows is None:
+            return self._slices()
+        # Drawn at once, so that the length is that of this epoch.
+        order = self._order()
+        if self.selection is None:
+            return map(table.take, torch.split(order, self._sizes()))
+        order = self.selection.choose(order)
+        self._n_rows = len(order)
+        return map(self.selection.take, torch.split(order, self._sizes()))
+
+    def _slices(self) -> Iterator[Batch]:
+        start = 0
+        for n_rows in self._sizes():
+            yield self.dataset.slice(start, start + n_rows)
+            start += n_rows
+
+    def _order(self) -> Tensor:
+        table = self.dataset
+        order = table.rows
+        if self.shuffle:
+            # Drawn on the CPU, so that every device sees the same order.
+            shuffled = torch.randperm(len(table), generator=self.generator)
+            shuffled = shuffled.to(table.stored_y.device)
+            order = shuffled if order is None else order[shuffled]
+        assert order is not None
+        return order
+
+    def _sizes(self) -> list[int]:
+        n_batches, n_rows_left = divmod(self._n_rows, self.batch_size)
+        sizes = [self.batch_size] * n_batches
+        if n_rows_left == 1 and sizes:
+            sizes[-1] += 1
+        elif n_rows_left:
+            sizes.append(n_rows_left)
+        return sizes

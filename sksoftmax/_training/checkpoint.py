@@ -1,0 +1,293 @@
+r"""The state of a training in a file, from which a fit that was killed goes on."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import inspect
+import json
+import re
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._data.features import TrainingRows
+from .._utils.codec import decode, encode
+from .._utils.files import InvalidFileError, read_document, write_document
+
+if TYPE_CHECKING:
+    from .._classifier.base import BaseSoftmaxClassifier
+    from .skorch_net import SoftmaxNet
+
+_KIND = "sksoftmax checkpoint"
+
+# Parameters that do not change what is learned; callbacks are compared by their names.
+_WITHOUT_EFFECT = {"callbacks", "checkpoint", "verbose"}
+
+# What using the content of a file raises that is not what it should be.
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+# What a process leaves behind that is killed while it writes. A file that nobody has
+# touched for so many seconds is not being written.
+_ABANDONED = 60.0
+
+
+class Checkpoint:
+    r"""Where the state of a training is kept from epoch to epoch.
+
+    Parameters
+    ----------
+    path : Path
+        The file; in a directory, one named after what is trained.
+    identity : dict of str to str
+        What is trained, from which follows all that is not in the file.
+    generators : dict of str to torch.Generator
+        What training draws from.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        identity: dict[str, str],
+        generators: Mapping[str, torch.Generator],
+    ) -> None:
+        if path.is_dir():
+            fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+            path = path / f"{fingerprint[:32]}.safetensors"
+        self._path = path
+        self._identity = identity
+        self._generators = generators
+        # Epochs that need not be trained again.
+        self.n_epochs = 0
+        self._saved = self._read()
+
+    def resume(self, net: SoftmaxNet) -> None:
+        r"""Bring a net that is about to train to where the file is.
+
+        If there is none, one is written, so that a path that cannot be written to is
+        known before anything is trained.
+        """
+        self._remove_abandoned()
+        if self._saved is None:
+            self.write(net)
+            return
+        try:
+            _restore(net, self._saved, self._generators)
+        except _MALFORMED as error:
+            raise self._unusable() from error
+        self._saved = None
+
+    def write(self, net: SoftmaxNet) -> None:
+        r"""Put the state of a net between two epochs in the place of an older one."""
+        tensors: dict[str, Tensor] = {}
+        try:
+            state = encode(_state_of(net, self._generators), tensors)
+        except TypeError as error:
+            raise ValueError(
+                f"Got checkpoint={str(self._path)!r}, but the module, the history or "
+                f"callbacks={net.callbacks!r} hold a {error} amid training, and a "
+                "checkpoint holds data only: numbers, text, lists, dicts, arrays and "
+                "tensors. Leave out what holds it, or set checkpoint=None."
+            ) from error
+        document = {"identity": self._identity, "state": state}
+        try:
+            write_document(self._path, document, tensors, kind=_KIND)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}: the checkpoint could not be written. One of an "
+                "earlier epoch is as it was, and fit goes on from there. Make room for "
+                "the file, or pass another path as checkpoint",
+                str(self._path),
+            ) from error
+
+    def _read(self) -> dict[str, Any] | None:
+        if not self._path.exists():
+            return None
+        try:
+            if not self._path.is_file():
+                raise ValueError("it is no file")
+            document, tensors = read_document(self._path, kind=_KIND)
+            identity = dict(document["identity"])
+            state = dict(decode(document["state"], tensors))
+            self.n_epochs = len(state["history"])
+        except _MALFORMED as error:
+            raise self._unusable() from error
+        differing = [
+            f"{name}: {_shortened(identity.get(name))} then, "
+            f"{_shortened(self._identity.get(name))} now"
+            for name in {**self._identity, **identity}
+            if identity.get(name) != self._identity.get(name)
+        ]
+        if differing:
+            raise ValueError(
+                f"Got checkpoint={str(self._path)!r}, which belongs to another fit: "
+                f"{'; '.join(differing)}. Expected what it was written with. Delete "
+                "the file to start anew, or choose another path: in a directory, every "
+                "fit has a file of its own."
+            )
+        return state
+
+    def _unusable(self) -> InvalidFileError:
+        return InvalidFileError(
+            f"Got checkpoint={str(self._path)!r}, where there is something else than a "
+            "checkpoint, or a damaged one. Expected one that fit wrote, or no file. "
+            "Delete it to start anew, or choose another path."
+        )
+
+    def _remove_abandoned(self) -> None:
+        pattern = f".{glob.escape(self._path.name)}.{'[0-9a-f]' * 8}"
+        for partial in self._path.parent.glob(pattern):
+            if time.time() - partial.stat().st_mtime > _ABANDONED:
+                partial.unlink(missing_ok=True)
+
+
+def open_checkpoint(
+    estimator: BaseSoftmaxClassifier,
+    data: TrainingRows,
+    validation: TrainingRows | None,
+) -> Checkpoint | None:
+    r"""Return the checkpoint of a fit whose net is built; None without the parameter.
+
+    Raises
+    ------
+    ValueError
+        If ``random_state`` is no integer, or if there is something else at the path
+        than a checkpoint of the same fit.
+    """
+    path = estimator._parameter("checkpoint")
+    if path is None:
+        return None
+    if not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"Got checkpoint={str(path)!r} with "
+            f"random_state={estimator.random_state!r}, from which no second fit starts "
+            "the same way. Expected an integer as random_state."
+        )
+    identity = _identity(estimator, data, validation)
+    return Checkpoint(Path(path), identity, estimator._generators())
+
+
+def _identity(
+    estimator: BaseSoftmaxClassifier,
+    data: TrainingRows,
+    validation: TrainingRows | None,
+) -> dict[str, str]:
+    from .. import __version__
+
+    weights = hashlib.sha256()
+    for name, value in estimator.module_.state_dict().items():
+        weights.update(name.encode())
+        if isinstance(value, Tensor):
+            value = value.cpu().contiguous().reshape(-1)
+            weights.update(value.view(torch.uint8).numpy().data)
+    with np.printoptions(threshold=sys.maxsize):
+        parameters = {
+            # Where in memory something is says nothing about it.
+            name: re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
+            for name, value in estimator.get_params(deep=False).items()
+            if name not in _WITHOUT_EFFECT
+        }
+    return {
+        "estimator": type(estimator).__name__,
+        "sksoftmax": __version__,
+        "torch": torch.__version__,
+        **parameters,
+        # A NumPy integer is the same seed.
+        "random_state": str(int(estimator.random_state)),
+        "device": str(estimator.device_),
+        "callbacks": ", ".join(estimator.net_.remembering_callbacks),
+        "training data": data.digest(),
+        "validation data": "None" if validation is None else validation.digest(),
+        "initial state": weights.hexdigest(),
+    }
+
+
+def _shortened(text: str | None) -> str:
+    text = str(text)
+    return text if len(text) <= 40 else f"{text[:16]}..."
+
+
+def _state_of(
+    net: SoftmaxNet, generators: Mapping[str, torch.Generator]
+) -> dict[str, Any]:
+    r"""Return all that the next epochs depend on, as data."""
+    optimizer = net.optimizer_
+    state = optimizer.state_dict()
+    return {
+        "module": dict(net.module_.state_dict()),
+        # A callback may have frozen layers, or unfrozen them.
+        "frozen": [
+            name for name, p in net.module_.named_parameters() if not p.requires_grad
+        ],
+        "moments": state["state"],
+        "groups": [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in state["param_groups"]
+        ],
+        "optimizer_steps": optimizer.n_done,
+        "row_losses": None if net.easy_rows_ is None else net.easy_rows_.losses,
+        "generators": {name: one.get_state() for name, one in generators.items()},
+        "history": list(net.history),
+        "callbacks": {
+            name: {
+                key: dict(value) if isinstance(value, OrderedDict) else value
+                for key, value in vars(callback).items()
+                # skorch's mark of what is no parameter. Code is there already.
+                if key.endswith("_")
+                and not (inspect.isroutine(value) or inspect.isclass(value))
+            }
+            for name, callback in net.remembering_callbacks.items()
+        },
+        "stopped": net.stop_training_,
+    }
+
+
+def _restore(
+    net: SoftmaxNet, state: dict[str, Any], generators: Mapping[str, torch.Generator]
+) -> None:
+    net.module_.load_state_dict(state["module"])
+    for name, parameter in net.module_.named_parameters():
+        parameter.requires_grad_(name not in state["frozen"])
+    optimizer = net.optimizer_
+    for group, saved in zip(optimizer.param_groups, state["groups"], strict=True):
+        group.update(saved)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, moments in state["moments"].items():
+        parameter = parameters[index]
+        optimizer.state[parameter] = {
+            name: _laid_out_like(parameter, moment) for name, moment in moments.items()
+        }
+    optimizer.n_done = state["optimizer_steps"]
+    if net.easy_rows_ is not None:
+        net.easy_rows_.losses.copy_(state["row_losses"])
+    for name, generator in generators.items():
+        generator.set_state(state["generators"][name])
+    net.history[:] = state["history"]
+    for name, callback in net.remembering_callbacks.items():
+        vars(callback).update(state["callbacks"][name])
+    net.stop_training_ = state["stopped"]
+
+
+def _laid_out_like(parameter: Tensor, moment: Any) -> Any:
+    r"""Return a moment in the parameter's order of memory, which fused kernels need."""
+    if not isinstance(moment, Tensor):
+        return moment
+    if moment.shape != parameter.shape:
+        return moment.to(parameter.device)
+    return torch.empty_like(parameter, requires_grad=False).copy_(moment)

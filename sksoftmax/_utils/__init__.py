@@ -1,0 +1,1 @@
+r"""Arrays, devices, files, processes: what knows nothing of classifiers."""

@@ -1,0 +1,128 @@
+r"""Files of tensors and a JSON document: safetensors with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+_FORMAT = "sksoftmax"
+
+# Those that can be read; the last is written.
+_FORMAT_VERSIONS = ("1",)
+
+
+class InvalidFileError(ValueError):
+    r"""A file that :func:`load` cannot read, or does not trust.
+
+    Examples
+    --------
+    >>> from sksoftmax.persistence import InvalidFileError
+    >>> issubclass(InvalidFileError, ValueError)
+    True
+    """
+
+    __module__ = "sksoftmax.persistence"
+
+
+def write_document(
+    path: Path,
+    document: dict[str, Any],
+    tensors: dict[str, Tensor],
+    kind: str = _FORMAT,
+) -> None:
+    r"""Write a document, and the tensors that it is about, into one file."""
+    text = json.dumps(document)
+    metadata = {
+        "format": kind,
+        "format_version": _FORMAT_VERSIONS[-1],
+        "document": text,
+        "sha256": _digest(text, tensors),
+    }
+    write_whole(path, safetensors.torch.save(tensors, metadata))
+
+
+def read_document(
+    path: Path, kind: str = _FORMAT
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    r"""Return the document and the tensors of a file, as they were saved."""
+    contents = path.read_bytes()
+    expected = f"expected one of format version {', '.join(_FORMAT_VERSIONS)}"
+    try:
+        tensors = safetensors.torch.load(contents)
+        header = _header(contents)
+    except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as error:
+        raise InvalidFileError(
+            f"Got {path}, which is no file that save wrote, or not all of it "
+            f"({error}), but {expected}. Save the classifier again with "
+            "sksoftmax.persistence.save; load reads neither pickles nor skops files."
+        ) from error
+    if header.get("format") != kind:
+        raise InvalidFileError(
+            f"Got {path}, which has tensors but is no file that save wrote, but "
+            f"{expected}. Load such weights with safetensors.torch.load_file."
+        )
+    version = header.get("format_version")
+    if version not in _FORMAT_VERSIONS:
+        raise InvalidFileError(
+            f"Got {path} of format version {version!r}, but {expected}. Install a "
+            "newer sksoftmax."
+        )
+    document = header.get("document")
+    if not isinstance(document, str) or header.get("sha256") != _digest(
+        document, tensors
+    ):
+        raise InvalidFileError(
+            f"Got {path}, whose contents do not match its checksum, but {expected} as "
+            "it was saved. It was damaged or changed: get another copy."
+        )
+    return _parse(path, document), tensors
+
+
+def write_whole(path: Path, contents: bytes) -> None:
+    r"""Write a file that is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("xb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _digest(document: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(document.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _header(contents: bytes) -> dict[str, str]:
+    r"""Return the metadata, which safetensors gives from files only."""
+    end = 8 + int.from_bytes(contents[:8], "little")
+    metadata: dict[str, str] = json.loads(contents[8:end]).get("__metadata__", {})
+    return metadata
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+        if not isinstance(document, dict):
+            raise ValueError(f"it is a {type(document).__name__}")
+    except (ValueError, RecursionError) as error:
+        raise InvalidFileError(
+            f"Got {path}, whose document cannot be used ({error}), but expected the "
+            "JSON that save writes. Save the classifier again."
+        ) from error
+    return document

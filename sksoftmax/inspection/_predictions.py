@@ -1,0 +1,291 @@
+r"""Which images are mistaken, and what for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._utils.arrays import from_any_device
+from ._plotting import (
+    BLUE,
+    ORANGE,
+    check_probabilities,
+    final_estimator,
+    import_pyplot,
+    make_panels,
+    resolve_image_shape,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class PredictionsDisplay:
+    r"""Images with their true and predicted labels, the surest mistakes first.
+
+    After the mistakes, the one made with the highest probability first, come the right
+    predictions, beginning with the least certain. Make it with :meth:`from_estimator`
+    or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    images : array-like of shape (n_images, height, width)
+        The images in the order in which they are shown; of colours if there is a
+        fourth axis, of three.
+    y_true : array-like of shape (n_images,)
+        True labels.
+    y_pred : array-like of shape (n_images,)
+        Predicted labels.
+    confidence : array-like of shape (n_images,)
+        Probabilities of the predicted labels.
+    n_mistakes : int, default=None
+        How many mistakes there are among all predictions, for the title; no title if
+        None.
+    n_samples : int, default=None
+        How many predictions there are, for the title.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes in whose place the panels are.
+    axes_ : ndarray of matplotlib Axes, of shape (n_images,)
+        The panels.
+    figure_ : matplotlib Figure
+        The figure.
+    images_ : list of matplotlib AxesImage
+        The images.
+
+    See Also
+    --------
+    sklearn.metrics.ConfusionMatrixDisplay : Which class is taken for which.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sksoftmax import SoftmaxRegression
+    >>> from sksoftmax.inspection import PredictionsDisplay
+    >>> X, y = load_digits(return_X_y=True)
+    >>> classifier = SoftmaxRegression().fit(X[:500], y[:500])
+    >>> display = PredictionsDisplay.from_estimator(classifier, X[500:], y[500:])
+    >>> bool(display.y_true[0] != display.y_pred[0])
+    True
+    """
+
+    __module__ = "sksoftmax.inspection"
+
+    def __init__(
+        self,
+        *,
+        images: ArrayLike,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        confidence: ArrayLike,
+        n_mistakes: int | None = None,
+        n_samples: int | None = None,
+    ) -> None:
+        self.images = images
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.confidence = confidence
+        self.n_mistakes = n_mistakes
+        self.n_samples = n_samples
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        image_shape: Sequence[int] | str = "auto",
+        n_images: int = 15,
+        n_columns: int = 5,
+        cmap: str = "gray_r",
+        ax: Axes | None = None,
+    ) -> Self:
+        r"""Draw what a fitted classifier predicts.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted classifier with ``predict_proba``.
+        X : array-like of shape (n_samples, n_features)
+            Flat images.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        image_shape : tuple of int or "auto", default="auto"
+            Height and width of the images, channels before them if there are any.
+            "auto" takes the estimator's own, or a square.
+        n_images : int, default=15
+            Most images to show.
+        n_columns : int, default=5
+            Most images beside each other.
+        cmap : str, default="gray_r"
+            Colours of images of one channel.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+
+        Returns
+        -------
+        display : PredictionsDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If ``image_shape`` does not fit the features, or ``y`` holds a label that
+            the estimator does not know.
+        """
+        own = getattr(final_estimator(estimator), "image_shape", None)
+        is_auto = isinstance(image_shape, str)
+        return cls.from_predictions(
+            y,
+            estimator.predict_proba(X),
+            X,
+            classes=estimator.classes_,
+            image_shape=own if is_auto and own is not None else image_shape,
+            n_images=n_images,
+            n_columns=n_columns,
+            cmap=cmap,
+            ax=ax,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_proba: ArrayLike,
+        X: ArrayLike,
+        *,
+        classes: ArrayLike | None = None,
+        image_shape: Sequence[int] | str = "auto",
+        n_images: int = 15,
+        n_columns: int = 5,
+        cmap: str = "gray_r",
+        ax: Axes | None = None,
+    ) -> Self:
+        r"""Draw what was predicted.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,)
+            True labels.
+        y_proba : array-like of shape (n_samples, n_classes)
+            Probability of each class.
+        X : array-like of shape (n_samples, n_features)
+            Flat images.
+        classes : array-like of shape (n_classes,), default=None
+            The labels that the columns of ``y_proba`` stand for; those of ``y_true``,
+            sorted, if None.
+        image_shape : tuple of int or "auto", default="auto"
+            Height and width of the images, channels before them if there are any.
+            "auto" takes a square.
+        n_images : int, default=15
+            Most images to show.
+        n_columns : int, default=5
+            Most images beside each other.
+        cmap : str, default="gray_r"
+            Colours of images of one channel.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+
+        Returns
+        -------
+        display : PredictionsDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the arguments are not such labels, probabilities and images.
+        """
+        true, proba, known = check_probabilities(y_true, y_proba, classes)
+        if n_images < 1:
+            raise ValueError(f"Got n_images={n_images}. Expected at least 1.")
+        rows = np.asarray(from_any_device(X))
+        if rows.ndim != 2 or len(rows) != len(true):
+            raise ValueError(
+                f"Got X of shape {rows.shape} for {len(true)} predictions. Expected "
+                "(n_samples, n_features), one flat image for each."
+            )
+        shape = resolve_image_shape(image_shape, rows.shape[1])
+        predicted, confidence = proba.argmax(1), proba.max(1)
+        is_wrong = predicted != true
+        # Mistakes first, by falling confidence; what is right, by a rising one.
+        order = np.lexsort((np.where(is_wrong, -confidence, confidence), ~is_wrong))
+        shown = order[:n_images]
+        images = rows[shown].reshape(len(shown), *shape)
+        display = cls(
+            images=images if len(shape) == 2 else np.moveaxis(images, 1, -1),
+            y_true=known[true[shown]],
+            y_pred=known[predicted[shown]],
+            confidence=confidence[shown],
+            n_mistakes=int(is_wrong.sum()),
+            n_samples=len(true),
+        )
+        return display.plot(ax=ax, n_columns=n_columns, cmap=cmap)
+
+    def plot(
+        self, ax: Axes | None = None, *, n_columns: int = 5, cmap: str = "gray_r"
+    ) -> Self:
+        r"""Draw the images.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        n_columns : int, default=5
+            Most images beside each other.
+        cmap : str, default="gray_r"
+            Colours of images of one channel.
+
+        Returns
+        -------
+        display : PredictionsDisplay
+            The display itself.
+        """
+        pyplot = import_pyplot("PredictionsDisplay")
+        if n_columns < 1:
+            raise ValueError(f"Got n_columns={n_columns}. Expected at least 1.")
+        images = np.asarray(self.images)
+        true, predicted = np.asarray(self.y_true), np.asarray(self.y_pred)
+        confidence = np.asarray(self.confidence)
+        size = (1.7, 2.2)
+        self.ax_, self.axes_ = make_panels(pyplot, ax, len(images), n_columns, size)
+        self.figure_ = self.ax_.figure
+        # In a figure of somebody else's, the title is theirs.
+        if ax is None and self.n_mistakes is not None:
+            title = f"{self.n_mistakes} of {self.n_samples} predictions are wrong"
+            self.figure_.suptitle(title)
+        self.images_ = []
+        for index, panel in enumerate(self.axes_):
+            # One scale for all, or a faint image would look like a strong one.
+            limits = {"vmin": images.min(), "vmax": images.max()}
+            pixels = images[index] if images.ndim == 3 else _as_colors(images, index)
+            self.images_.append(panel.imshow(pixels, cmap=cmap, **limits))
+            panel.set(xticks=[], yticks=[])
+            is_wrong = true[index] != predicted[index]
+            color = ORANGE if is_wrong else BLUE
+            told = f"pred {predicted[index]} ({confidence[index]:.0%})"
+            panel.set_title(
+                f"{told}\ntrue {true[index]}", fontsize="small", color=color
+            )
+            for spine in panel.spines.values():
+                spine.set(color=color, linewidth=1.5)
+        return self
+
+
+def _as_colors(images: NDArray[Any], index: int) -> NDArray[Any]:
+    r"""Return an image of colours as matplotlib takes it: bytes, or from 0 to 1."""
+    if images.shape[-1] not in (3, 4):
+        raise ValueError(
+            f"Got images of {images.shape[-1]} channels. Expected 1, 3 or 4."
+        )
+    colors: NDArray[Any] = images[index]
+    if colors.dtype != np.uint8:
+        low, high = images.min(), images.max()
+        colors = (colors - low) / ((high - low) or 1.0)
+    return colors

@@ -1,0 +1,318 @@
+r"""How far the probabilities of predictions can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import _check_sample_weight
+
+from ._plotting import (
+    GREY,
+    NOT_IN_A_GRID,
+    check_probabilities,
+    final_estimator,
+    import_pyplot,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_DIAGONAL, _CONFIDENCE = "perfectly calibrated", "Confidence"
+
+
+class ReliabilityDisplay:
+    r"""Accuracy of the predictions by the confidence that they are made with.
+
+    The confidence is the probability of the predicted class, of however many there are;
+    :class:`~sklearn.calibration.CalibrationDisplay` takes two classes. Make it with
+    :meth:`from_estimator` or :meth:`from_predictions`.
+
+    Parameters
+    ----------
+    prob_true : array-like of shape (n_nonempty_bins,)
+        Accuracy of the predictions in each bin.
+    prob_pred : array-like of shape (n_nonempty_bins,)
+        Their mean confidence.
+    counts : array-like of shape (n_bins,)
+        Weight of the predictions in each bin, empty ones included, as a share of all.
+    expected_calibration_error : float
+        Mean of the bins' gaps between accuracy and confidence, weighted by ``counts``.
+    name : str, default=None
+        What is drawn, for the legend; none if None.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes with the diagram.
+    ax_histogram_ : matplotlib Axes or None
+        The axes with the histogram of the confidences.
+    figure_ : matplotlib Figure
+        The figure.
+    line_ : matplotlib Line2D
+        The accuracies.
+    gap_lines_ : matplotlib LineCollection
+        From each accuracy to the diagonal.
+    bars_ : matplotlib BarContainer or None
+        The histogram.
+
+    See Also
+    --------
+    sklearn.calibration.CalibrationDisplay : The same for the second of two classes.
+
+    References
+    ----------
+    Guo, Pleiss, Sun and Weinberger (2017). On Calibration of Modern Neural Networks.
+    https://arxiv.org/abs/1706.04599
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sksoftmax import SoftmaxRegression
+    >>> from sksoftmax.inspection import ReliabilityDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = SoftmaxRegression(C=10).fit(X[::2], y[::2])
+    >>> display = ReliabilityDisplay.from_estimator(classifier, X[1::2], y[1::2])
+    >>> display.expected_calibration_error < 0.1
+    True
+    """
+
+    __module__ = "sksoftmax.inspection"
+
+    def __init__(
+        self,
+        *,
+        prob_true: ArrayLike,
+        prob_pred: ArrayLike,
+        counts: ArrayLike,
+        expected_calibration_error: float,
+        name: str | None = None,
+    ) -> None:
+        self.prob_true = prob_true
+        self.prob_pred = prob_pred
+        self.counts = counts
+        self.expected_calibration_error = expected_calibration_error
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_bins: int = 15,
+        sample_weight: ArrayLike | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        histogram: bool = True,
+        line_kw: dict[str, Any] | None = None,
+    ) -> Self:
+        r"""Draw how reliable a fitted classifier is.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted classifier with ``predict_proba``.
+        X : array-like of shape (n_samples, n_features)
+            Rows that it was not fitted to.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        n_bins : int, default=15
+            Number of bins, of equal width.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; all equal if None.
+        name : str, default=None
+            For the legend; the class's name if None.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        histogram : bool, default=True
+            Whether to draw the histogram below.
+        line_kw : dict, default=None
+            Keyword arguments for the line.
+
+        Returns
+        -------
+        display : ReliabilityDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` holds a label that the estimator does not know.
+        """
+        return cls.from_predictions(
+            y,
+            estimator.predict_proba(X),
+            classes=estimator.classes_,
+            n_bins=n_bins,
+            sample_weight=sample_weight,
+            name=type(final_estimator(estimator)).__name__ if name is None else name,
+            ax=ax,
+            histogram=histogram,
+            line_kw=line_kw,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_proba: ArrayLike,
+        *,
+        classes: ArrayLike | None = None,
+        n_bins: int = 15,
+        sample_weight: ArrayLike | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+        histogram: bool = True,
+        line_kw: dict[str, Any] | None = None,
+    ) -> Self:
+        r"""Draw how reliable probabilities are.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n_samples,)
+            True labels.
+        y_proba : array-like of shape (n_samples, n_classes)
+            Probability of each class.
+        classes : array-like of shape (n_classes,), default=None
+            The labels that the columns stand for; those of ``y_true``, sorted, if None.
+        n_bins : int, default=15
+            Number of bins, of equal width.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row; all equal if None.
+        name : str, default=None
+            For the legend; none if None.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        histogram : bool, default=True
+            Whether to draw the histogram below.
+        line_kw : dict, default=None
+            Keyword arguments for the line.
+
+        Returns
+        -------
+        display : ReliabilityDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the arguments are not such labels, probabilities and numbers.
+        """
+        true, proba, _ = check_probabilities(y_true, y_proba, classes)
+        if n_bins < 1:
+            raise ValueError(f"Got n_bins={n_bins}. Expected at least 1.")
+        weight = _check_sample_weight(sample_weight, proba, ensure_non_negative=True)
+        confidence, is_right = proba.max(1), proba.argmax(1) == true
+        # As Guo and others have them, bins are closed on the right.
+        bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+        counts, sums, hits = (
+            np.bincount(bins, weight * values, minlength=n_bins)
+            for values in (np.ones(len(true)), confidence, is_right)
+        )
+        filled = counts > 0
+        prob_true, prob_pred = (
+            hits[filled] / counts[filled],
+            sums[filled] / counts[filled],
+        )
+        shares = counts / counts.sum()
+        display = cls(
+            prob_true=prob_true,
+            prob_pred=prob_pred,
+            counts=shares,
+            expected_calibration_error=float(
+                shares[filled] @ np.abs(prob_true - prob_pred)
+            ),
+            name=name,
+        )
+        return display.plot(ax=ax, histogram=histogram, line_kw=line_kw)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        histogram: bool = True,
+        line_kw: dict[str, Any] | None = None,
+    ) -> Self:
+        r"""Draw the diagram.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None. With the axes of another display and
+            ``histogram=False`` the two are compared.
+        histogram : bool, default=True
+            Whether to draw the histogram below.
+        line_kw : dict, default=None
+            Keyword arguments for the line.
+
+        Returns
+        -------
+        display : ReliabilityDisplay
+            The display itself.
+        """
+        pyplot = import_pyplot("ReliabilityDisplay")
+        if ax is None:
+            size = (5.0, 6.2 if histogram else 5.0)
+            _, ax = pyplot.subplots(figsize=size, layout="constrained")
+        assert ax is not None
+        self.ax_, self.figure_ = ax, ax.figure
+        label = f"ECE = {self.expected_calibration_error:.3f}"
+        label = label if self.name is None else f"{self.name} ({label})"
+        style: dict[str, Any] = {
+            "marker": "o",
+            "markersize": 5,
+            "label": label,
+            "clip_on": False,
+        }
+        style |= line_kw or {}
+        self.line_: Any = ax.plot(self.prob_pred, self.prob_true, **style)[0]
+        self.gap_lines_ = ax.vlines(
+            self.prob_pred,
+            self.prob_pred,
+            self.prob_true,
+            color=self.line_.get_color(),
+            alpha=0.35,
+            linewidth=4,
+        )
+        if not any(line.get_label() == _DIAGONAL for line in ax.lines):
+            ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", label=_DIAGONAL)
+        ax.set(ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
+        # Above the axes it covers nothing, wherever the curves go.
+        ax.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            frameon=False,
+            borderaxespad=0.2,
+            fontsize="small",
+        )
+        self.ax_histogram_ = self.bars_ = None
+        if histogram:
+            self._plot_histogram()
+        elif len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
+            # There is no histogram of another display below that says so.
+            ax.set_xlabel(_CONFIDENCE)
+        return self
+
+    def _plot_histogram(self) -> None:
+        counts = np.asarray(self.counts)
+        spec = self.ax_.get_subplotspec()
+        if spec is None:
+            raise ValueError(NOT_IN_A_GRID + " With histogram=False any ax will do.")
+        grid = spec.subgridspec(2, 1, height_ratios=(4, 1), hspace=0.08)
+        self.ax_.set_subplotspec(grid[0])
+        ax: Any = self.figure_.add_subplot(grid[1], sharex=self.ax_)
+        edges = np.linspace(0, 1, len(counts) + 1)
+        self.bars_ = ax.bar(
+            edges[:-1],
+            counts,
+            width=np.diff(edges),
+            align="edge",
+            color=self.line_.get_color(),
+            edgecolor="white",
+        )
+        ax.set(xlabel=_CONFIDENCE, ylabel="Share")
+        self.ax_.tick_params(labelbottom=False)
+        self.ax_histogram_ = ax

@@ -1,0 +1,248 @@
+r"""How training went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._linear.base import LinearSoftmaxClassifier
+from .._linear.regression import MINIBATCH_SOLVERS
+from ._plotting import BLUE, GREY, ORANGE, final_estimator, import_pyplot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Up to so many points are marked, or a line of one or two could not be seen.
+_FEW_STEPS = 25
+
+
+class TrainingCurveDisplay:
+    r"""Loss and validation score of each epoch.
+
+    Make it with :meth:`from_estimator`. A validation loss shares the axis of the
+    training loss; an accuracy has its own, on the right.
+
+    Parameters
+    ----------
+    loss_curve : array-like of shape (n_steps,)
+        Training loss of each epoch, or the objective at the start and after each step
+        of an exact solver.
+    validation_scores : array-like of shape (n_steps,), default=None
+        Validation score after each epoch; greater is better.
+    scoring : {"loss", "accuracy"}, default="loss"
+        What the validation score is: the negative log loss, or the accuracy.
+    best_epoch : int, default=None
+        The epoch, counted from 1, whose parameters were kept. None means that of the
+        best validation score.
+    is_exact : bool, default=False
+        Whether the steps are those of an exact solver.
+    name : str, default=None
+        What is drawn, for the title; none if None.
+
+    Attributes
+    ----------
+    best_epoch_ : int or None
+        The epoch, counted from 1, whose parameters the estimator kept; None without
+        scores.
+    ax_ : matplotlib Axes
+        The axes with the loss.
+    ax_score_ : matplotlib Axes or None
+        The axes with the accuracy; None if nothing was scored by it.
+    figure_ : matplotlib Figure
+        The figure.
+    line_ : matplotlib Line2D
+        The loss.
+    validation_line_ : matplotlib Line2D or None
+        The validation score; as a loss, not a score, if it is one.
+    best_line_ : matplotlib Line2D or None
+        The vertical line at the epoch that was kept.
+
+    See Also
+    --------
+    sklearn.model_selection.LearningCurveDisplay : Scores by the number of rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sksoftmax import SoftmaxMLPClassifier
+    >>> from sksoftmax.inspection import TrainingCurveDisplay
+    >>> X, y = load_iris(return_X_y=True)
+    >>> classifier = SoftmaxMLPClassifier(
+    ...     hidden_layer_sizes=(16,), early_stopping=True, random_state=0
+    ... ).fit(X, y)
+    >>> display = TrainingCurveDisplay.from_estimator(classifier)
+    >>> len(display.line_.get_ydata()) == classifier.n_iter_
+    True
+    """
+
+    __module__ = "sksoftmax.inspection"
+
+    def __init__(
+        self,
+        *,
+        loss_curve: ArrayLike,
+        validation_scores: ArrayLike | None = None,
+        scoring: str = "loss",
+        best_epoch: int | None = None,
+        is_exact: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self.loss_curve = loss_curve
+        self.validation_scores = validation_scores
+        self.scoring = scoring
+        self.best_epoch = best_epoch
+        self.is_exact = is_exact
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        name: str | None = None,
+        ax: Axes | None = None,
+        line_kw: dict[str, Any] | None = None,
+        validation_line_kw: dict[str, Any] | None = None,
+    ) -> Self:
+        r"""Draw how the training of a fitted classifier went.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted classifier of this package, or a pipeline or search that ends in
+            one; scikit-learn's ``MLPClassifier`` has the same attributes.
+        name : str, default=None
+            The title; the class's name if None.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        line_kw : dict, default=None
+            Keyword arguments for the line of the loss.
+        validation_line_kw : dict, default=None
+            Keyword arguments for the line of the validation score.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the estimator keeps no ``loss_curve_``.
+        """
+        classifier = final_estimator(estimator)
+        if not hasattr(classifier, "loss_curve_"):
+            raise ValueError(
+                f"{type(classifier).__name__} has no loss_curve_. Expected a fitted "
+                "classifier that keeps one, such as SoftmaxMLPClassifier."
+            )
+        solver = getattr(classifier, "solver", None)
+        is_linear = isinstance(classifier, LinearSoftmaxClassifier)
+        display = cls(
+            loss_curve=classifier.loss_curve_,
+            validation_scores=getattr(classifier, "validation_scores_", None),
+            # scikit-learn's perceptron is scored by its accuracy.
+            scoring=getattr(classifier, "scoring", None) or "accuracy",
+            best_epoch=getattr(classifier, "best_epoch_", None),
+            is_exact=is_linear and solver not in MINIBATCH_SOLVERS,
+            name=type(classifier).__name__ if name is None else name,
+        )
+        return display.plot(
+            ax=ax, line_kw=line_kw, validation_line_kw=validation_line_kw
+        )
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        line_kw: dict[str, Any] | None = None,
+        validation_line_kw: dict[str, Any] | None = None,
+    ) -> Self:
+        r"""Draw the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        line_kw : dict, default=None
+            Keyword arguments for the line of the loss.
+        validation_line_kw : dict, default=None
+            Keyword arguments for the line of the validation score.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+            The display itself.
+        """
+        pyplot = import_pyplot("TrainingCurveDisplay")
+        from matplotlib import ticker
+
+        losses = np.asarray(self.loss_curve, dtype=np.float64)
+        if losses.ndim != 1 or not len(losses):
+            raise ValueError(
+                f"Got a loss_curve of shape {losses.shape}. Expected (n_steps,), of at "
+                "least one step."
+            )
+        if ax is None:
+            _, ax = pyplot.subplots(layout="constrained")
+        assert ax is not None
+        # An exact solver's curve has the start as well.
+        steps = np.arange(len(losses)) + (not self.is_exact)
+        style: dict[str, Any] = {
+            "color": BLUE,
+            "label": "training loss",
+        }
+        style["marker"] = "o" if len(steps) <= _FEW_STEPS else ""
+        self.line_: Any = ax.plot(steps, losses, **(style | (line_kw or {})))[0]
+        self.ax_, self.figure_ = ax, ax.figure
+        ax.set(
+            xlabel="Newton step" if self.is_exact else "Epoch",
+            ylabel="Objective" if self.is_exact else "Loss",
+        )
+        has_legend = self.validation_scores is not None
+        ax.set_title(self.name or "", loc="left", pad=26 if has_legend else 8)
+        ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        self._plot_validation(steps, style["marker"], validation_line_kw or {})
+        return self
+
+    def _plot_validation(
+        self, steps: NDArray[np.int64], marker: str, line_kw: dict[str, Any]
+    ) -> None:
+        self.ax_score_ = self.validation_line_ = self.best_line_ = None
+        self.best_epoch_ = None
+        if self.validation_scores is None:
+            return
+        scores = np.asarray(self.validation_scores, dtype=np.float64)
+        if scores.shape != steps.shape:
+            raise ValueError(
+                f"Got validation_scores of shape {scores.shape} and a loss_curve of "
+                f"shape {steps.shape}. Expected as many scores as losses."
+            )
+        ax = self.ax_
+        if self.scoring != "loss":
+            ax = self.ax_score_ = self.ax_.twinx()
+            ax.set_ylabel("Validation accuracy")
+        style = {"color": ORANGE, "linestyle": "--", "marker": marker}
+        label = f"validation {self.scoring}"
+        values = -scores if self.scoring == "loss" else scores
+        (self.validation_line_,) = ax.plot(
+            steps, values, **({"label": label} | style | line_kw)
+        )
+        self.best_epoch_ = self.best_epoch or int(steps[scores.argmax()])
+        self.best_line_ = self.ax_.axvline(
+            self.best_epoch_, color=GREY, linestyle=":", zorder=0
+        )
+        self.best_line_.set_label(f"best epoch: {self.best_epoch_}")
+        lines = [self.line_, self.validation_line_, self.best_line_]
+        # Above the axes it covers neither curve, wherever they go.
+        ax.legend(
+            handles=lines,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=3,
+            frameon=False,
+            borderaxespad=0.2,
+            borderpad=0.2,
+        )

@@ -1,0 +1,301 @@
+r"""What a linear classifier recognises its classes by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
+
+from .._utils.arrays import from_any_device
+from ._plotting import (
+    BLUE,
+    ORANGE,
+    final_estimator,
+    import_pyplot,
+    looks_like_image,
+    make_panels,
+    resolve_image_shape,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Longer names of features would leave no room for the bars.
+_LONGEST_NAME = 28
+
+
+class WeightsDisplay:
+    r"""Weights of a linear classifier, a panel for each class.
+
+    As images, where the features are pixels, or else as bars, the largest weights
+    first. Weights compare with each other only if the features have the same scale: put
+    a :class:`~sklearn.preprocessing.StandardScaler` before the classifier.
+
+    Parameters
+    ----------
+    coef : array-like of shape (n_classes, n_features) or (1, n_features)
+        The weights; a single row if there are two classes.
+    classes : array-like of shape (n_classes,)
+        The labels.
+    feature_names : array-like of shape (n_features,), default=None
+        Names of the features; "x0", "x1" and so on if None.
+    image_shape : tuple of int or None, default=None
+        Height and width of the images; bars if None.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes in whose place the panels are.
+    axes_ : ndarray of matplotlib Axes, of shape (n_panels,)
+        The panels.
+    figure_ : matplotlib Figure
+        The figure.
+    images_ : list of matplotlib AxesImage or None
+        The images; None if there are bars.
+    colorbar_ : matplotlib Colorbar or None
+        What the colours mean.
+    bars_ : list of matplotlib BarContainer or None
+        The bars, the largest first; None if there are images.
+
+    See Also
+    --------
+    sklearn.inspection.permutation_importance : For classifiers of any kind.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sksoftmax import SoftmaxRegression
+    >>> from sksoftmax.inspection import WeightsDisplay
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> pipeline = make_pipeline(StandardScaler(), SoftmaxRegression()).fit(X, y)
+    >>> display = WeightsDisplay.from_estimator(pipeline, max_features=5)
+    >>> display.axes_.shape, len(display.bars_[0])
+    ((3,), 5)
+    """
+
+    __module__ = "sksoftmax.inspection"
+
+    def __init__(
+        self,
+        *,
+        coef: ArrayLike,
+        classes: ArrayLike,
+        feature_names: ArrayLike | None = None,
+        image_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        self.coef = coef
+        self.classes = classes
+        self.feature_names = feature_names
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        feature_names: ArrayLike | None = None,
+        image_shape: Sequence[int] | str | None = "auto",
+        max_features: int = 10,
+        n_columns: int = 5,
+        cmap: str = "RdBu_r",
+        ax: Axes | None = None,
+    ) -> Self:
+        r"""Draw the weights of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted :class:`~sksoftmax.SoftmaxRegression`, another linear classifier,
+            or a pipeline or search that ends in one.
+        feature_names : array-like of shape (n_features,), default=None
+            Names of the features; those that the estimator knows if None.
+        image_shape : tuple of int, "auto" or None, default="auto"
+            Height and width of the images; None draws bars. "auto" draws images if the
+            features have no names and their number is a square, of 64 at least.
+        max_features : int, default=10
+            Most bars for a class.
+        n_columns : int, default=5
+            Most panels beside each other; three if there are bars.
+        cmap : str, default="RdBu_r"
+            Colours of the images, whose middle stands for zero.
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+
+        Returns
+        -------
+        display : WeightsDisplay
+            The display, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no ``coef_``, or if ``image_shape`` or
+            ``feature_names`` do not fit its features.
+        """
+        classifier = final_estimator(estimator)
+        if not hasattr(classifier, "coef_"):
+            raise ValueError(
+                f"{type(classifier).__name__} has no coef_. Expected a linear "
+                "classifier, such as SoftmaxRegression."
+            )
+        n_features = classifier.coef_.shape[1]
+        if feature_names is None:
+            feature_names = _names_of_features(estimator)
+        shape: tuple[int, ...] | None = None
+        is_auto = isinstance(image_shape, str)
+        if is_auto and (feature_names is not None or not looks_like_image(n_features)):
+            image_shape = None
+        if image_shape is not None:
+            shape = resolve_image_shape(image_shape, n_features)
+        display = cls(
+            coef=classifier.coef_,
+            classes=classifier.classes_,
+            feature_names=feature_names,
+            image_shape=shape,
+        )
+        return display.plot(
+            ax=ax, max_features=max_features, n_columns=n_columns, cmap=cmap
+        )
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        max_features: int = 10,
+        n_columns: int = 5,
+        cmap: str = "RdBu_r",
+    ) -> Self:
+        r"""Draw the weights.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure if None.
+        max_features : int, default=10
+            Most bars for a class.
+        n_columns : int, default=5
+            Most panels beside each other; three if there are bars.
+        cmap : str, default="RdBu_r"
+            Colours of the images, whose middle stands for zero.
+
+        Returns
+        -------
+        display : WeightsDisplay
+            The display itself.
+        """
+        pyplot = import_pyplot("WeightsDisplay")
+        coef, titles = self._check()
+        if max_features < 1 or n_columns < 1:
+            raise ValueError(
+                f"Got max_features={max_features} and n_columns={n_columns}. Expected "
+                "at least 1."
+            )
+        self.images_: list[Any] | None = None
+        self.bars_: list[Any] | None = None
+        self.colorbar_: Any = None
+        if self.image_shape is None:
+            n_bars = min(max_features, coef.shape[1])
+            size = (4.2, 0.8 + 0.26 * n_bars)
+            n_columns = min(n_columns, 3)
+            self.ax_, self.axes_ = make_panels(pyplot, ax, len(coef), n_columns, size)
+            self._plot_bars(coef, n_bars)
+        else:
+            size = (1.8, 2.0)
+            self.ax_, self.axes_ = make_panels(pyplot, ax, len(coef), n_columns, size)
+            self._plot_images(coef, cmap)
+        self.figure_ = self.ax_.figure
+        for panel, title in zip(self.axes_, titles, strict=True):
+            panel.set_title(title, fontsize="medium")
+        return self
+
+    def _check(self) -> tuple[NDArray[np.float64], list[str]]:
+        r"""Return the weights and what they are titled."""
+        coef = np.asarray(from_any_device(self.coef), dtype=np.float64)
+        labels = np.asarray(self.classes).tolist()
+        n_rows = 1 if len(labels) == 2 else len(labels)
+        if coef.ndim != 2 or coef.shape[0] not in (n_rows, len(labels)):
+            raise ValueError(
+                f"Got coef of shape {coef.shape} for {len(labels)} classes. Expected "
+                f"({n_rows}, n_features)."
+            )
+        if self.image_shape is not None and len(self.image_shape) != 2:
+            raise ValueError(
+                f"Got image_shape={self.image_shape}. Expected (height, width), since "
+                "a weight has a sign and no colour. With image_shape=None bars are "
+                "drawn."
+            )
+        if len(coef) < len(labels):
+            return coef, [f"{labels[1]} vs. {labels[0]}"]
+        return coef, [str(label) for label in labels]
+
+    def _plot_images(self, coef: NDArray[np.float64], cmap: str) -> None:
+        largest = np.abs(coef).max() or 1.0
+        images = []
+        for panel, weights in zip(self.axes_, coef, strict=True):
+            image = panel.imshow(
+                weights.reshape(self.image_shape),
+                cmap=cmap,
+                vmin=-largest,
+                vmax=largest,
+            )
+            panel.set(xticks=[], yticks=[])
+            images.append(image)
+        self.images_ = images
+        self.colorbar_ = self.ax_.figure.colorbar(
+            images[0], ax=list(self.axes_), label="Weight", shrink=0.8
+        )
+
+    def _plot_bars(self, coef: NDArray[np.float64], n_bars: int) -> None:
+        names = self.feature_names
+        if names is None:
+            names = [f"x{index}" for index in range(coef.shape[1])]
+        names = [_shortened(str(name)) for name in np.asarray(names)]
+        if len(names) != coef.shape[1]:
+            raise ValueError(
+                f"Got {len(names)} feature_names for {coef.shape[1]} features. "
+                "Expected one for each."
+            )
+        # The same scale for all classes, with some air at the ends.
+        lowest, highest = 1.05 * coef.min(), 1.05 * coef.max()
+        self.bars_ = drawn = []
+        for panel, weights in zip(self.axes_, coef, strict=True):
+            largest = np.argsort(-np.abs(weights), kind="stable")[:n_bars]
+            values = weights[largest]
+            colors = np.where(values > 0, BLUE, ORANGE).tolist()
+            bars = panel.barh(np.arange(n_bars), values, color=colors)
+            panel.axvline(0, color="black", linewidth=0.8)
+            panel.set_yticks(np.arange(n_bars), [names[index] for index in largest])
+            panel.tick_params(axis="y", length=0)
+            panel.invert_yaxis()
+            panel.set(xlabel="Weight", xlim=(min(lowest, 0), max(highest, 0)))
+            for side in ("top", "right", "left"):
+                panel.spines[side].set_visible(False)
+            drawn.append(bars)
+
+
+def _names_of_features(estimator: Any) -> NDArray[Any] | None:
+    r"""Return the names of what the last step of a pipeline sees, None if unknown."""
+    if hasattr(estimator, "best_estimator_"):
+        return _names_of_features(estimator.best_estimator_)
+    named = estimator
+    if isinstance(estimator, Pipeline):
+        while isinstance(named, Pipeline):
+            named = named.steps[0][1]
+    names: NDArray[Any] | None = getattr(named, "feature_names_in_", None)
+    if names is None or not isinstance(estimator, Pipeline) or len(estimator) == 1:
+        return names
+    try:
+        names = estimator[:-1].get_feature_names_out()
+    except (AttributeError, ValueError):
+        # A transformer that cannot say what it makes.
+        return None
+    return names
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

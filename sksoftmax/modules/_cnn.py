@@ -1,0 +1,296 @@
+r"""The module that takes rows as images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ._building import (
+    ACTIVATIONS,
+    empty,
+    hidden_layers,
+    initialize,
+    linear,
+    make_input_scaling,
+)
+from ._ensemble import together
+from ._layers import Dropout, Temperature
+
+
+class SoftmaxCNN(nn.Module):
+    r"""Convolutional net: convolutions and pooling, hidden layers, logits.
+
+    A block is convolution -> max pooling -> normalisation -> activation, followed by
+    further convolutions -> normalisation -> activation of the smaller image. After the
+    last block comes pooling over the whole image, unless ``global_pooling`` is None.
+    With ``n_estimators`` above 1 it is that many nets, trained together; in evaluation
+    mode their probabilities are averaged.
+
+    Parameters
+    ----------
+    image_shape : tuple of int, (n_channels, height, width)
+        Shape of one image.
+    n_classes : int
+        Number of classes.
+    channels : sequence of int, default=(16, 32, 96)
+        Number of output channels of each block. Processors are fastest with
+        multiples of 16.
+    convolutions_per_block : int, default=2
+        Number of convolutions in each block.
+    kernel_size : int, sequence of int or "auto", default="auto"
+        Side of the kernels of each block. "auto" is 5 for the first convolution of all
+        and 3 for the rest.
+    padding : {"same", "valid"}, default="same"
+        Whether convolutions keep the size of the image or shrink it.
+    pool_size : int, default=2
+        Side of the pooling window; an image that has become smaller is not pooled.
+    global_pooling : {"max", "average"} or None, default="max"
+        How the whole image is pooled after the last block; it stays as it is if None.
+    hidden_layer_sizes : sequence of int, default=()
+        Widths of hidden layers between the last block and the logits.
+    activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
+        Activation function.
+    normalization : {"batch"} or None, default="batch"
+        Normalisation in each block and hidden layer.
+    dropout : float, default=0.0
+        Dropout rate before each linear layer.
+    input_scaling : {"standard"} or None, default=None
+        Whether an :class:`InputScaling` in front scales each channel.
+    augmentation : torch.nn.Module, default=None
+        Layer in front of everything that varies the images in training, such as
+        :class:`RandomShift`; nothing does if None.
+    n_estimators : int, default=1
+        Number of members. They are the groups of one net's convolutions.
+    generator : torch.Generator, default=None
+        Draws the initial weights; PyTorch's global generator if None.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(batch_size, n_channels * height * width)`` or
+      ``(batch_size, n_channels, height, width)``, any dtype
+    - output: ``(batch_size, n_classes)``, logits; in training mode with several members
+      ``(batch_size, n_estimators, n_classes)``, the logits of each
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksoftmax.modules import SoftmaxCNN
+    >>> module = SoftmaxCNN((1, 28, 28), 10, channels=(8, 16), kernel_size=3)
+    >>> module(torch.zeros(4, 784, dtype=torch.uint8)).shape
+    torch.Size([4, 10])
+    """
+
+    __module__ = "sksoftmax.modules"
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        n_classes: int,
+        *,
+        channels: Sequence[int] = (16, 32, 96),
+        convolutions_per_block: int = 2,
+        kernel_size: int | Sequence[int] | str = "auto",
+        padding: str = "same",
+        pool_size: int = 2,
+        global_pooling: str | None = "max",
+        hidden_layer_sizes: Sequence[int] = (),
+        activation: str = "relu",
+        normalization: str | None = "batch",
+        dropout: float = 0.0,
+        input_scaling: str | None = None,
+        augmentation: nn.Module | None = None,
+        n_estimators: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.image_shape = tuple(image_shape)
+        self.n_estimators = n_estimators
+        self.augmentation = nn.Identity() if augmentation is None else augmentation
+        self.input_scaling = make_input_scaling((image_shape[0], 1, 1), input_scaling)
+        sides = _kernel_sizes(kernel_size, len(channels), padding)
+        n_more = convolutions_per_block - 1
+        pool_sizes = [pool_size] * len(channels)
+        if global_pooling is not None and not n_more:
+            # Where pooling over the whole image follows at once, it is enough.
+            pool_sizes[-1:] = [1]
+        blocks: list[Block] = []
+        shape = self.image_shape
+        for out_channels, side, window in zip(channels, sides, pool_sizes, strict=True):
+            more = 3 if isinstance(kernel_size, str) else side
+            block = Block(
+                shape,
+                out_channels,
+                kernel_sizes=[side, *[more] * n_more],
+                padding=padding,
+                pool_size=window,
+                activation=activation,
+                normalization=normalization,
+                n_members=n_estimators,
+                is_first=not blocks,
+            )
+            blocks.append(block)
+            shape = block.output_shape
+            if min(shape) < 1:
+                raise ValueError(
+                    f"Got image_shape={self.image_shape}, which is too small for "
+                    f"kernel_size={tuple(sides)} with padding={padding!r}: "
+                    f"nothing is left in block {len(blocks)}. Expected a larger "
+                    "image, smaller kernels, fewer channels or padding='same'."
+                )
+        # Multiplications that the largest convolution spends on one row.
+        self.largest_product = max(
+            (block.largest_product for block in blocks), default=0
+        )
+        # Pooling and normalisation run over neighbouring channels several times faster.
+        self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
+        self.global_pooling = _global_pooling(global_pooling, shape[1:])
+        n_values = math.prod(shape) if global_pooling is None else shape[0]
+        sizes = [n_values, *hidden_layer_sizes]
+        head: list[nn.Module] = [Dropout(dropout)] if dropout else []
+        head += hidden_layers(sizes, activation, normalization, dropout, n_estimators)
+        self.hidden = nn.Sequential(*head)
+        self.output = linear(n_estimators, sizes[-1], n_classes)
+        self.temperature = Temperature()
+        initialize(self, activation, generator)
+
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_channels * height * width)
+            The images, flat or with their axes.
+        members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
+            Which members are averaged for each row in evaluation; all of them if None.
+            More than two axes ask for several averages of each row.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits; in training mode with several members those of each, of shape
+            (batch_size, n_estimators, n_classes).
+        """
+        # (B, C * H * W) -> (B, C, H, W)
+        x = x.reshape(-1, *self.image_shape)
+        x = self.input_scaling(self.augmentation(x))
+        x = self.blocks(x.to(self.output.weight.dtype))
+        # (B, K * C', H', W') -> (B, K * C' * H' * W')
+        x = self.global_pooling(x).flatten(1)
+        if self.n_estimators > 1:
+            # (B, K * D) -> (K, B, D)
+            x = x.view(len(x), self.n_estimators, -1).transpose(0, 1)
+        logits: Tensor = self.output(self.hidden(x))
+        if self.n_estimators > 1:
+            logits = together(logits, members, self.training)
+        scaled: Tensor = self.temperature(logits)
+        return scaled
+
+    def extra_repr(self) -> str:
+        r"""Describe the net in its representation."""
+        return f"image_shape={self.image_shape}"
+
+
+class Block(nn.Sequential):
+    r"""Convolution -> pooling -> normalisation -> activation, more convolutions.
+
+    The channels of several members follow one another; the first convolution of all
+    finds no members in the image.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        out_channels: int,
+        *,
+        kernel_sizes: Sequence[int],
+        padding: str,
+        pool_size: int,
+        activation: str,
+        normalization: str | None,
+        n_members: int,
+        is_first: bool,
+    ) -> None:
+        super().__init__()
+        n_channels, *size = image_shape
+        # Multiplications that the largest convolution spends on one row.
+        self.largest_product = 0
+        n_groups = 1 if is_first else n_members
+        for index, side in enumerate(kernel_sizes):
+            if padding == "valid":
+                size = [length - side + 1 for length in size]
+            convolution = empty(
+                nn.Conv2d,
+                n_channels * n_groups,
+                out_channels * n_members,
+                side,
+                padding=padding,
+                groups=n_groups,
+                # A shift follows every normalisation, so the convolution needs none.
+                bias=normalization is None,
+            )
+            self.append(convolution)
+            product = convolution.weight.numel() * math.prod(size)
+            self.largest_product = max(self.largest_product, product)
+            if index == 0 and pool_size > 1:
+                # Before normalisation and activation, which then have less to do.
+                window = [max(1, min(pool_size, length)) for length in size]
+                self.append(nn.MaxPool2d((window[0], window[1])))
+                size = [n // step for n, step in zip(size, window, strict=True)]
+            if normalization == "batch":
+                self.append(nn.BatchNorm2d(out_channels * n_members))
+            self.append(ACTIVATIONS[activation]())
+            n_channels, n_groups = out_channels, n_members
+        self.output_shape = (out_channels, *size)
+
+
+def _global_pooling(method: str | None, size: Sequence[int]) -> nn.Module:
+    if method is None:
+        return nn.Identity()
+    pooling = nn.AvgPool2d if method == "average" else nn.MaxPool2d
+    return pooling((size[0], size[1]))
+
+
+def _kernel_sizes(
+    kernel_size: int | Sequence[int] | str, n_blocks: int, padding: str
+) -> list[int]:
+    r"""Return one kernel side per block."""
+    if isinstance(kernel_size, str):
+        return [5, *[3] * n_blocks][:n_blocks]
+    if isinstance(kernel_size, int | np.integer):
+        sides: Sequence[int] = [int(kernel_size)] * n_blocks
+    else:
+        sides = kernel_size
+    if len(sides) != n_blocks:
+        raise ValueError(
+            f"Got kernel_size={kernel_size!r} of length {len(sides)}, but channels has "
+            f"length {n_blocks}. Expected one integer for all blocks or one for each."
+        )
+    if padding == "same" and any(side % 2 == 0 for side in sides):
+        raise ValueError(
+            f"Got kernel_size={kernel_size!r} with padding='same', which has no middle "
+            "for an even side. Expected odd sides, or padding='valid'."
+        )
+    return [int(side) for side in sides]
+
+
+def channels_seem_last(rows: Tensor, image_shape: tuple[int, int, int]) -> bool:
+    r"""Return whether rows ``(N, C * H * W)`` seem to be of shape ``(N, H, W, C)``.
+
+    Neighboring pixels of a picture are alike. In the wrong order they are pixels some
+    way apart, or different channels.
+    """
+    n_channels, height, width = image_shape
+    first = rows.reshape(-1, n_channels, height, width)
+    last = rows.reshape(-1, height, width, n_channels)
+    roughness = [
+        sum(float(images.diff(dim=axis).square().mean()) for axis in axes)
+        for images, axes in ((first, (2, 3)), (last, (1, 2)))
+    ]
+    # Twice: the order makes no difference to noise.
+    return 2 * roughness[1] < roughness[0]

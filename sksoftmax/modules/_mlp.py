@@ -1,0 +1,258 @@
+r"""The modules that take rows as they are: a linear map, and one with hidden layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ._building import hidden_layers, initialize, linear, make_input_scaling
+from ._ensemble import MemberLinear, SharedLinear, together
+from ._layers import Dropout, Temperature
+from ._table_input import TableInput, fill_missing
+
+
+class SoftmaxLinear(nn.Linear):
+    r"""The linear map of softmax regression.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of input features.
+    n_classes : int
+        Number of classes.
+    bias : bool, default=True
+        Whether there is an intercept.
+    init_scale : float, default=0.0
+        Standard deviation of the normal initial weights. The intercept starts at 0.
+    generator : torch.Generator, default=None
+        Draws the initial weights; PyTorch's global generator if None.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(batch_size, n_features)``, any dtype
+    - output: ``(batch_size, n_classes)``, logits
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksoftmax.modules import SoftmaxLinear
+    >>> SoftmaxLinear(4, 3)(torch.randn(8, 4)).shape
+    torch.Size([8, 3])
+    """
+
+    __module__ = "sksoftmax.modules"
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        *,
+        bias: bool = True,
+        init_scale: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        # Linear's own initialisation would draw from the global generator.
+        self.init_scale = init_scale
+        self.init_generator = generator
+        super().__init__(n_features, n_classes, bias=bias)
+        del self.init_generator
+
+    def reset_parameters(self) -> None:
+        r"""Draw the initial weights."""
+        with torch.no_grad():
+            if self.init_scale:
+                self.weight.normal_(0, self.init_scale, generator=self.init_generator)
+            else:
+                self.weight.zero_()
+            if self.bias is not None:
+                self.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits.
+        """
+        return super().forward(x.to(self.weight.dtype))
+
+
+class SoftmaxMLP(nn.Module):
+    r"""Feed-forward net: hidden layers, then a linear map to the logits.
+
+    A hidden layer is linear -> normalisation -> activation -> dropout. Weights start
+    with He's normal initialisation, so that the signal keeps its size at any depth.
+    With ``n_estimators`` above 1 it is that many nets, trained together; in evaluation
+    mode their probabilities are averaged.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of input features.
+    n_classes : int
+        Number of classes.
+    hidden_layer_sizes : sequence of int, default=(512, 512, 512)
+        Width of each hidden layer.
+    activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
+        Activation function of the hidden layers.
+    normalization : {"batch", "layer"} or None, default=None
+        Normalisation of each hidden layer.
+    dropout : float, default=0.0
+        Dropout rate after each hidden layer.
+    input_dropout : float, default=0.0
+        Dropout rate of the (scaled) inputs.
+    input_scaling : {"smooth", "standard"} or None, default=None
+        Method of the :class:`InputScaling` in front.
+    n_estimators : int, default=1
+        Number of members.
+    share_weights : bool, default=False
+        Whether the members have the weight matrices in common, and differ in scales of
+        each layer's inputs and outputs and in biases, as in TabM.
+    cardinalities : sequence of (int or None), default=None
+        Number of categories of each feature, for a :class:`TableInput` in front.
+    missing : sequence of bool, default=None
+        Where to learn from missing values, for a :class:`TableInput` in front.
+    n_bins : sequence of int, default=None
+        Number of bins of each feature, for a :class:`TableInput` in front.
+    alternate_bins : bool, default=False
+        Whether of several members only every other one is shown the bins, beginning
+        with the first.
+    generator : torch.Generator, default=None
+        Draws the initial weights; PyTorch's global generator if None.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(batch_size, n_features)``, any dtype; NaN counts as the mean
+    - output: ``(batch_size, n_classes)``, logits; in training mode with several members
+      ``(batch_size, n_estimators, n_classes)``, the logits of each
+
+    References
+    ----------
+    He et al. (2015). Delving Deep into Rectifiers. https://arxiv.org/abs/1502.01852
+
+    Gorishniy, Kotelnikov and Babenko (2025). TabM. https://arxiv.org/abs/2410.24210
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksoftmax.modules import SoftmaxMLP
+    >>> module = SoftmaxMLP(93, 9, hidden_layer_sizes=(128, 64))
+    >>> module(torch.randn(8, 93)).shape
+    torch.Size([8, 9])
+    """
+
+    __module__ = "sksoftmax.modules"
+
+    shown: Tensor | None
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        *,
+        hidden_layer_sizes: Sequence[int] = (512, 512, 512),
+        activation: str = "relu",
+        normalization: str | None = None,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        input_scaling: str | None = None,
+        n_estimators: int = 1,
+        share_weights: bool = False,
+        cardinalities: Sequence[int | None] | None = None,
+        missing: Sequence[bool] | None = None,
+        n_bins: Sequence[int] | None = None,
+        alternate_bins: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_estimators = n_estimators
+        shown = None
+        self.input_scaling = make_input_scaling((n_features,), input_scaling)
+        if cardinalities is not None or missing is not None or n_bins is not None:
+            self.input_scaling = TableInput(
+                [None] * n_features if cardinalities is None else cardinalities,
+                [False] * n_features if missing is None else missing,
+                method=input_scaling,
+                n_bins=n_bins,
+                n_members=n_estimators,
+            )
+            n_features = self.input_scaling.n_outputs
+            if alternate_bins and n_estimators > 1 and any(n_bins or ()):
+                shown = torch.ones(n_estimators, 1, n_features)
+                shown[1::2, :, self.input_scaling.binned_outputs] = 0
+        self.register_buffer("shown", shown, persistent=False)
+        sizes = [n_features, *hidden_layer_sizes]
+        self.input_dropout = Dropout(input_dropout)
+        layers = hidden_layers(
+            sizes, activation, normalization, dropout, n_estimators, share_weights
+        )
+        self.hidden = nn.Sequential(*layers)
+        self.output = linear(n_estimators, sizes[-1], n_classes)
+        self.temperature = Temperature()
+        # Multiplications that the largest layer spends on one row.
+        self.largest_product = max(
+            layer.weight.numel() * (n_estimators if is_shared else 1)
+            for layer in self.modules()
+            if (is_shared := isinstance(layer, SharedLinear))
+            or isinstance(layer, nn.Linear | MemberLinear)
+        )
+        initialize(self, activation, generator)
+
+    def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
+        r"""Return the logits.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+        members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
+            Which members are averaged for each row in evaluation; all of them if None.
+            More than two axes ask for several averages of each row.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits; in training with several members those of each, of shape
+            (batch_size, n_estimators, n_classes).
+        """
+        x = self.input_scaling(x).to(self.output.weight.dtype)
+        if not isinstance(self.input_scaling, TableInput):
+            # A value may be missing also where none was while the scaling was learned.
+            x = fill_missing(x)
+        if self.n_estimators > 1 and x.ndim == 2:
+            # (B, D) -> (K, B, D)
+            x = x.expand(self.n_estimators, *x.shape)
+        if self.shown is not None:
+            x = x * self.shown
+        logits: Tensor = self.output(self.hidden(self.input_dropout(x)))
+        if self.n_estimators > 1:
+            logits = together(logits, members, self.training)
+        scaled: Tensor = self.temperature(logits)
+        return scaled
+
+    @contextmanager
+    def without_input_dropout(self) -> Iterator[None]:
+        r"""Leave all inputs in for a while.
+
+        Yields
+        ------
+        None
+        """
+        p, self.input_dropout.p = self.input_dropout.p, 0.0
+        try:
+            yield
+        finally:
+            self.input_dropout.p = p

@@ -1,0 +1,266 @@
+r"""The layer that takes in tables with missing values and categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ._bulk import Bulk
+from ._layers import InputScaling
+from ._piecewise import PiecewiseLinear
+
+# Up to this many categories, a column of the first matrix for each costs little.
+_MOST_SLOTS = 16
+# Elements of a learned vector. More of them, for more categories, learn rows by heart.
+_VECTOR_SIZE = 8
+
+
+class TableInput(nn.Module):
+    r"""Turn the columns of a table, numbers and categories, into inputs of a net.
+
+    Columns of numbers are scaled as by :class:`InputScaling`, and a missing value
+    counts as the mean. A category becomes one of as many 0/1 inputs as the column has
+    categories; from 17 categories on, a learned vector of 8 numbers. A missing or
+    unknown category is a vector of zeros, and so the learned ones begin. Columns in
+    which values may be missing have one more 0/1 input, which says whether the value
+    is; a learned vector has its own instead. Columns of numbers may be encoded by
+    :class:`PiecewiseLinear` besides.
+
+    Parameters
+    ----------
+    cardinalities : sequence of (int or None)
+        Number of categories of each column; None for columns of numbers.
+    missing : sequence of bool
+        Whether each column has missing values to learn from.
+    method : {"smooth", "standard"} or None, default="smooth"
+        Method of the :class:`InputScaling`; None leaves the numbers as they are, with
+        0 for a missing value.
+    n_bins : sequence of int, default=None
+        Number of bins of each column, which :meth:`learn_bins` has to be told of; 0
+        for columns without any. None stands for no bins at all.
+    n_members : int, default=1
+        Number of nets that learn vectors of their own. If one of them leaves a row out,
+        the others must not tell it through a vector which class that row has.
+
+    Attributes
+    ----------
+    n_outputs : int
+        Number of outputs.
+    binned_outputs : slice
+        Where among the outputs the bins are.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(batch_size, n_columns)``, any dtype; categories as their index, NaN
+      if missing or unknown
+    - output: ``(batch_size, n_outputs)``, float32: the scaled numbers, their bins, then
+      the inputs for missing values, for categories, and the learned vectors; with
+      vectors of several members ``(n_members, batch_size, n_outputs)``
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sksoftmax.modules import TableInput
+    >>> table = TableInput([None, 2], missing=[True, False], method=None)
+    >>> table(torch.tensor([[5.0, 1.0], [torch.nan, 0.0]])).tolist()
+    [[5.0, 0.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]]
+    """
+
+    __module__ = "sksoftmax.modules"
+
+    numeric: Tensor
+    indicated: Tensor
+    slot_column: Tensor
+    slot_code: Tensor
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int | None],
+        missing: Sequence[bool],
+        *,
+        method: str | None = "smooth",
+        n_bins: Sequence[int] | None = None,
+        n_members: int = 1,
+    ) -> None:
+        super().__init__()
+        self.n_members = n_members
+        numeric, indicated, slots = [], [], []
+        self.embedded: list[int] = []
+        embeddings: list[nn.Embedding] = []
+        for column, (cardinality, has_missing) in enumerate(
+            zip(cardinalities, missing, strict=True)
+        ):
+            if cardinality is not None and cardinality > _MOST_SLOTS:
+                self.embedded.append(column)
+                embeddings.append(_embedding(cardinality, n_members))
+                continue
+            if has_missing:
+                indicated.append(column)
+            if cardinality is None:
+                numeric.append(column)
+            else:
+                slots += [(column, code) for code in range(cardinality)]
+        self.scaling: nn.Module = nn.Identity()
+        if method is not None and numeric:
+            self.scaling = InputScaling((len(numeric),), method=method)
+        bins = [n_bins[column] for column in numeric] if n_bins is not None else []
+        self.pieces = PiecewiseLinear(bins, method=method) if any(bins) else None
+        self.embeddings = nn.ModuleList(embeddings)
+        for name, columns in (
+            ("numeric", numeric),
+            ("indicated", indicated),
+            ("slot_column", [column for column, _ in slots]),
+        ):
+            self.register_buffer(name, torch.tensor(columns, dtype=torch.int64))
+        self.binned_outputs = slice(len(numeric), len(numeric) + sum(bins))
+        codes = torch.tensor([code for _, code in slots], dtype=torch.float32)
+        self.register_buffer("slot_code", codes)
+        self.n_outputs = (
+            len(numeric)
+            + sum(bins)
+            + len(indicated)
+            + len(slots)
+            + _VECTOR_SIZE * len(embeddings)
+        )
+
+    def reset(self) -> None:
+        r"""Forget the statistics of the columns of numbers."""
+        if isinstance(self.scaling, InputScaling):
+            self.scaling.reset()
+
+    def find_bulk(self, X: Tensor) -> Bulk | None:
+        r"""Return where the bulk of the columns of numbers lies.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_columns)
+            Rows from all over the table.
+
+        Returns
+        -------
+        bulk : Bulk or None
+            What to pass to :meth:`update`; None if nothing is scaled.
+        """
+        if not isinstance(self.scaling, InputScaling):
+            return None
+        return self.scaling.find_bulk(X[:, self.numeric.to(X.device)])
+
+    def update(
+        self,
+        X: Tensor,
+        sample_weight: Tensor | None = None,
+        bulk: Bulk | None = None,
+    ) -> None:
+        r"""Learn the statistics of the columns of numbers from more rows.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_columns)
+            The rows. Missing values and outliers are left out.
+        sample_weight : Tensor of shape (n_samples,), default=None
+            How often each row counts; once each if None.
+        bulk : Bulk, default=None
+            What :meth:`find_bulk` returned for the table that these rows are a part of;
+            that of these rows if None.
+        """
+        if isinstance(self.scaling, InputScaling):
+            X = X[:, self.numeric.to(X.device)]
+            self.scaling.update(X, sample_weight, bulk)
+
+    @torch.no_grad()
+    def learn_bins(self, edges: Sequence[Tensor], X: Tensor) -> None:
+        r"""Set the bins of the columns of numbers, after the last :meth:`update`.
+
+        Parameters
+        ----------
+        edges : sequence of Tensor
+            For each column the values between which its bins lie, in ascending order:
+            one more than bins, or none.
+        X : Tensor of shape (n_samples, n_columns)
+            Rows to learn from how to scale what the bins contribute.
+
+        Raises
+        ------
+        ValueError
+            If the table was made without bins.
+        """
+        if self.pieces is None:
+            raise ValueError(
+                "Got bins to learn, but the TableInput was made without any. Expected "
+                "n_bins with the number of bins of each column."
+            )
+        columns, device = self.numeric.tolist(), self.numeric.device
+        # One device has no float64.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        # Scaling acts on rows: one for each edge, filled up where there are fewer.
+        padded = nn.utils.rnn.pad_sequence([edges[column] for column in columns])
+        scaled = self.scaling(padded.to(device, dtype))
+        self.pieces.learn(
+            [scaled[: len(edges[column]), k] for k, column in enumerate(columns)],
+            self.scaling(X.to(device, dtype).index_select(1, self.numeric)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Return the inputs of the first layer.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_columns)
+            The rows, with categories as their index.
+
+        Returns
+        -------
+        inputs : Tensor of shape (batch_size, n_outputs)
+            The scaled numbers, their bins, the inputs for missing values and for
+            categories, and the learned vectors; of shape (n_members, batch_size,
+            n_outputs) if there are vectors of several members.
+        """
+        dtype = self.slot_code.dtype
+        scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
+        is_missing = x.index_select(1, self.indicated).isnan()
+        # (N, D) -> (N, S): each slot is 1 for its own code only, and 0 for NaN
+        is_code = x.index_select(1, self.slot_column) == self.slot_code
+        parts = [fill_missing(scaled), is_missing.to(dtype), is_code.to(dtype)]
+        if self.pieces is not None:
+            parts.insert(1, fill_missing(self.pieces(scaled)))
+        inputs = torch.cat(parts, 1)
+        if not self.embedded:
+            return inputs
+        vectors = []
+        for column, layer in zip(self.embedded, self.embeddings, strict=True):
+            code = x[:, column]
+            vectors.append(layer(torch.where(code.isnan(), 0, code + 1).long()))
+        if self.n_members == 1:
+            return torch.cat([inputs, *vectors], 1)
+        # (N, K * E) -> (K, N, E)
+        shape = (self.n_members, _VECTOR_SIZE)
+        own = [one.unflatten(1, shape).transpose(0, 1) for one in vectors]
+        return torch.cat([inputs.expand(self.n_members, -1, -1), *own], 2)
+
+    def extra_repr(self) -> str:
+        r"""Describe the layer in the module's representation."""
+        return (
+            f"{len(self.numeric)} columns of numbers, {len(self.indicated)} inputs for "
+            f"missing values, {len(self.slot_code)} for categories"
+        )
+
+
+def fill_missing(scaled: Tensor) -> Tensor:
+    r"""Return scaled values with the mean, 0, for missing ones."""
+    return scaled.nan_to_num(0.0, torch.inf, -torch.inf)
+
+
+def _embedding(cardinality: int, n_members: int) -> nn.Embedding:
+    r"""Return vectors for "missing or unknown" and for each category.
+
+    Those of the members follow one another. They begin at zero, so that a category of
+    which a member sees no row is an unknown one to it.
+    """
+    vectors = torch.zeros(1 + cardinality, n_members * _VECTOR_SIZE)
+    layer: nn.Embedding
+    layer = nn.Embedding.from_pretrained(vectors, freeze=False)  # type: ignore[no-untyped-call]
+    return layer

@@ -1,0 +1,489 @@
+r"""Ensembles as one net: every member is a net of its own, and they are averaged."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logsumexp, softmax
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback
+from torch import nn
+from torch.nn import functional as F
+
+from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
+from sksoftmax._data.hold_out import HoldOut, deal_folds
+from sksoftmax._training.loss import WeightedCrossEntropy
+from sksoftmax.modules import SoftmaxCNN, SoftmaxMLP
+from sksoftmax.modules._ensemble import MemberBatchNorm, SharedLinear, average_members
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def make_ensemble(n_estimators=3, **options):
+    return SoftmaxMLP(
+        5,
+        4,
+        hidden_layer_sizes=(7, 6),
+        n_estimators=n_estimators,
+        generator=generator(),
+        **options,
+    )
+
+
+class Gradients(Callback):
+    r"""Note the gradients of a training step, and those of each member by itself."""
+
+    def on_grad_computed(self, net, named_parameters, batch, **kwargs):
+        weights = [weight for _, weight in named_parameters]
+        self.found = [weight.grad.clone() for weight in weights]
+        X, (y, _) = batch
+        losses = F.cross_entropy(
+            net.module_(X).transpose(1, 2),
+            y[:, None].expand(-1, 3),
+            reduction="none",
+        )
+        # Of the sum over members, since none depends on another's weights.
+        self.expected = torch.autograd.grad(losses.mean(0).sum(), weights)
+
+
+def test_each_member_learns_as_it_would_alone():
+    # As fast, whatever the number of members and of classes: the optimizer is plain.
+    X, y = load_digits(return_X_y=True)
+    gradients = Gradients()
+    SoftmaxMLPClassifier(
+        (6,),
+        n_estimators=3,
+        input_dropout=0.0,
+        n_bins=None,
+        optimizer="sgd",
+        max_epochs=1,
+        early_stopping=False,
+        callbacks=[gradients],
+        random_state=0,
+    ).fit(X[:64], y[:64])
+    for found, expected in zip(gradients.found, gradients.expected, strict=True):
+        assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def member_of(ensemble, k):
+    r"""Return the net with the weights of one member."""
+    member = SoftmaxMLP(5, 4, hidden_layer_sizes=(7, 6), generator=generator())
+    linear = [layer for layer in ensemble.modules() if hasattr(layer, "initialize")]
+    with torch.no_grad():
+        for source, target in zip(
+            linear,
+            [layer for layer in member.modules() if isinstance(layer, nn.Linear)],
+            strict=True,
+        ):
+            weight = source.weight
+            if isinstance(source, SharedLinear):
+                weight = (
+                    source.input_scale[k].T * source.weight * source.output_scale[k]
+                )
+            else:
+                weight = weight[k]
+            target.weight.copy_(weight.T)
+            if source.bias is not None:
+                target.bias.copy_(source.bias[k, 0])
+    return member
+
+
+@pytest.mark.parametrize("share_weights", [False, True])
+def test_each_member_is_a_net_of_its_own(share_weights):
+    ensemble = make_ensemble(share_weights=share_weights)
+    with torch.no_grad():
+        for name, parameter in ensemble.named_parameters():
+            if name.endswith(("bias", "_scale")):
+                parameter.add_(torch.randn(parameter.shape, generator=generator(1)))
+    x = torch.randn(11, 5, generator=generator(2))
+    with torch.no_grad():
+        logits = ensemble(x)
+        assert logits.shape == (11, 3, 4)
+        for k in range(3):
+            assert_allclose(logits[:, k], member_of(ensemble, k)(x), atol=1e-5)
+    assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden_layer_sizes": (7,)},
+        {"global_pooling": None, "convolutions_per_block": 1, "normalization": None},
+    ],
+    ids=["pooled", "flat"],
+)
+def test_each_convolutional_member_is_a_net_of_its_own(options):
+    shape = {"image_shape": (2, 12, 12), "n_classes": 4, "channels": (3, 5)}
+    ensemble = SoftmaxCNN(**shape, **options, n_estimators=3, generator=generator())
+    x = torch.randn(6, 2 * 12 * 12, generator=generator(1))
+    with torch.no_grad():
+        logits = ensemble(x)
+        mean = ensemble.eval()(x)
+    alone = []
+    for k in range(3):
+        member = SoftmaxCNN(**shape, **options, generator=generator())
+        with torch.no_grad():
+            for target, source in zip(
+                member.parameters(), ensemble.parameters(), strict=True
+            ):
+                if target.ndim == source.ndim:
+                    # Convolutions and normalisation: a part of the channels.
+                    part = source.chunk(3)[k]
+                else:
+                    # Linear layers: (K, D, H) -> (H, D), (K, 1, H) -> (H)
+                    part = source[k].T.squeeze(-1)
+                target.copy_(part.reshape(target.shape))
+            alone.append(member(x))
+            assert_allclose(logits[:, k], alone[k], atol=1e-5)
+            # The statistics of a batch of each are those of the ensemble.
+            alone[k] = member.eval()(x)
+    expected = torch.stack(alone).softmax(2)
+    assert_allclose(mean.exp(), expected.mean(0), atol=1e-6)
+    with torch.no_grad():
+        some = ensemble(x, torch.tensor([[True, False, True]] * 6))
+    assert_allclose(some.exp(), (expected[0] + expected[2]) / 2, atol=1e-6)
+    assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
+
+
+def test_convolutional_members_make_fewer_mistakes_together():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    options = {"channels": (8, 16), "kernel_size": 3, "max_epochs": 8}
+    losses = [
+        log_loss(
+            y_test,
+            SoftmaxCNNClassifier(**options, n_estimators=n, random_state=0)
+            .fit(X_train, y_train)
+            .predict_proba(X_test),
+        )
+        for n in (1, 6)
+    ]
+    assert losses[1] < 0.9 * losses[0]
+
+
+def test_temperature_of_a_convolutional_net():
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    classifier = SoftmaxCNNClassifier(
+        channels=(8, 16), kernel_size=3, max_epochs=8, random_state=0
+    )
+    before = log_loss(y_test, classifier.fit(X_train, y_train).predict_proba(X_test))
+    classifier.set_params(temperature_scaling=True).fit(X_train, y_train)
+    assert classifier.module_.temperature.value != 1
+    assert log_loss(y_test, classifier.predict_proba(X_test)) < 1.2 * before
+    # All logits are divided by it.
+    temperature = classifier.module_.temperature.value
+    divided, divisor = classifier.decision_function(X_test), temperature.item()
+    temperature.fill_(1.0)
+    assert_allclose(classifier.decision_function(X_test), divided * divisor, rtol=1e-5)
+
+
+def test_prediction_is_the_mean_probability():
+    ensemble = make_ensemble()
+    x = torch.randn(11, 5, generator=generator(2))
+    with torch.no_grad():
+        members = ensemble(x).numpy()
+        mean = ensemble.eval()(x).numpy()
+    assert_allclose(np.exp(mean), softmax(members, axis=2).mean(1), rtol=1e-5)
+
+
+def test_mean_of_vanishing_probabilities_is_finite():
+    logits = torch.tensor([[[0.0, 300.0]], [[0.0, 200.0]]])
+    expected = logsumexp([-300, -200]) - np.log(2)
+    assert_allclose(average_members(logits)[0, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_is_the_mean_of_the_members(weighted):
+    logits = torch.randn(6, 3, 4, generator=generator())
+    target = torch.tensor([0, 1, 2, 3, 0, 1])
+    weight = torch.arange(1.0, 7.0) if weighted else None
+    loss = WeightedCrossEntropy()(logits, target, weight)
+    losses = [
+        F.cross_entropy(logits[:, k], target, reduction="none").numpy()
+        for k in range(3)
+    ]
+    means = [np.average(values, weights=weight) for values in losses]
+    assert_allclose(loss, np.mean(means), rtol=1e-6)
+
+
+def test_batch_normalisation_is_that_of_each_member():
+    x = torch.randn(3, 8, 5, generator=generator())
+    ours = MemberBatchNorm(3, 5)(x)
+    for k in range(3):
+        assert_allclose(
+            ours[k].detach(), nn.BatchNorm1d(5)(x[k]).detach(), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_member_learns_as_it_would_alone():
+    ensemble = make_ensemble()
+    alone = [member_of(ensemble, k) for k in range(3)]
+    x = torch.randn(11, 5, generator=generator(2))
+    y = torch.arange(11) % 4
+    loss = WeightedCrossEntropy()(ensemble(x), y)
+    torch.autograd.backward(loss, loss.new_tensor(3))
+    for k, member in enumerate(alone):
+        F.cross_entropy(member(x), y).backward()
+        assert_allclose(
+            ensemble.output.weight.grad[k], member.output.weight.grad.T, atol=1e-6
+        )
+        assert_allclose(
+            ensemble.hidden[0].weight.grad[k],
+            member.hidden[0].weight.grad.T,
+            atol=1e-6,
+        )
+
+
+@pytest.mark.parametrize("share_weights", [False, True])
+def test_ensemble_is_better_than_its_members(share_weights):
+    X, y = load_digits(return_X_y=True)
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    classifier = SoftmaxMLPClassifier(
+        (64, 64),
+        n_estimators=8,
+        share_weights=share_weights,
+        dropout=0.0,
+        max_epochs=15,
+        random_state=0,
+    ).fit(X_train, y_train)
+    loss = log_loss(y_test, classifier.predict_proba(X_test))
+    with torch.no_grad():
+        logits = classifier.module_.train()(torch.tensor(X_test)).numpy()
+    losses = [log_loss(y_test, softmax(logits[:, k], axis=1)) for k in range(8)]
+    assert loss < 0.9 * np.mean(losses)
+
+
+@pytest.mark.parametrize("share_weights", [False, True])
+@pytest.mark.parametrize("normalization", [None, "batch", "layer"])
+def test_everything_an_estimator_does_works_on_an_ensemble(
+    share_weights, normalization
+):
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(
+        (24, 16),
+        n_estimators=3,
+        share_weights=share_weights,
+        normalization=normalization,
+        max_epochs=8,
+        early_stopping=True,
+        learning_rate=0.01,
+        random_state=0,
+    ).fit(X, y, sample_weight=np.linspace(0.5, 1.5, len(y)))
+    assert classifier.score(X, y) > 0.9
+    assert len(classifier.validation_scores_) == classifier.n_iter_
+    probabilities = classifier.predict_proba(X)
+    assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    again = clone(classifier).fit(X, y, sample_weight=np.linspace(0.5, 1.5, len(y)))
+    assert_array_equal(again.predict_proba(X), probabilities)
+    restored = pickle.loads(pickle.dumps(classifier))
+    assert_array_equal(restored.predict_proba(X), probabilities)
+    online = clone(classifier).set_params(early_stopping=False)
+    for _ in range(8):
+        online.partial_fit(X, y, classes=np.arange(10))
+    assert online.score(X, y) > 0.9
+
+
+def test_shifts_and_scales_of_members_do_not_decay():
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(
+        (8, 8),
+        n_estimators=2,
+        share_weights=True,
+        n_bins=None,
+        max_epochs=1,
+        random_state=0,
+    ).fit(X, y)
+    decaying = {
+        parameter.shape
+        for group in classifier.net_.optimizer_.param_groups
+        if group["weight_decay"]
+        for parameter in group["params"]
+    }
+    assert decaying == {(64, 8), (8, 8), (2, 8, 10)}
+
+
+def fit_and_see_held_out(classifier, X, y, monkeypatch):
+    r"""Return the training rows, the members' weights, and how many are held out."""
+    found = []
+    hold_out = HoldOut.split
+
+    def spy(self, *args):
+        found.append(hold_out(self, *args))
+        return found[-1]
+
+    monkeypatch.setattr(HoldOut, "split", spy)
+    classifier.fit(X, y)
+    [split] = found
+    return *split.training, len(split.held_out.rows)
+
+
+def test_members_leave_out_rows_in_turn():
+    # Labels at random: who has learned a row by heart knows it, others do not.
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 20)), rng.integers(0, 2, 200)
+    classifier = SoftmaxMLPClassifier(
+        (64, 64), n_estimators=4, dropout=0.0, max_epochs=60, random_state=0
+    ).fit(X, y)
+    assert classifier.n_iter_ == 60
+    # By those who did not see them, rows are predicted no better than by chance.
+    scores = np.array(classifier.validation_scores_)
+    assert scores.max() < -0.6
+    assert classifier.loss_curve_[-1] < 0.3
+    # The epoch of the best prediction is kept, and it is not the last.
+    assert scores.argmax() < 50
+    assert log_loss(y, classifier.predict_proba(X)) > classifier.loss_curve_[-1]
+    assert classifier.module_.temperature.value > 1
+
+
+def test_rows_are_left_out_by_both_kinds_of_members(monkeypatch):
+    # Every other member is shown the bins.
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(4, max_epochs=1, random_state=0)
+    _, weight, _ = fit_and_see_held_out(classifier, X, y, monkeypatch)
+    shown = classifier.module_.shown[:, 0].bool().all(1).numpy()
+    left_out = weight == 0
+    assert (left_out[:, shown].sum(1) == 1).all()
+    assert (left_out[:, ~shown].sum(1) == 1).all()
+
+
+def test_held_out_rows_are_predicted_by_those_who_did_not_see_them():
+    ensemble = make_ensemble().eval()
+    x = torch.randn(11, 5, generator=generator(2))
+    members = torch.tensor([[True, False, False], [False, True, True]])
+    with torch.no_grad():
+        expected = [
+            member_of(ensemble, 0)(x[:1]).softmax(1),
+            (
+                member_of(ensemble, 1)(x[1:2]).softmax(1)
+                + member_of(ensemble, 2)(x[1:2]).softmax(1)
+            )
+            / 2,
+        ]
+        logits = ensemble(x[:2], members)
+    assert_allclose(logits.exp(), torch.cat(expected), rtol=1e-4)
+
+
+def test_the_only_row_of_a_class_is_learned_from_by_all():
+    rng = np.random.default_rng(0)
+    centers = 2 * rng.normal(size=(40, 12))
+    y = np.arange(40)
+    assert (deal_folds(y, 6, 0) == 6).all()
+    X, X_test = (centers + rng.normal(size=centers.shape) for _ in range(2))
+    classifier = SoftmaxMLPClassifier(random_state=0)
+    with pytest.warns(UserWarning, match="number of unique classes"):
+        classifier.fit(X, y)
+    # Left out by a sixth of the members, no class is learned: accuracy .1.
+    assert classifier.score(X_test, y) > 0.6
+
+
+@pytest.mark.parametrize("n_folds", [2, 8])
+def test_folds_are_dealt_evenly_within_each_class(n_folds):
+    y = np.random.default_rng(0).choice(5, size=203, p=[0.6, 0.2, 0.1, 0.08, 0.02])
+    folds = deal_folds(y, n_folds, 0)
+    assert_array_equal(folds, deal_folds(y, n_folds, 0))
+    assert (folds != deal_folds(y, n_folds, 1)).any()
+    for rows in (np.ones(203, dtype=bool), *(y == label for label in range(5))):
+        counts = np.bincount(folds[rows], minlength=n_folds)
+        assert counts.max() - counts.min() <= 1
+
+
+class TestTemperatureOfManyRows:
+    r"""From 20,000 rows on, and here from 200, rows are held out for it alone."""
+
+    @pytest.fixture(autouse=True)
+    def few_are_many(self, monkeypatch):
+        monkeypatch.setattr("sksoftmax._data.hold_out._TEMPERATURE_ROWS", 20)
+        monkeypatch.setattr("sksoftmax._data.hold_out._CROSSED_ROWS", 40)
+
+    def held_out(self, monkeypatch, **parameters):
+        r"""Return which rows each member leaves out, and how many are held out."""
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(400, 4)), np.arange(400) % 4
+        classifier = SoftmaxMLPClassifier(
+            (4,), max_epochs=1, n_bins=None, random_state=0, **parameters
+        )
+        return fit_and_see_held_out(classifier, X, y, monkeypatch)
+
+    def test_groups_of_members_leave_out_different_rows(self, monkeypatch):
+        rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
+        assert_array_equal(rows, np.arange(400))
+        # 40 rows in four parts; two members or three predict each.
+        left_out = weight == 0
+        assert n_held_out == left_out.any(1).sum() == 40
+        assert_array_equal(left_out.sum(0), 10)
+        for member, fold in enumerate([0, 0, 0, 1, 1, 2, 2, 3, 3]):
+            assert_array_equal(left_out[:, member], left_out[:, 2 * fold + (fold > 0)])
+
+    @pytest.mark.parametrize("n_estimators", [1, 3])
+    def test_a_few_members_leave_out_the_same(self, monkeypatch, n_estimators):
+        rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=n_estimators)
+        assert weight is None
+        assert (len(rows), n_held_out) == (380, 20)
+
+    def test_images_are_left_out_in_turn_as_well(self, monkeypatch):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(400, 16)), np.arange(400) % 4
+        classifier = SoftmaxCNNClassifier(
+            channels=(2,),
+            n_estimators=4,
+            max_epochs=1,
+            temperature_scaling=True,
+            random_state=0,
+        )
+        _, weight, n_held_out = fit_and_see_held_out(classifier, X, y, monkeypatch)
+        assert n_held_out == 40
+        assert_array_equal((weight == 0).sum(0), 20)
+        assert classifier.module_.temperature.value != 1
+
+    def test_rows_that_nobody_misses_are_left_out_by_all(self, monkeypatch):
+        monkeypatch.setattr("sksoftmax._data.hold_out._TEMPERATURE_ROWS", 4)
+        _, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
+        assert weight is None
+        assert n_held_out == 4
+
+    def test_the_last_epoch_counts(self):
+        # Labels by chance: held-out rows would prefer an early epoch.
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(400, 4)), rng.integers(2, size=400)
+        classifiers = [
+            SoftmaxMLPClassifier(
+                (32,),
+                n_estimators=4,
+                learning_rate=0.012,
+                max_epochs=30,
+                early_stopping=early_stopping,
+                temperature_scaling=True,
+                random_state=0,
+            ).fit(X, y)
+            for early_stopping in ("auto", False)
+        ]
+        scores = classifiers[0].validation_scores_
+        assert len(scores) == 30
+        assert np.argmax(scores) < 15
+        assert_array_equal(*(one.predict_proba(X) for one in classifiers))
+
+
+def test_a_class_of_one_row_is_no_obstacle():
+    X, y = load_digits(return_X_y=True)
+    y = y[:100].copy()
+    y[0] = 11
+    classifier = SoftmaxMLPClassifier(16, max_epochs=5, random_state=0).fit(X[:100], y)
+    assert 11 in classifier.classes_
+    assert np.isfinite(classifier.predict_log_proba(X)).all()
+
+
+@pytest.mark.parametrize("n_estimators", [1, 2, 3])
+def test_from_two_members_on_each_leaves_out_rows(n_estimators):
+    X, y = load_digits(return_X_y=True)
+    classifier = SoftmaxMLPClassifier(
+        4, n_estimators=n_estimators, max_epochs=2, random_state=0
+    ).fit(X, y)
+    assert (classifier.validation_scores_ is not None) == (n_estimators > 1)

@@ -1,0 +1,403 @@
+r"""Classifiers in onnxruntime give the labels and probabilities that they give here."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import nn
+
+from sksoftmax import (
+    SoftmaxCNNClassifier,
+    SoftmaxMLPClassifier,
+    SoftmaxNetClassifier,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+)
+from sksoftmax.persistence import to_onnx
+
+from ..factories import LABELS, STEPS
+
+DATA = os.environ.get("SKSOFTMAX_DATA")
+
+
+def make_module(n_features, n_classes):
+    return nn.Sequential(
+        nn.Linear(n_features, 8),
+        nn.BatchNorm1d(8),
+        nn.GELU(),
+        nn.LayerNorm(8, elementwise_affine=False),
+        nn.Dropout(0.1),
+        nn.Linear(8, n_classes, bias=False),
+    )
+
+
+def iris(dtype=np.float64, labels=("setosa", "versicolor", "virginica")):
+    X, y = load_iris(return_X_y=True)
+    X = X * 10 if np.issubdtype(dtype, np.integer) else X
+    return X.astype(dtype), np.array(labels)[y]
+
+
+def with_missing(dtype=np.float64):
+    X, y = iris(dtype)
+    X[::9, 1] = np.nan
+    return X, y
+
+
+def digits(dtype=np.float64):
+    X, y = load_digits(return_X_y=True)
+    return X[:300].astype(dtype), y[:300]
+
+
+def table():
+    X, y = iris()
+    frame = pd.DataFrame(
+        {
+            "number": X[:, 0],
+            "text": np.where(X[:, 1] > 3, "wide", "narrow"),
+            "many": (X[:, 2] * 10).astype(int).astype(str),
+            "many_numbers": (X[:, 2] * 10).astype(int),
+            "coded": np.where(X[:, 3] > 1, 7, 2),
+            "flag": X[:, 0] > 6,
+            "whole": (X[:, 3] * 10).astype(int),
+        }
+    ).astype({"coded": "category", "many_numbers": "category"})
+    frame.loc[::7, "number"] = np.nan
+    frame.loc[::5, "text"] = None
+    return frame, y
+
+
+def polars_table():
+    frame, y = table()
+    return pl.from_pandas(frame.drop(columns=["coded", "many_numbers"])), y
+
+
+def columns(X):
+    r"""Return a table as the inputs of a graph."""
+    if not isinstance(X, pd.DataFrame | pl.DataFrame):
+        return {"X": np.asarray(X)}
+    series = {name: X[name].to_numpy() for name in X.columns}
+    return {
+        # Text cannot be missing in ONNX.
+        name: (np.where(pd.isna(one), "", one) if one.dtype == object else one)[:, None]
+        for name, one in series.items()
+    }
+
+
+def run(model, X):
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    assert [one.name for one in session.get_outputs()] == ["label", "probabilities"]
+    return session.run(None, columns(X))
+
+
+def check_same(classifier, X, model, atol=1e-5):
+    onnx.checker.check_model(model, full_check=True)
+    for rows in (X, X[:1], X[:7]):
+        label, probabilities = run(model, rows)
+        assert label.tolist() == classifier.predict(rows).tolist()
+        expected = classifier.predict_proba(rows)
+        assert probabilities.shape == expected.shape
+        np.testing.assert_allclose(probabilities, expected, atol=atol, rtol=0)
+    return label, probabilities
+
+
+def mlp(**params):
+    defaults = {"hidden_layer_sizes": (8, 8), "max_epochs": 4, "random_state": 0}
+    return SoftmaxMLPClassifier(**{**defaults, **params})
+
+
+def cnn(**params):
+    defaults = {"channels": (4, 8), "max_epochs": 2, "random_state": 0}
+    return SoftmaxCNNClassifier(**{**defaults, **params})
+
+
+CASES = {
+    "regression": (SoftmaxRegression(), iris()),
+    "regression, large offset": (SoftmaxRegression(), (iris()[0] + 1e5, iris()[1])),
+    "regression, float32": (SoftmaxRegression(), iris(np.float32)),
+    "regression, integers": (SoftmaxRegression(fit_intercept=False), iris(np.int64)),
+    "cv": (SoftmaxRegressionCV(Cs=2, cv=2), iris()),
+    "two classes": (SoftmaxRegression(), iris(labels=(True, False, True))),
+    "float labels": (SoftmaxRegression(), iris(labels=(0.0, 1.0, 2.0))),
+    "object labels": (mlp(), iris(labels=np.array(["b", "a", "c"], dtype=object))),
+    "mlp": (mlp(), iris()),
+    "mlp, bytes": (mlp(dropout=0.1, input_dropout=0.1), digits(np.uint8)),
+    "mlp, counts": (mlp(n_estimators=1), iris(np.int32)),
+    "mlp, layer": (mlp(normalization="layer", activation="gelu"), with_missing()),
+    "mlp, batch": (
+        mlp(normalization="batch", activation="tanh", temperature_scaling=True),
+        with_missing(np.float32),
+    ),
+    "mlp, single batch": (mlp(normalization="batch", n_estimators=1), iris()),
+    "mlp, no hidden layer": (mlp(hidden_layer_sizes=()), iris()),
+    "mlp, unscaled": (mlp(input_scaling=None, activation="identity"), with_missing()),
+    "mlp, standard": (mlp(input_scaling="standard", activation="relu"), iris()),
+    "shared": (mlp(share_weights=True, temperature_scaling=True), table()),
+    "table": (mlp(n_estimators=2), table()),
+    "vectors": (mlp(n_estimators=2), (table()[0][["many"]], table()[1])),
+    "bins": (mlp(n_bins=4, categorical_features=[0]), (iris()[0].round(1), iris()[1])),
+    "bins, missing": (mlp(n_bins=3), table()),
+    "polars": (mlp(n_estimators=1), polars_table()),
+    "indices": (mlp(categorical_features=[0]), (iris()[0].round(), iris()[1])),
+    "cnn": (cnn(), digits()),
+    "cnn, bytes": (cnn(augmentation="shift"), digits(np.uint8)),
+    "cnn, plain": (
+        cnn(
+            convolutions_per_block=1,
+            kernel_size=3,
+            normalization=None,
+            dropout=0.1,
+            global_pooling="average",
+            padding="valid",
+        ),
+        digits(np.float32),
+    ),
+    "cnn, hidden layer": (
+        cnn(hidden_layer_sizes=(8,), global_pooling=None, image_shape=(1, 4, 16)),
+        digits(),
+    ),
+    "cnn, members": (
+        cnn(n_estimators=2, hidden_layer_sizes=(8,), temperature_scaling=True),
+        digits(),
+    ),
+    "tta": (cnn(test_time_augmentation=True, augmentation="shift_flip"), digits()),
+    "net": (SoftmaxNetClassifier(make_module, max_epochs=3, random_state=0), iris()),
+    "pipeline": (make_pipeline(StandardScaler(), SoftmaxRegression()), iris()),
+    "pipeline, float32": (make_pipeline(StandardScaler(), mlp()), iris(np.float32)),
+    "pipeline, frame": (make_pipeline(mlp()), table()),
+}
+
+
+@pytest.mark.parametrize(("classifier", "data"), CASES.values(), ids=CASES)
+def test_same_labels_and_probabilities(classifier, data):
+    X, y = data
+    classifier.fit(X, y)
+    _, probabilities = check_same(classifier, X, to_onnx(classifier, X[:5]))
+    if "standardscaler" not in getattr(classifier, "named_steps", {}):
+        assert probabilities.dtype == classifier.predict_proba(X).dtype
+
+
+def test_pipeline_with_columns_of_text(tmp_path):
+    X, y = table()
+    X["text"] = X["text"].fillna("unknown")
+    prepare = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["number"]),
+            ("text", OneHotEncoder(handle_unknown="ignore"), ["text", "many"]),
+        ],
+        sparse_threshold=0,
+    )
+    X = X[["number", "text", "many"]]
+    pipeline = make_pipeline(prepare, mlp()).fit(X, y)
+    path = tmp_path / "pipeline.onnx"
+    model = to_onnx(pipeline, X[:1], path)
+    check_same(pipeline, X, onnx.load(path))
+    assert [one.name for one in model.graph.input] == ["number", "text", "many"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# Steps that skl2onnx does not convert, or not with these parameters.
+UNKNOWN_STEPS = {
+    "CountVectorizer characters": "countvectorizer",
+    "FunctionTransformer log1p": "functiontransformer",
+    "HashingVectorizer": "hashingvectorizer",
+    "IterativeImputer": "iterativeimputer",
+    "KBinsDiscretizer": "kbinsdiscretizer",
+    "MissingIndicator": "featureunion",
+    "NeighborsEncoder": "neighborsencoder",
+    "OneHotEncoder rare": "onehotencoder",
+    "SimpleImputer median": "simpleimputer",
+    "SimpleImputer text": "pipeline",
+    "SplineTransformer": "splinetransformer",
+    "TargetEncoder": "targetencoder",
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_of_scikit_learn_work_or_are_named(name):
+    step, X = STEPS[name]
+    pipeline = make_pipeline(clone(step), SoftmaxRegression(max_iter=3, tol=1.0))
+    pipeline.fit(X, LABELS)
+    if name in UNKNOWN_STEPS:
+        with pytest.raises(ValueError, match=f"the step '{UNKNOWN_STEPS[name]}'"):
+            to_onnx(pipeline, X)
+    else:
+        check_same(pipeline, X, to_onnx(pipeline, X[:20]))
+
+
+def test_only_the_classifier_where_a_step_cannot_be_converted():
+    step, X = STEPS["SplineTransformer"]
+    pipeline = make_pipeline(clone(step), SoftmaxRegression()).fit(X, LABELS)
+    rows = pipeline[:-1].transform(X)
+    check_same(pipeline[-1], rows, to_onnx(pipeline[-1], rows))
+
+
+def test_words_that_onnx_splits_in_another_way_are_an_error():
+    # skl2onnx has no pairs of words beside a word of one letter.
+    texts = ["a red house", "a blue house", "red a b house", "blue b house"] * 5
+    pipeline = make_pipeline(CountVectorizer(ngram_range=(1, 2)), SoftmaxRegression())
+    pipeline.fit(texts, [0, 1, 2, 3] * 5)
+    with pytest.raises(ValueError, match=r"the step 'countvectorizer'.*other values"):
+        to_onnx(pipeline, texts)
+
+
+def test_rounding_that_changes_the_probabilities_is_an_error():
+    # The imputer is converted in float32 only, which has no place for the digits.
+    X = 1e9 + np.arange(40.0)[:, None]
+    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), SoftmaxRegression())
+    pipeline.fit(X, np.arange(40) > 20)
+    with pytest.raises(ValueError, match="the step"):
+        to_onnx(pipeline, X)
+
+
+def test_missing_and_unknown_values_in_new_rows():
+    X, y = table()
+    classifier = mlp().fit(X, y)
+    model = to_onnx(classifier, X[:1])
+    rows = X[:20].copy()
+    rows.loc[:9, "whole"] = 10**6
+    rows["text"] = "never seen"
+    rows["many_numbers"] = pd.Series([1000] * 20).astype("category")
+    with pytest.warns(UserWarning, match="They count as missing"):
+        check_same(classifier, rows, model)
+
+
+def test_augmentation_of_ones_own_does_nothing():
+    X, y = digits()
+    classifier = cnn(augmentation=torch.relu).fit(X, y)
+    check_same(classifier, X, to_onnx(classifier, X))
+
+
+class Gated(nn.Module):
+    def __init__(self, n_features, n_classes):
+        super().__init__()
+        self.linear = nn.Linear(n_features, n_classes)
+
+    def forward(self, x):
+        return self.linear(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (Gated, "layer Gated"),
+        (
+            lambda n, k: nn.Sequential(nn.Linear(n, k), nn.GELU(approximate="tanh")),
+            r"GELU\(approximate='tanh'\)",
+        ),
+    ],
+)
+def test_layers_that_are_not_known_are_named(make, match):
+    X, y = iris()
+    classifier = SoftmaxNetClassifier(make, max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=match):
+        to_onnx(classifier, X)
+
+
+def test_what_cannot_be_converted():
+    X, y = iris()
+    with pytest.raises(NotFittedError):
+        to_onnx(mlp(), X)
+    with pytest.raises(TypeError, match="LogisticRegression"):
+        to_onnx(LogisticRegression(max_iter=1000).fit(X, y), X)
+    with pytest.raises(TypeError, match="best_estimator_"):
+        to_onnx(GridSearchCV(mlp(max_epochs=1), {}, cv=2).fit(X, y), X)
+
+
+def test_samples_unlike_the_rows_of_the_fit():
+    X, y = iris()
+    classifier = mlp().fit(X, y)
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        to_onnx(classifier, X[0])
+    with pytest.raises(ValueError, match="Got text in X_sample"):
+        to_onnx(classifier, X.astype(str))
+    with pytest.raises(ValueError, match="X has 3 features, but"):
+        to_onnx(classifier, X[:, :3])
+    frame, y = table()
+    classifier = mlp().fit(frame, y)
+    with (
+        pytest.warns(UserWarning, match="They count as missing"),
+        pytest.raises(ValueError, match=r"categories .*'narrow'"),
+    ):
+        to_onnx(classifier, frame.assign(text=1.0))
+    with pytest.raises(ValueError, match="feature names"):
+        to_onnx(classifier, frame[frame.columns[::-1]])
+    mixed = frame.assign(text=pd.Series([1, "one", True] * 50, dtype=object))
+    with pytest.raises(ValueError, match="mixed"):
+        to_onnx(mlp().fit(mixed, y), mixed)
+
+
+def test_missing_library_is_named(monkeypatch):
+    X, y = iris()
+    classifier = SoftmaxRegression().fit(X, y)
+    monkeypatch.delitem(sys.modules, "sksoftmax.persistence._onnx", raising=False)
+    monkeypatch.delattr("sksoftmax.persistence._onnx", raising=False)
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(ImportError, match=r'pip install "sksoftmax\[onnx\]"'):
+        to_onnx(classifier, X)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "data"),
+    [
+        (SoftmaxRegression(), iris()),
+        (mlp(), with_missing(np.float32)),
+        (mlp(share_weights=True), iris(np.float32)),
+        (cnn(), digits(np.float32)),
+    ],
+    ids=["regression", "mlp", "shared", "cnn"],
+)
+def test_torch_export_of_the_module(classifier, data):
+    X, y = data
+    module = classifier.fit(X, y).module_
+    rows = torch.export.Dim("rows")
+    program = torch.export.export(
+        module, (torch.from_numpy(X[:8]),), dynamic_shapes=({0: rows},)
+    )
+    with torch.inference_mode():
+        logits = program.module()(torch.from_numpy(X))
+        torch.testing.assert_close(logits, module(torch.from_numpy(X)))
+
+
+def needs(folder):
+    present = DATA is not None and (Path(DATA) / folder).is_dir()
+    reason = f"no {folder} in SKSOFTMAX_DATA={DATA}"
+    skip = pytest.mark.skipif(not present, reason=reason)
+    return lambda test: pytest.mark.data(skip(test))
+
+
+@needs("otto")
+def test_otto():
+    from sksoftmax.datasets import load_otto
+
+    X, y = load_otto(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))
+    training, rest = order[:3000], order[-10_000:]
+    prepare = ColumnTransformer(
+        [("scale", StandardScaler(), list(X.columns[:40]))], remainder="passthrough"
+    )
+    pipeline = make_pipeline(prepare, mlp(hidden_layer_sizes=(64,), n_estimators=4))
+    pipeline.fit(X.iloc[training], y.iloc[training])
+    rows = X.iloc[rest]
+    label, probabilities = run(to_onnx(pipeline, X[:1]), rows)
+    assert (label == pipeline.predict(rows)).all()
+    expected = pipeline.predict_proba(rows)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5, rtol=0)

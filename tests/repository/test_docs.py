@@ -1,0 +1,219 @@
+r"""What the documentation says is true."""
+
+import ast
+import doctest
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import sksoftmax
+from sksoftmax import datasets, distributed, inspection, modules, persistence
+from sksoftmax._classifier.base import DOCUMENTATION
+
+ROOT = Path(__file__).parents[2]
+
+CLASSES = [
+    value
+    for name in sksoftmax.__all__
+    if inspect.isclass(value := getattr(sksoftmax, name))
+] + [getattr(modules, name) for name in modules.__all__]
+DISPLAYS = [getattr(inspection, name) for name in inspection.__all__]
+FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
+    distributed.fit_distributed,
+    persistence.load,
+    persistence.save,
+    persistence.to_onnx,
+]
+PUBLIC = CLASSES + DISPLAYS + FUNCTIONS
+METHODS = [
+    method
+    for cls in CLASSES + DISPLAYS
+    for name, method in inspect.getmembers(cls, inspect.isroutine)
+    if not name.startswith("_") and method.__module__.startswith("sksoftmax")
+]
+
+
+def documented_parameters(documented):
+    r"""Return {name: type and default} of the Parameters section."""
+    doc = inspect.getdoc(documented) or ""
+    section = re.search(
+        r"Parameters\n-+\n(.*?)(?:\n\n\w[\w ]*\n-+\n|\Z)", doc, re.DOTALL
+    )
+    if section is None:
+        return {}
+    lines = re.findall(r"^(\*{0,2}\w+) : (.*(?:\n {8,}.*)*)$", section[1], re.MULTILINE)
+    return {name.lstrip("*"): text for name, text in lines}
+
+
+def qualified_name(documented):
+    return f"{documented.__module__}.{documented.__qualname__}"
+
+
+@pytest.mark.parametrize("documented", PUBLIC + METHODS, ids=qualified_name)
+def test_documented_parameters_and_defaults_are_those_of_the_signature(documented):
+    parameters = dict(inspect.signature(documented).parameters)
+    parameters.pop("self", None)
+    documented_ones = documented_parameters(documented)
+    assert list(documented_ones) == list(parameters)
+    for name, parameter in parameters.items():
+        stated = re.search(r"default=(.+?)\s*$", documented_ones[name])
+        if parameter.default is inspect.Parameter.empty:
+            assert stated is None, name
+        else:
+            assert stated is not None, name
+            assert repr(parameter.default) == stated[1] or (
+                ast.literal_eval(stated[1]) == parameter.default
+            ), name
+
+
+@pytest.mark.parametrize("documented", PUBLIC, ids=qualified_name)
+def test_docstring_has_an_example_and_modules_a_shape(documented):
+    doc = inspect.getdoc(documented)
+    assert "Examples\n--------\n>>> " in doc
+    if documented.__name__ in modules.__all__:
+        assert "**Shape**" in doc
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of epochs")
+@pytest.mark.parametrize("cls", CLASSES, ids=qualified_name)
+def test_fitted_attributes_are_documented(cls):
+    if cls.__name__ in modules.__all__:
+        return
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    X, y = load_digits(return_X_y=True)
+    args = {
+        sksoftmax.SoftmaxNetClassifier: (nn.Linear,),
+        sksoftmax.SoftmaxGridSearchCV: (sksoftmax.SoftmaxRegression(), {"C": [1, 2]}),
+    }.get(cls, ())
+    classifier = cls(*args)
+    if "max_epochs" in classifier.get_params():
+        classifier.set_params(max_epochs=1)
+    classifier.fit(X, y)
+    doc = inspect.getdoc(cls)
+    attributes = doc[doc.index("Attributes\n---") : doc.index("See Also\n---")]
+    documented = set(re.findall(r"^(\w+_) : ", attributes, re.MULTILINE))
+    fitted = {name for name in vars(classifier) if name.endswith("_")}
+    fitted |= {name for name in ("coef_", "intercept_") if hasattr(classifier, name)}
+    assert fitted <= documented
+    missing = {name for name in documented if not hasattr(classifier, name)}
+    assert missing <= {"feature_names_in_"}
+
+
+@pytest.mark.parametrize("documented", PUBLIC + METHODS, ids=qualified_name)
+def test_numpydoc_has_nothing_to_correct(documented):
+    hook = pytest.importorskip("numpydoc.hooks.validate_docstrings")
+    config = hook.parse_config(ROOT)
+    name = qualified_name(documented)
+    if config["exclude"].search(name):
+        pytest.skip("excluded in pyproject.toml")
+    errors = hook.validate.validate(name)["errors"]
+    assert [error for error in errors if error[0] in config["checks"]] == []
+
+
+def test_reference_lists_every_public_name():
+    public = {
+        f"{module.__name__}.{name}"
+        for module in (
+            sksoftmax,
+            datasets,
+            distributed,
+            inspection,
+            modules,
+            persistence,
+        )
+        for name in module.__all__
+        if not isinstance(getattr(module, name), ModuleType) and name != "__version__"
+    }
+    reference = (ROOT / "docs" / "api.rst").read_text()
+    _, *sections = re.split(r"^\.\. currentmodule:: (\S+)$", reference, flags=re.M)
+    listed = [
+        f"{module}.{name}"
+        for module, text in zip(sections[::2], sections[1::2], strict=True)
+        for name in re.findall(r"^   (\w+)$", text, re.MULTILINE)
+    ]
+    assert sorted(listed) == sorted(public)
+
+
+def test_getting_started_is_true():
+    failed, attempted = doctest.testfile(
+        str(ROOT / "docs" / "getting_started.rst"), module_relative=False
+    )
+    assert attempted > 10
+    assert failed == 0
+
+
+def test_documentation_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx_gallery")
+    # The build writes beside its sources. Of the gallery one script is run, whose
+    # picture is on the front page.
+    for name in ("docs", "examples"):
+        built = shutil.ignore_patterns("_build", "auto_examples", "generated")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=built)
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path)
+    pages = tmp_path / "html"
+    options = ["-W", "-q", "-D", "sphinx_gallery_conf.filename_pattern=inspection"]
+    completed = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, "-b", "html", "docs", str(pages)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert completed.returncode == 0, completed.stderr
+    assert (pages / "_images" / "sphx_glr_inspection_002.png").is_file()
+    _, _, address = DOCUMENTATION.partition("/stable/")
+    for name in sksoftmax.__all__:
+        if name.startswith("Softmax"):
+            page = (pages / address.format(estimator_name=name)).read_text()
+            assert f'id="sksoftmax.{name}.fit"' in page
+
+
+def test_changelog_and_package_agree_on_the_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert versions[0] == "Unreleased" or versions[0] == sksoftmax.__version__
+
+
+def readme_blocks(language):
+    readme = (ROOT / "README.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+
+
+def test_readme_has_no_block_that_these_tests_do_not_know():
+    languages = re.findall(
+        r"^```(\w*)\n.*?^```", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    assert set(languages) <= {"python", "bash"}
+
+
+@pytest.mark.parametrize("block", readme_blocks("python"))
+def test_readme_python_block_runs(block, tmp_path):
+    completed = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert completed.returncode == 0, completed.stderr
+
+
+@pytest.mark.parametrize("block", readme_blocks("bash"))
+def test_readme_command_names_what_is_there(block):
+    # The installations themselves are run by CI, in an environment of their own.
+    for line in block.strip().splitlines():
+        for script in re.findall(r"python (\S+\.py)", line):
+            assert (ROOT / script).is_file()
+            ast.parse((ROOT / script).read_text())
+        for extras in re.findall(r'pip install -e "?\.(?:\[(\w+)\])?"?', line):
+            if extras:
+                assert f"\n{extras} = [" in (ROOT / "pyproject.toml").read_text()

@@ -1,0 +1,185 @@
+r"""What is built, what it requires, and what works without the optional parts."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PACKAGE = sorted((ROOT / "sksoftmax").rglob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").rrglob("*.py"))
+
+# What the extras make importable, where that is not the requirement's own name.
+IMPORTED_AS = {
+    "mlflow-skinny": "mlflow",
+    "optuna-integration": "optuna_integration",
+    "scikit-learn": "sklearn",
+}
+# What scikit-learn requires, and so need not be required again.
+IMPLIED = {"joblib"}
+
+
+def modules_of(requirements):
+    names = [re.match(r"[\w-]+", requirement)[0] for requirement in requirements]
+    return {IMPORTED_AS.get(name, name) for name in names}
+
+
+OPTIONAL = {
+    extra: modules_of(requirements)
+    for extra, requirements in PROJECT["optional-dependencies"].items()
+    if extra not in {"all", "test", "docs", "benchmark"}
+}
+CORE = modules_of(PROJECT["dependencies"]) | IMPLIED
+
+
+def test_the_oldest_versions_that_are_tested_are_those_required():
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text()
+    for requirement in PROJECT["dependencies"]:
+        name, oldest = requirement.split(">=")
+        assert re.search(rf'"{name}=={re.escape(oldest)}(\.\*)?"', workflow), (
+            requirement
+        )
+
+
+def third_party_imports(path):
+    r"""Return the top-level modules that a file imports, at its top or deep inside."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    top = {name.partition(".")[0] for name in names}
+    return top - sys.stdlib_module_names - {"sksoftmax"}
+
+
+def test_all_is_every_optional_part():
+    everything = PROJECT["optional-dependencies"]["all"]
+    assert everything == [f"sksoftmax[{','.join(sorted(OPTIONAL))}]"]
+
+
+@pytest.mark.parametrize("path", PACKAGE, ids=lambda path: path.name)
+def test_package_imports_only_what_is_required_or_optional(path):
+    optional = set().union(*OPTIONAL.values())
+    assert third_party_imports(path) <= CORE | optional
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_say_what_they_need(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    commands = re.findall(r"``pip\s+install\s+([^`]+)``", docstring)
+    named = set(" ".join(commands).replace('"', "").split())
+    is_benchmark = path.parent.name == "benchmarks"
+    for module in third_party_imports(path) - CORE - named:
+        extras = {extra for extra, modules in OPTIONAL.items() if module in modules}
+        # Benchmarks have an extra of their own, and import the files beside them.
+        assert is_benchmark or any(f"sksoftmax[{extra}]" in named for extra in extras)
+
+
+# Finds everything but some modules, as if these were not installed.
+WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split(","):
+            return None
+        return super().find_spec(name, path, target)
+
+sys.meta_path = [Without if f is PathFinder else f for f in sys.meta_path]
+
+import pkgutil
+import sksoftmax
+for module in pkgutil.walk_packages(sksoftmax.__path__, "sksoftmax."):
+    if not module.name.startswith("sksoftmax.persistence._onnx"):
+        __import__(module.name)
+
+import warnings
+from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
+from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax.inspection import (
+    PredictionsDisplay, ReliabilityDisplay, TrainingCurveDisplay, WeightsDisplay
+)
+from sksoftmax.persistence import load, save, to_onnx
+
+X, y = load_iris(return_X_y=True, as_frame=True)
+# Training for a single epoch is short on purpose.
+warnings.simplefilter("ignore", ConvergenceWarning)
+mlp = SoftmaxMLPClassifier((8,), n_estimators=1, max_epochs=1, verbose=1).fit(X, y)
+save(mlp, sys.argv[2])
+assert (load(sys.argv[2]).predict_proba(X) == mlp.predict_proba(X)).all()
+for use in (
+    lambda: PredictionsDisplay.from_estimator(mlp, X, y, image_shape=(2, 2)),
+    lambda: ReliabilityDisplay.from_estimator(mlp, X, y),
+    lambda: TrainingCurveDisplay.from_estimator(mlp),
+    lambda: WeightsDisplay.from_estimator(sksoftmax.SoftmaxRegression().fit(X, y)),
+    lambda: to_onnx(mlp, X),
+):
+    try:
+        use()
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_without_optional_parts_the_rest_works(tmp_path):
+    hidden = ",".join(sorted(set().union(*OPTIONAL.values())))
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT, hidden, str(tmp_path / "mlp")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    fit, *errors = process.stdout.splitlines()
+    assert fit.startswith("SoftmaxMLPClassifier: 1 epoch in ")
+    displays = ["Predictions", "Reliability", "TrainingCurve", "Weights"]
+    extras = {f"{display}Display": "plot" for display in displays} | {"to_onnx": "onnx"}
+    for error, (name, extra) in zip(errors, extras.items(), strict=True):
+        assert error.startswith(name)
+        assert f'pip install "sksoftmax[{extra}]"' in error
+
+
+def test_wheel_and_sdist_hold_the_package(tmp_path):
+    source = tmp_path / "source"
+    # Building writes into the source.
+    shutil.copytree(
+        ROOT,
+        source,
+        ignore=shutil.ignore_patterns(".*", "*.egg-info", "build", "__pycache__"),
+    )
+    process = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", tmp_path, source],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    package = {path.relative_to(ROOT).as_posix() for path in PACKAGE} | {
+        "sksoftmax/py.typed"
+    }
+
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    info = f"sksoftmax-{wheel.name.split('-')[1]}.dist-info"
+    assert {name for name in names if not name.startswith(info)} == package
+    assert f"{info}/licenses/LICENSE" in names
+
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        files = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
+    assert files >= {*package, "LICENSE", "README.md", "pyproject.toml"}
+    folders = {name.partition("/")[0] for name in files if "/" in name}
+    assert folders == {"sksoftmax", "sksoftmax.egg-info"}

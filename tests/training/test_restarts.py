@@ -1,0 +1,396 @@
+r"""A net that underfits trains for further rounds; one that does not is left alone."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_iris, make_hastie_10_2
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
+from skorch.callbacks import Callback
+
+from sksoftmax import (
+    SoftmaxCNNClassifier,
+    SoftmaxMLPClassifier,
+    SoftmaxNetClassifier,
+    SoftmaxRegression,
+)
+from sksoftmax._training.restarts import (
+    Round,
+    has_stalled,
+    late_fall,
+    plan_rounds,
+    underfits,
+)
+
+
+@pytest.fixture(scope="module")
+def spirals():
+    r"""Return two spirals, which take many steps to tell apart."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 1200)
+    angle = 3 * np.pi * np.sqrt(rng.random(len(y)))
+    direction = angle + np.pi * y
+    X = angle[:, None] * np.column_stack([np.cos(direction), np.sin(direction)])
+    return X + rng.normal(scale=0.5, size=X.shape), y
+
+
+@pytest.fixture(scope="module")
+def coins():
+    r"""Return rows that say nothing about their labels."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(400, 20)), rng.integers(0, 2, 400)
+
+
+def mlp(**options):
+    return SoftmaxMLPClassifier(
+        **{"hidden_layer_sizes": (32, 32), "n_estimators": 4, "random_state": 0}
+        | options
+    )
+
+
+def history_of(held_out, trained):
+    return [{"train_loss": trained, "valid_loss": loss} for loss in held_out]
+
+
+class Record(Callback):
+    r"""Keeps the weights and the dropout of inputs of every epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.weights_, self.dropout_ = [], []
+
+    def on_batch_begin(self, net, training, **kwargs):
+        if training and len(self.dropout_) < len(net.history):
+            self.dropout_.append(net.module_.input_dropout.p)
+
+    def on_epoch_end(self, net, **kwargs):
+        self.weights_.append(copy.deepcopy(net.module_.state_dict()))
+
+
+class Stop(Callback):
+    r"""Stops training, or fails, in an epoch."""
+
+    def __init__(self, epoch, error):
+        self.epoch = epoch
+        self.error = error
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise self.error
+
+
+class KilledError(Exception):
+    pass
+
+
+def first_round(classifier):
+    r"""Return the number of epochs that "auto" begins with."""
+    return classifier.net_.max_epochs
+
+
+def test_every_round_is_twice_as_long_as_the_one_before():
+    assert plan_rounds(6, 0) == [(0, 6)]
+    assert plan_rounds(6, 2) == [(0, 6), (6, 18), (18, 42)]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "trained", "expected"),
+    [
+        ([0.9, 0.8, 0.7, 0.6, 0.5], 0.50, True),
+        # The best epoch need not be the last.
+        ([0.9, 0.8, 0.7, 0.5, 0.6], 0.50, True),
+        ([0.9, 0.8, 0.5, 0.7, 0.6], 0.50, False),
+        # What was learned from is known by heart.
+        ([0.9, 0.8, 0.7, 0.6, 0.5], 0.30, False),
+        # There is nothing to gain.
+        ([9e-3, 8e-3, 7e-3, 2e-3, 9e-4], 1e-3, False),
+    ],
+)
+def test_when_a_net_underfits(held_out, trained, expected):
+    assert underfits(history_of(held_out, trained)) is expected
+
+
+@pytest.mark.parametrize(
+    ("held_out", "expected"),
+    [
+        ([0.9, 0.8, 0.7, 0.6, 0.5], True),
+        ([0.9, 0.8, 0.7, 0.5, 0.6], False),
+        # A difference of a thousandth is chance.
+        ([0.9, 0.8, 0.6, 0.5, 0.5005], True),
+        ([9e-3, 8e-3, 7e-3, 2e-3, 9e-4], False),
+    ],
+)
+def test_to_the_patient_the_best_at_the_end_is_enough(held_out, expected):
+    assert underfits(history_of(held_out, 1e-4), is_patient=True) is expected
+
+
+@pytest.mark.parametrize(("n_rows", "expected"), [(1999, True), (2000, False)])
+def test_patience_is_for_few_rows(n_rows, expected, monkeypatch):
+    monkeypatch.setattr("sksoftmax._nets.mlp._MANY_ROWS", 2000)
+    X = np.random.default_rng(0).normal(size=(n_rows, 2))
+    classifier = mlp(max_epochs=1, early_stopping=False).fit(X, X[:, 0] > 0)
+    assert classifier.net_.is_patient is expected
+
+
+def test_without_held_out_rows_nobody_knows():
+    assert underfits([{"train_loss": 0.7}]) is False
+
+
+def test_half_a_round_without_gain_is_enough():
+    two = Round(4, 12)
+    assert not has_stalled(history_of([5, 4, 3, 2, 2, 2, 2], 1), two)
+    assert has_stalled(history_of([5, 4, 3, 2, 2, 2, 2, 2], 1), two)
+    assert not has_stalled(history_of([5, 4, 3, 2, 2, 1, 2, 2, 2], 1), two)
+    assert has_stalled(history_of([5, 4, 3, 2, 2, 1, 2, 2, 2, 2], 1), two)
+
+
+def test_further_rounds_learn_what_one_does_not(spirals, monkeypatch):
+    X, y = spirals
+    losses = []
+    for n_extensions in (0, 2):
+        monkeypatch.setattr("sksoftmax._nets.mlp._EXTENSIONS", n_extensions)
+        classifier = mlp().fit(X[:800], y[:800])
+        losses.append(log_loss(y[800:], classifier.predict_proba(X[800:])))
+    assert classifier.n_iter_ > first_round(classifier)
+    assert losses[1] < 0.7 * losses[0]
+
+
+def test_noise_gets_no_further_round(coins):
+    classifier = mlp().fit(*coins)
+    assert classifier.n_iter_ == first_round(classifier)
+
+
+def test_a_number_of_epochs_is_kept_to(spirals):
+    assert mlp(max_epochs=5).fit(*spirals).n_iter_ == 5
+
+
+@pytest.mark.parametrize(("given", "later"), [("auto", 0.0), (0.05, 0.05)])
+def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
+    spirals, given, later
+):
+    record = Record()
+    classifier = mlp(input_dropout=given, callbacks=[record]).fit(*spirals)
+    n_first = first_round(classifier)
+    rates = dict(classifier.net_.callbacks_)["Record"].dropout_
+    assert len(rates) == classifier.n_iter_ > n_first
+    before = 0.1 if given == "auto" else given
+    assert rates == [before] * n_first + [later] * (classifier.n_iter_ - n_first)
+    # partial_fit and warm starts find it as it was.
+    assert classifier.module_.input_dropout.p == before
+
+
+def test_without_early_stopping_there_is_one_round(spirals):
+    X, y = spirals
+    watched = mlp(early_stopping=False).fit(X[:900], y[:900], X_val=X, y_val=y)
+    alone = mlp(early_stopping=False).fit(X[:900], y[:900])
+    assert watched.n_iter_ == first_round(watched)
+    assert watched.loss_curve_ == alone.loss_curve_
+
+
+def test_learning_rate_starts_anew(spirals):
+    class Rates(Callback):
+        def on_train_begin(self, net, **kwargs):
+            self.rates_ = []
+
+        def on_epoch_end(self, net, **kwargs):
+            self.rates_.append(net.optimizer_.param_groups[0]["lr"])
+
+    classifier = mlp(callbacks=[Rates()], learning_rate=0.01).fit(*spirals)
+    n_first = first_round(classifier)
+    rates = dict(classifier.net_.callbacks_)["Rates"].rates_
+    assert rates[n_first - 1] < 0.001
+    assert 0.009 < rates[n_first] <= 0.01
+
+
+def test_of_many_rows_whole_rounds_are_kept(monkeypatch):
+    # Held out for a temperature alone, they do not choose the epoch.
+    monkeypatch.setattr("sksoftmax._data.hold_out._TEMPERATURE_ROWS", 200)
+    X, y = make_hastie_10_2(3000, random_state=0)
+    classifier = mlp(n_estimators=1, callbacks=[Record()]).fit(X, y)
+    n_first = first_round(classifier)
+    assert classifier.n_iter_ > n_first
+    ends = [round_.end - 1 for round_ in plan_rounds(n_first, 2)]
+    ends = [end for end in ends if end < classifier.n_iter_]
+    best = max(ends, key=lambda end: classifier.validation_scores_[end])
+    kept = dict(classifier.net_.callbacks_)["Record"].weights_[best]
+    for name, weight in classifier.module_.hidden.state_dict().items():
+        assert torch.equal(weight, kept[f"hidden.{name}"])
+
+
+def test_who_stops_training_gets_no_further_round(spirals):
+    n_first = first_round(mlp().fit(*spirals))
+    for epoch in (n_first, n_first + 1):
+        classifier = mlp(callbacks=[Stop(epoch, KeyboardInterrupt())])
+        assert classifier.fit(*spirals).n_iter_ == epoch
+
+
+@pytest.mark.parametrize("n_further", [-1, 0, 1])
+def test_killed_fit_goes_on_in_its_round(spirals, tmp_path, n_further):
+    expected = mlp().fit(*spirals)
+    n_first = first_round(expected)
+    assert expected.n_iter_ > n_first + 2
+    path = tmp_path / "checkpoint"
+    stop = Stop(n_first + 1 + n_further, KilledError())
+    classifier = mlp(checkpoint=path, callbacks=[stop])
+    with pytest.raises(KilledError):
+        classifier.fit(*spirals)
+    # Nobody kills it this time.
+    classifier.set_params(callbacks=[Stop(None, None)]).fit(*spirals)
+    assert classifier.loss_curve_ == expected.loss_curve_
+    proba = classifier.predict_proba(spirals[0])
+    np.testing.assert_array_equal(proba, expected.predict_proba(spirals[0]))
+    # What is finished is read.
+    assert classifier.fit(*spirals).loss_curve_ == expected.loss_curve_
+
+
+def test_callbacks_of_scikit_learn_see_all_rounds(spirals):
+    callback = pytest.importorskip("sklearn.callback", reason="before 1.9")
+    classifier = mlp().set_callbacks(callback.ProgressBar()).fit(*spirals)
+    assert classifier.n_iter_ > first_round(classifier)
+
+
+def test_closing_line_counts_all_rounds(spirals, capsys):
+    classifier = mlp(verbose=1).fit(*spirals)
+    assert classifier.n_iter_ > first_round(classifier)
+    assert f"{classifier.n_iter_} epochs in" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def thrown_away():
+    r"""Return a fit to few rows of noise around a line, whose last epoch was no use."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    y = (X[:, 0] + rng.normal(size=300) > 0) * 1
+    return X, y
+
+
+def test_what_is_printed_is_what_is_kept(thrown_away, capsys):
+    classifier = mlp(verbose=1).fit(*thrown_away)
+    best = int(np.argmax(classifier.validation_scores_)) + 1
+    assert classifier.best_epoch_ == best < classifier.n_iter_
+    line = capsys.readouterr().out
+    assert f"kept epoch {best}: loss {classifier.loss_curve_[best - 1]:.4f}, " in line
+    score = classifier.validation_scores_[best - 1]
+    assert f", validation loss {-score:.4f}, " in line
+
+
+def test_best_epoch_of_a_fit_that_goes_on(thrown_away, tmp_path):
+    expected = mlp().fit(*thrown_away)
+    assert expected.best_epoch_ < expected.n_iter_
+    stop = Stop(expected.best_epoch_ + 1, KilledError())
+    classifier = mlp(checkpoint=tmp_path / "checkpoint", callbacks=[stop])
+    with pytest.raises(KilledError):
+        classifier.fit(*thrown_away)
+    classifier.set_params(callbacks=[Stop(None, None)])
+    # The second fit reads what is finished.
+    for _ in range(2):
+        assert classifier.fit(*thrown_away).best_epoch_ == expected.best_epoch_
+    classifier.partial_fit(*thrown_away)
+    assert classifier.best_epoch_ == classifier.n_iter_ == expected.n_iter_ + 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([0.9], True),
+        ([0.9, 0.8], True),
+        ([0.9, 0.8, 0.6, 0.5], True),
+        # A tenth of the fall, or a hundredth of the loss, is little.
+        ([2.0, 0.5, 0.45, 0.4], False),
+        ([0.7, 0.699, 0.697, 0.696], False),
+        ([0.9, 0.5, 0.6, 0.7], False),
+        # There is nothing to gain.
+        ([9e-3, 8e-3, 2e-3, 9e-4], False),
+    ],
+)
+def test_when_a_loss_still_falls(losses, expected):
+    watched = history_of(losses, 1.0)
+    assert ("validation loss" in late_fall(watched)) is expected
+    alone = [{"train_loss": loss} for loss in losses]
+    assert ("training loss" in late_fall(alone)) is expected
+
+
+def make_module(n_features, n_classes):
+    return torch.nn.Linear(n_features, n_classes)
+
+
+SHORT = {
+    "mlp": mlp(max_epochs=3, learning_rate=0.01),
+    "early stopping": mlp(max_epochs=3, learning_rate=0.01, early_stopping=True),
+    "one net": mlp(max_epochs=1, n_estimators=1),
+    "images": SoftmaxCNNClassifier(channels=(4,), max_epochs=4, random_state=0),
+    "module": SoftmaxNetClassifier(make_module, learning_rate=0.01, max_epochs=4),
+    "regression": SoftmaxRegression(solver="adam", max_iter=5),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_too_few_epochs_warn(name):
+    X, y = load_iris(return_X_y=True)
+    classifier = SHORT[name]
+    parameter = "max_iter" if name == "regression" else "max_epochs"
+    with pytest.warns(ConvergenceWarning, match=rf"{parameter}=\d\) .* loss"):
+        classifier.fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "classifier",
+    [
+        mlp(),
+        mlp(max_epochs=60),
+        # It stopped before the last epoch.
+        mlp(max_epochs=200, early_stopping=True, n_iter_no_change=3),
+        mlp(max_epochs=3, callbacks=[Stop(2, KeyboardInterrupt())]),
+        SoftmaxRegression(solver="adam", max_iter=200, learning_rate=0.1),
+    ],
+    ids=["auto", "enough", "early stopping", "stopped", "regression"],
+)
+def test_enough_epochs_do_not_warn(classifier):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier.fit(*load_iris(return_X_y=True))
+
+
+def test_partial_fit_does_not_warn_of_few_epochs():
+    X, y = load_iris(return_X_y=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mlp(max_epochs=1).partial_fit(X, y, classes=np.unique(y))
+
+
+class TestWorseThanGuess:
+    def test_features_far_from_zero_are_told(self):
+        X, y = load_iris(return_X_y=True)
+        classifier = SoftmaxRegression(solver="adam", random_state=0)
+        with pytest.warns(
+            ConvergenceWarning, match=r"nothing: .* 1\.1 for a guess.*Scale"
+        ):
+            classifier.fit(X + 1e6, y)
+        # Warnings are errors.
+        classifier.fit(X, y)
+
+    def test_a_warm_start_from_other_units_is_told(self):
+        X, y = load_iris(return_X_y=True)
+        classifier = mlp(warm_start=True).fit(1e6 * (X + 100), y)
+        with pytest.warns(
+            ConvergenceWarning, match="learned nothing.*warm_start=False"
+        ):
+            classifier.fit(X, y)
+
+    @pytest.mark.parametrize("early_stopping", [False, True])
+    def test_a_warm_start_on_noise_is_no_failure(self, early_stopping):
+        rng = np.random.default_rng(1)
+        X, y = rng.normal(size=(300, 8)), rng.integers(0, 2, 300)
+        classifier = SoftmaxRegression(
+            solver="adam",
+            early_stopping=early_stopping,
+            warm_start=True,
+            random_state=0,
+        )
+        # Warnings are errors: the first fit has learned no more than the second.
+        classifier.fit(X, y).fit(X, y)
+
+    def test_noise_is_no_failure(self, coins):
+        mlp().fit(*coins)

@@ -1,0 +1,87 @@
+r"""Memory that a training step frees and the next one asks for again."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Whether memory is kept depends on what a process did before.
+STEPS = """
+import resource
+import torch
+from sksoftmax._utils.memory import freed_memory_kept
+
+def page_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        tensors = [torch.zeros(2**21) for _ in range(12)]
+        del tensors
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+"""
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc is asked to keep memory"
+)
+
+
+def run(program):
+    # Dask leaves one of them in the environment that it starts its workers from, and
+    # glibc keeps to what they say.
+    environment = {
+        name: value for name, value in os.environ.items() if "MALLOC_" not in name
+    }
+    return subprocess.run(
+        [sys.executable, "-c", STEPS + program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+        env=environment,
+    ).stdout.split()
+
+
+# Of 96 MiB in pages of at most 64 KiB, each step asks for all of them anew.
+FAULTS = 20 * 96 * 2**20 / 2**16
+
+
+def test_steps_take_the_memory_that_was_freed_before():
+    without, first, inside = map(
+        int,
+        run("""
+print(page_faults())
+with freed_memory_kept():
+    page_faults()
+    print(page_faults(), page_faults())
+"""),
+    )
+    assert without >= FAULTS
+    assert max(first, inside) < FAULTS / 20
+
+
+def test_memory_that_lies_free_makes_no_difference():
+    [inside] = map(
+        int,
+        run("""
+# Once a piece is freed, those of its size lie on the heap.
+torch.empty(2**23, dtype=torch.uint8)
+*pieces, last = [torch.empty(2**22, dtype=torch.uint8) for _ in range(30)]
+del pieces
+with freed_memory_kept():
+    del last
+    page_faults()
+    print(page_faults())
+"""),
+    )
+    assert inside < FAULTS / 20
+
+
+def test_a_limit_on_memory_is_no_error():
+    assert run("""
+with open("/proc/self/statm") as file:
+    in_use = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**26,) * 2)
+with freed_memory_kept():
+    print(int(torch.ones(2**20).sum()))
+""") == [str(2**20)]
