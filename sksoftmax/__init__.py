@@ -7,10 +7,7 @@ from ._linear.regression_cv import SoftmaxRegressionCV
 from ._nets.cnn import SoftmaxCNNClassifier
 from ._nets.mlp import SoftmaxMLPClassifier
 from ._nets.net import SoftmaxNetClassifier
-from .datasets import _otto as datasets
-from .persistence import _save as persistence
-
-__version__ = "0.1.0"
+from ._utils.compat import __version__
 
 __all__ = [
     "NeighborsEncoder",

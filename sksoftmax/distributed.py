@@ -14,21 +14,19 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ._classifier.base import BaseSoftmaxClassifier
-from ._data.features import (
-    TrainingRows,
-    check_features,
-    check_number_of_classes,
-    evenly_spread,
-    fitted_state_kept,
-)
+from ._data.features import check_features
 from ._data.labels import check_target, check_weights, class_weights, encode_target
+from ._data.training_rows import TrainingRows, check_number_of_classes, evenly_spread
 from ._linear.regression import MINIBATCH_SOLVERS
 from ._training.batches import Batch, TensorTable
 from ._training.skorch_net import record
-from ._utils.arrays import as_tensor, make_generator, modes_of_training, resolve_device
+from ._utils.arrays import as_tensor
+from ._utils.bulk import sample_size
+from ._utils.devices import modes_of_training, resolve_device
+from ._utils.estimators import fitted_state_kept
 from ._utils.memmap import Pages
 from ._utils.progress import FitReport, reported
-from .modules._bulk import sample_size
+from ._utils.random import make_generator
 from .modules._layers import set_generator
 
 __all__ = ["fit_distributed"]

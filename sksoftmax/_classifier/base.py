@@ -26,54 +26,44 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from torch import nn
 
-from .._data.features import (
+from .._data.hold_out import HoldOut, Split
+from .._data.labels import as_labels
+from .._data.training_rows import (
     TrainingRows,
     check_number_of_classes,
     check_same_problem,
     check_training_rows,
     check_validation_rows,
-    draw_seed,
-    fitted_state_kept,
 )
-from .._data.hold_out import HoldOut, Split
-from .._data.labels import as_labels
 from .._encoders.categories import TableEncoder
 from .._training.batches import TensorTable
 from .._training.callbacks import EarlyStopping, EpochReport, epoch_metrics, kept_epoch
-from .._training.checkpoint import Checkpoint, open_checkpoint
+from .._training.checkpoint import Checkpoint
+from .._training.optimizers import OPTIMIZERS
 from .._training.pruning import resolve_rate
-from .._training.recipe import OPTIMIZERS, Recipe, auto_batch_size, auto_epochs
+from .._training.recipe import Recipe, auto_batch_size, auto_epochs
 from .._training.restarts import late_fall, worse_than_guess
 from .._training.schedules import SCHEDULES
 from .._training.skorch_net import make_net, net_kept, train
 from .._training.stream import FirstRows, Pace
 from .._training.temperature import held_out_temperature
-from .._utils.arrays import (
-    as_tensor,
-    make_generator,
-    modes_of_training,
-    resolve_device,
-    resolve_precision,
-)
+from .._utils.arrays import as_tensor
+from .._utils.devices import modes_of_training, resolve_device, resolve_precision
+from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.memmap import Pages
 from .._utils.progress import CallbackSupportMixin, FitReport, reported
-from ..modules._layers import (
-    InputScaling,
-    Temperature,
-    favor_class,
-    generator_of,
-    set_generator,
-)
+from .._utils.random import draw_seed, make_generator
+from ..modules._layers import Temperature, favor_class, generator_of, set_generator
+from ..modules._scaling import InputScaling
 from ..modules._table_input import TableInput
 from .prediction import PredictionMixin
-from .state import check_described, net_without_optimizer, restore_module, weights_of
-
-# Where the documentation of an estimator will be hosted, for scikit-learn's HTML
-# representation; the end of it is where docs/ builds the page to.
-DOCUMENTATION = (
-    "https://sksoftmax.readthedocs.io/en/stable/generated/"
-    "sksoftmax.{estimator_name}.html"
+from .state import (
+    check_described,
+    net_without_optimizer,
+    open_checkpoint,
+    restore_module,
+    weights_of,
 )
 
 # What the net records for a `scoring`, and its sign as a score: greater is better.

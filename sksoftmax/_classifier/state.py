@@ -10,11 +10,91 @@ import torch
 from torch import Tensor, nn
 
 from .._training.skorch_net import SoftmaxNet, make_net
-from .._utils.arrays import make_generator, resolve_device, to_be_stored
+from .._utils.arrays import to_be_stored
+from .._utils.compat import __version__
+from .._utils.devices import resolve_device
+from .._utils.random import make_generator
 from ..modules._augmentation import SeededTransform
 
 if TYPE_CHECKING:
     from .base import BaseSoftmaxClassifier
+import hashlib
+import re
+import sys
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._data.training_rows import TrainingRows
+from .._training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from .base import BaseSoftmaxClassifier
+
+
+# Parameters that do not change what is learned; callbacks are compared by their names.
+_WITHOUT_EFFECT = {"callbacks", "checkpoint", "verbose"}
+
+
+def open_checkpoint(
+    estimator: BaseSoftmaxClassifier,
+    data: TrainingRows,
+    validation: TrainingRows | None,
+) -> Checkpoint | None:
+    r"""Return the checkpoint of a fit whose net is built; None without the parameter.
+
+    Raises
+    ------
+    ValueError
+        If ``random_state`` is no integer, or if there is something else at the path
+        than a checkpoint of the same fit.
+    """
+    path = estimator._parameter("checkpoint")
+    if path is None:
+        return None
+    if not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"Got checkpoint={str(path)!r} with "
+            f"random_state={estimator.random_state!r}, from which no second fit starts "
+            "the same way. Expected an integer as random_state."
+        )
+    identity = _identity(estimator, data, validation)
+    return Checkpoint(Path(path), identity, estimator._generators())
+
+
+def _identity(
+    estimator: BaseSoftmaxClassifier,
+    data: TrainingRows,
+    validation: TrainingRows | None,
+) -> dict[str, str]:
+    weights = hashlib.sha256()
+    for name, value in estimator.module_.state_dict().items():
+        weights.update(name.encode())
+        if isinstance(value, Tensor):
+            value = value.cpu().contiguous().reshape(-1)
+            weights.update(value.view(torch.uint8).numpy().data)
+    with np.printoptions(threshold=sys.maxsize):
+        parameters = {
+            # Where in memory something is says nothing about it.
+            name: re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
+            for name, value in estimator.get_params(deep=False).items()
+            if name not in _WITHOUT_EFFECT
+        }
+    return {
+        "estimator": type(estimator).__name__,
+        "sksoftmax": __version__,
+        "torch": torch.__version__,
+        **parameters,
+        # A NumPy integer is the same seed.
+        "random_state": str(int(estimator.random_state)),
+        "device": str(estimator.device_),
+        "callbacks": ", ".join(estimator.net_.remembering_callbacks),
+        "training data": data.digest(),
+        "validation data": "None" if validation is None else validation.digest(),
+        "initial state": weights.hexdigest(),
+    }
 
 
 def weights_of(classifier: BaseSoftmaxClassifier) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._encoders.categories import is_frame, is_polars
+from .._utils.frames import is_frame, is_polars
 
 # The kinds of values that are refused, the types that they come in, and the remedy. A
 # dtype and a value in a column of objects have the same types.

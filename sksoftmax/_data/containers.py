@@ -15,8 +15,8 @@ from scipy.sparse import issparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
-from .._encoders.categories import is_frame
 from .._utils.arrays import from_any_device
+from .._utils.frames import is_frame
 
 _ROWS = "an array, a DataFrame or a sequence of rows"
 _VALUES = "an array, a Series or a sequence with an entry for each row"

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from .._encoders.categories import nan_for_missing
+from .._utils.frames import nan_for_missing
 from .containers import as_column
 
 # The dtypes of labels that come as objects, by pandas' words for their kind.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .._utils.memmap import Pages, blocks, in_parts
+from .._utils.frames import is_frame, is_polars
 from .category_warnings import (
     rare_categories,
     unknown_values,
@@ -158,47 +158,6 @@ def n_columns(X: Any) -> int | None:
     return int(X.shape[1]) if len(X.shape) == 2 else None
 
 
-def has_sparse_columns(X: Any) -> bool:
-    r"""Return whether all columns of a pandas DataFrame are sparse."""
-    if not isinstance(X, pd.DataFrame):
-        return False
-    return {type(dtype) for dtype in X.dtypes.to_numpy()} == {pd.SparseDtype}
-
-
-def nan_for_missing(X: Any) -> Any:
-    r"""Return a table with NaN for None and NA among objects, which are no floats."""
-    if isinstance(X, pd.DataFrame):
-        table = X
-        for column in np.flatnonzero(X.dtypes.to_numpy() == np.dtype(object)):
-            values = X.iloc[:, column].to_numpy()
-            filled = nan_for_missing(values)
-            if filled is not values:
-                table = table.copy(deep=False) if table is X else table
-                table.isetitem(column, filled)
-        return table
-    if not isinstance(X, np.ndarray) or X.dtype != object:
-        return X
-    is_missing = pd.isna(X)
-    return np.where(is_missing, np.nan, X) if is_missing.any() else X
-
-
-def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    r"""Return the mask of the columns with a NaN in some rows."""
-    if X.dtype.kind != "f":
-        return np.zeros(X.shape[1], dtype=bool)
-    # A maximum is NaN if any value is, and needs no table of booleans.
-    largest = np.maximum.reduce([block.max(axis=0) for block in blocks(X)])
-    has_missing: NDArray[np.bool_] = np.isnan(largest)
-    if has_missing.any() and len(rows) < len(X):
-        candidates = np.flatnonzero(has_missing)
-        has_missing[candidates] = False
-        pages = Pages(X)
-        for part in in_parts(rows):
-            is_missing = np.isnan(pages.take(part)[:, candidates])
-            has_missing[candidates] |= is_missing.any(axis=0)
-    return has_missing
-
-
 def _find_categorical(table: Any, categorical_features: Any) -> NDArray[np.bool_]:
     n_features = table.shape[1]
     if isinstance(categorical_features, str):
@@ -334,12 +293,3 @@ def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> An
     for column, values in codes.items():
         encoded[:, column] = values
     return encoded
-
-
-def is_frame(X: Any) -> bool:
-    return isinstance(X, pd.DataFrame) or is_polars(X)
-
-
-def is_polars(X: Any) -> bool:
-    # A LazyFrame has no columns of values, and so no `to_series`.
-    return type(X).__module__.startswith("polars.") and hasattr(X, "to_series")

@@ -14,12 +14,12 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._classifier.base import DOCUMENTATION
 from .._data.copies import first_of_each, numbers_of_copies, renumbered
-from .._data.features import check_table, fitted_state_kept
+from .._data.features import check_table
 from .._data.labels import check_target
+from .._utils.estimators import DOCUMENTATION, fitted_state_kept
+from .._utils.frames import nan_for_missing
 from .._utils.keywords import explain_keywords
-from .categories import nan_for_missing
 
 # How many neighbours the shares of the classes count for: a row without any near one
 # gets about those, and no probability is 0.

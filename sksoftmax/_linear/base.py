@@ -18,23 +18,21 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._classifier.base import BaseSoftmaxClassifier
-from .._classifier.range import into_range
+from .._classifier.prediction import into_range
 from .._classifier.state import net_without_optimizer
 from .._convex.design_matrix import DenseRows, SparseRows
 from .._convex.newton import Solution, minimize
 from .._convex.objective import SoftmaxProblem
 from .._convex.row_space import SpannedRows, is_wide
-from .._data.features import TrainingRows
+from .._data.training_rows import TrainingRows
 from .._utils.arrays import as_tensor
 from .._utils.progress import FitReport
-from ..modules._mlp import SoftmaxLinear
+from ..modules._linear import SoftmaxLinear
 
 # Where an exact solver computes if the device has no float64, or no sparse products.
 _CPU = torch.device("cpu")
 # A sparse table of so few numbers is solved as a dense one, centred and in float64.
 _FEW_NUMBERS = 2**13
-
-
 # Columns that a warning names.
 _MOST_NAMES = 5
 # A larger one leaves nothing of the weights either.

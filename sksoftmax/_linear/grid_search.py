@@ -21,11 +21,10 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 from torch import Tensor, strided
 
-from .._classifier.base import DOCUMENTATION
 from .._data.containers import refuse
-from .._data.features import fitted_state_kept
 from .._data.labels import as_labels, refuse_missing
 from .._utils.arrays import from_any_device
+from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .fold_scores import mean_over_folds, warn_about_missing_scores
 from .grid_search_fits import Evaluation, groups_of, with_parameters

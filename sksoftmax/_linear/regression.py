@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
-from .._data.features import (
+from .._data.training_rows import (
     TrainingRows,
     check_number_of_classes,
     check_training_rows,
@@ -26,7 +26,8 @@ from .._training.batches import TensorTable
 from .._training.checkpoint import Checkpoint
 from .._training.recipe import Recipe
 from .._training.stream import Pace, column_moments, restore_units, standardized
-from .._utils.arrays import as_tensor, modes_of_training, resolve_device
+from .._utils.arrays import as_tensor
+from .._utils.devices import modes_of_training, resolve_device
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
 from .base import LinearSoftmaxClassifier, center_intercepts, penalties

@@ -35,15 +35,15 @@ from .._classifier.base import BaseSoftmaxClassifier
 from .._convex.newton import minimize
 from .._data.containers import as_column
 from .._data.copies import FEW_COPIES, first_of_each, join, numbers_of_copies
-from .._data.features import (
+from .._data.labels import as_labels, check_weights
+from .._data.training_rows import (
     TrainingRows,
     check_number_of_classes,
     check_training_rows,
-    fitted_state_kept,
 )
-from .._data.labels import as_labels, check_weights
 from .._training.recipe import Recipe
-from .._utils.arrays import modes_of_training, resolve_device
+from .._utils.devices import modes_of_training, resolve_device
+from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport, reported
 from .base import LinearSoftmaxClassifier, StepReport, center_intercepts, penalties

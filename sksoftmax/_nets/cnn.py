@@ -16,13 +16,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
-from .._data.features import CHANNELS, TrainingRows, check_sizes
+from .._data.features import CHANNELS
+from .._data.training_rows import TrainingRows
 from .._training.callbacks import EarlyStopping
 from .._utils.arrays import as_tensor
+from .._utils.estimators import check_sizes
 from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
-from ..modules._building import ACTIVATIONS
 from ..modules._cnn import SoftmaxCNN, channels_seem_last
+from ..modules._layers import ACTIVATIONS
 
 # Images that tell in which order their channels are.
 _SAMPLE_IMAGES = 200

@@ -16,13 +16,15 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
-from .._data.features import TrainingRows, check_sizes
-from .._encoders.categories import TableEncoder, is_frame, learn_encoder, n_columns
+from .._data.training_rows import TrainingRows
+from .._encoders.categories import TableEncoder, learn_encoder, n_columns
 from .._training.callbacks import EarlyStopping
 from .._training.recipe import Recipe
 from .._utils.arrays import as_tensor
+from .._utils.estimators import check_sizes
+from .._utils.frames import is_frame
 from .._utils.keywords import explain_keywords
-from ..modules._building import ACTIVATIONS
+from ..modules._layers import ACTIVATIONS
 from ..modules._mlp import SoftmaxMLP
 from ..modules._piecewise import bin_edges
 

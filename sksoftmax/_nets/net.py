@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.state import fresh_module
-from .._data.features import TrainingRows
-from .._utils.arrays import as_tensor, global_generator_seeded, global_generators
+from .._data.training_rows import TrainingRows
+from .._utils.arrays import as_tensor
 from .._utils.keywords import explain_keywords
+from .._utils.random import global_generator_seeded, global_generators
 from .user_module import build_module, check_logits, check_shape, copied
 
 _PREFIX = "module__"

@@ -15,6 +15,48 @@ from .._utils.progress import FitReport, Snapshot
 
 if TYPE_CHECKING:
     from .skorch_net import SoftmaxNet
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def stop_asked_for() -> Iterator[list[bool]]:
+    r"""Take a KeyboardInterrupt for a callback's wish to stop, but let Ctrl-C through.
+
+    skorch's own callbacks, EarlyStopping say, end training that way. The list that is
+    given is empty until one does.
+    """
+    asked: list[bool] = []
+    pressed = False
+    handler: Any = signal.getsignal(signal.SIGINT)
+    # Signals come to the main thread only, and only there can be listened to.
+    listens = callable(handler) and (
+        threading.current_thread() is threading.main_thread()
+    )
+
+    def note(signum: int, frame: FrameType | None) -> Any:
+        nonlocal pressed
+        try:
+            return handler(signum, frame)
+        except KeyboardInterrupt:
+            pressed = True
+            raise
+
+    try:
+        if listens:
+            signal.signal(signal.SIGINT, note)
+        yield asked
+    except KeyboardInterrupt:
+        if pressed:
+            raise
+        asked.append(True)
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, handler)
+
 
 # What is reported of an epoch, and by what name.
 _REPORTED = {

@@ -6,32 +6,27 @@ import glob
 import hashlib
 import inspect
 import json
-import re
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .._data.features import TrainingRows
-from .._utils.codec import decode, encode
-from .._utils.files import InvalidFileError, read_document, write_document
+from .._utils.files import (
+    InvalidFileError,
+    decode,
+    encode,
+    read_document,
+    write_document,
+)
 
 if TYPE_CHECKING:
-    from .._classifier.base import BaseSoftmaxClassifier
     from .skorch_net import SoftmaxNet
 
 _KIND = "sksoftmax checkpoint"
-
-# Parameters that do not change what is learned; callbacks are compared by their names.
-_WITHOUT_EFFECT = {"callbacks", "checkpoint", "verbose"}
-
 # What using the content of a file raises that is not what it should be.
 _MALFORMED = (
     ArithmeticError,
@@ -155,67 +150,6 @@ class Checkpoint:
         for partial in self._path.parent.glob(pattern):
             if time.time() - partial.stat().st_mtime > _ABANDONED:
                 partial.unlink(missing_ok=True)
-
-
-def open_checkpoint(
-    estimator: BaseSoftmaxClassifier,
-    data: TrainingRows,
-    validation: TrainingRows | None,
-) -> Checkpoint | None:
-    r"""Return the checkpoint of a fit whose net is built; None without the parameter.
-
-    Raises
-    ------
-    ValueError
-        If ``random_state`` is no integer, or if there is something else at the path
-        than a checkpoint of the same fit.
-    """
-    path = estimator._parameter("checkpoint")
-    if path is None:
-        return None
-    if not isinstance(estimator.random_state, Integral):
-        raise ValueError(
-            f"Got checkpoint={str(path)!r} with "
-            f"random_state={estimator.random_state!r}, from which no second fit starts "
-            "the same way. Expected an integer as random_state."
-        )
-    identity = _identity(estimator, data, validation)
-    return Checkpoint(Path(path), identity, estimator._generators())
-
-
-def _identity(
-    estimator: BaseSoftmaxClassifier,
-    data: TrainingRows,
-    validation: TrainingRows | None,
-) -> dict[str, str]:
-    from .. import __version__
-
-    weights = hashlib.sha256()
-    for name, value in estimator.module_.state_dict().items():
-        weights.update(name.encode())
-        if isinstance(value, Tensor):
-            value = value.cpu().contiguous().reshape(-1)
-            weights.update(value.view(torch.uint8).numpy().data)
-    with np.printoptions(threshold=sys.maxsize):
-        parameters = {
-            # Where in memory something is says nothing about it.
-            name: re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
-            for name, value in estimator.get_params(deep=False).items()
-            if name not in _WITHOUT_EFFECT
-        }
-    return {
-        "estimator": type(estimator).__name__,
-        "sksoftmax": __version__,
-        "torch": torch.__version__,
-        **parameters,
-        # A NumPy integer is the same seed.
-        "random_state": str(int(estimator.random_state)),
-        "device": str(estimator.device_),
-        "callbacks": ", ".join(estimator.net_.remembering_callbacks),
-        "training data": data.digest(),
-        "validation data": "None" if validation is None else validation.digest(),
-        "initial state": weights.hexdigest(),
-    }
 
 
 def _shortened(text: str | None) -> str:

@@ -246,3 +246,10 @@ class AdamW(_LeanAdam, torch.optim.AdamW):
 
     _update = staticmethod(torch._fused_adamw_)
     _is_decoupled = True
+
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adamw": AdamW,
+    "adam": Adam,
+    "sgd": SGD,
+}

@@ -9,13 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .optimizers import SGD, Adam, AdamW
-
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adamw": AdamW,
-    "adam": Adam,
-    "sgd": SGD,
-}
+from .optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,12 @@ from skorch.history import History
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .._utils.memory import freed_memory_kept
-from .._utils.progress import stop_asked_for
+from .._data.hold_out import predict_by, row_weight, unseen_by
+from .._utils.process import freed_memory_kept
 from .batches import Batch, BatchIterator, TensorTable
-from .callbacks import BestEpoch, EarlyStopping, EpochReport
+from .callbacks import BestEpoch, EarlyStopping, EpochReport, stop_asked_for
 from .checkpoint import Checkpoint
-from .loss import WeightedCrossEntropy
-from .losses import EpochTotals, RefinedTotals
-from .members import predict_by, row_weight, unseen_by
+from .losses import EpochTotals, RefinedTotals, WeightedCrossEntropy
 from .monitors import (
     check_callbacks,
     check_monitors,

@@ -14,9 +14,9 @@ from scipy.sparse import issparse
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .._data.features import TrainingRows
+from .._data.training_rows import TrainingRows
 from ..modules._ensemble import MemberBatchNorm
-from ..modules._mlp import SoftmaxLinear
+from ..modules._linear import SoftmaxLinear
 
 # Share of the learning rate after a fit, and the most that it grows to.
 # Measured on digits, fits of 1,000 rows and 300 more, six orders of the rows: at 0.1

@@ -11,9 +11,9 @@ from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .._data.hold_out import parts_of, predict_by, row_weight
 from ..modules._ensemble import average_members
 from .batches import BatchIterator, TensorTable
-from .members import parts_of, predict_by, row_weight
 
 # Nothing that training does calls for more.
 _LARGEST_TEMPERATURE = 20.0

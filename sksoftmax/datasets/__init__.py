@@ -1,5 +1,11 @@
-r"""MNIST, Fashion-MNIST and Kaggle's Otto table."""
+r"""Loaders for MNIST, Fashion-MNIST and Kaggle's Otto Group challenge.
 
-from ._otto import fetch_fashion_mnist, fetch_mnist, load_otto, otto_submission
+The files are looked for in ``data_home``, else in the folder that the environment
+variable ``SKSOFTMAX_DATA`` names, else in ``sksoftmax`` under scikit-learn's own
+data folder (see :func:`sklearn.datasets.get_data_home`).
+"""
+
+from ._images import fetch_fashion_mnist, fetch_mnist
+from ._otto import load_otto, otto_submission
 
 __all__ = ["fetch_fashion_mnist", "fetch_mnist", "load_otto", "otto_submission"]

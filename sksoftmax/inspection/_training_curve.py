@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._linear.base import LinearSoftmaxClassifier
-from .._linear.regression import MINIBATCH_SOLVERS
 from ._plotting import BLUE, GREY, ORANGE, final_estimator, import_pyplot
 
 if TYPE_CHECKING:
@@ -138,15 +136,15 @@ class TrainingCurveDisplay:
                 f"{type(classifier).__name__} has no loss_curve_. Expected a fitted "
                 "classifier that keeps one, such as SoftmaxMLPClassifier."
             )
-        solver = getattr(classifier, "solver", None)
-        is_linear = isinstance(classifier, LinearSoftmaxClassifier)
+        best_epoch = getattr(classifier, "best_epoch_", None)
         display = cls(
             loss_curve=classifier.loss_curve_,
             validation_scores=getattr(classifier, "validation_scores_", None),
             # scikit-learn's perceptron is scored by its accuracy.
             scoring=getattr(classifier, "scoring", None) or "accuracy",
-            best_epoch=getattr(classifier, "best_epoch_", None),
-            is_exact=is_linear and solver not in MINIBATCH_SOLVERS,
+            best_epoch=best_epoch,
+            # A solver that goes to the optimum has steps, but no epochs.
+            is_exact=hasattr(classifier, "coef_") and best_epoch is None,
             name=type(classifier).__name__ if name is None else name,
         )
         return display.plot(

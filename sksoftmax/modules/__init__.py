@@ -6,9 +6,11 @@ They take a batch of rows and return logits, so they fit a plain PyTorch loop wi
 
 from ._augmentation import RandomShift, RandomWarp
 from ._cnn import SoftmaxCNN
-from ._layers import Dropout, InputScaling, Temperature
-from ._mlp import SoftmaxLinear, SoftmaxMLP
+from ._layers import Dropout, Temperature
+from ._linear import SoftmaxLinear
+from ._mlp import SoftmaxMLP
 from ._piecewise import PiecewiseLinear
+from ._scaling import InputScaling
 from ._table_input import TableInput
 
 __all__ = [

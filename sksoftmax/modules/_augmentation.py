@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
-from .._utils.arrays import global_generator_seeded
+from .._utils.random import global_generator_seeded
 from ._layers import RandomLayer
 
 # Share of a side by which "shift" moves at most: a pixel of 28. Two of them teach less

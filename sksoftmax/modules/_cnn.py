@@ -9,16 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._building import (
+from ._ensemble import together
+from ._layers import (
     ACTIVATIONS,
+    Dropout,
+    Temperature,
     empty,
     hidden_layers,
     initialize,
     linear,
     make_input_scaling,
 )
-from ._ensemble import together
-from ._layers import Dropout, Temperature
 
 
 class SoftmaxCNN(nn.Module):

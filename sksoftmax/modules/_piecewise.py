@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._layers import InputScaling
+from ._scaling import InputScaling
 
 
 def bin_edges(values: Tensor, n_bins: int) -> Tensor:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ._bulk import Bulk
-from ._layers import InputScaling
+from .._utils.bulk import Bulk
 from ._piecewise import PiecewiseLinear
+from ._scaling import InputScaling
 
 # Up to this many categories, a column of the first matrix for each costs little.
 _MOST_SLOTS = 16

@@ -15,7 +15,8 @@ from sklearn.pipeline import Pipeline
 
 from .._classifier.base import BaseSoftmaxClassifier
 from .._data.features import FEATURE_DTYPES
-from .._encoders.categories import column_values, is_frame
+from .._encoders.categories import column_values
+from .._utils.frames import is_frame
 from ._onnx_graph import Graph, Value
 from ._onnx_layers import add_module, log_mean_proba
 

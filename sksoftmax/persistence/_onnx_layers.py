@@ -14,19 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .._utils.bulk import UNLIMITED
 from ..modules._augmentation import RandomShift, RandomWarp, SeededTransform
-from ..modules._bulk import UNLIMITED
 from ..modules._cnn import Block, SoftmaxCNN
 from ..modules._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
-from ..modules._layers import (
-    _ANSCOMBE,
-    _STRAIGHT_COUNTS,
-    Dropout,
-    InputScaling,
-    Temperature,
-)
-from ..modules._mlp import SoftmaxLinear, SoftmaxMLP
+from ..modules._layers import Dropout, Temperature
+from ..modules._linear import SoftmaxLinear
+from ..modules._mlp import SoftmaxMLP
 from ..modules._piecewise import PiecewiseLinear
+from ..modules._scaling import _ANSCOMBE, _STRAIGHT_COUNTS, InputScaling
 from ..modules._table_input import TableInput
 from ._onnx_graph import Graph, Value
 

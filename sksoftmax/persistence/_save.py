@@ -14,8 +14,6 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
-import sklearn
-import torch
 from sklearn.compose import make_column_selector
 from sklearn.feature_selection import (
     chi2,
@@ -25,7 +23,6 @@ from sklearn.feature_selection import (
     mutual_info_regression,
     r_regression,
 )
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -39,11 +36,15 @@ from .._linear.regression_cv import SoftmaxRegressionCV
 from .._nets.cnn import SoftmaxCNNClassifier
 from .._nets.mlp import SoftmaxMLPClassifier
 from .._nets.net import SoftmaxNetClassifier
-from .._utils.arrays import resolve_device
-from .._utils.codec import decode, encode
-from .._utils.files import InvalidFileError, read_document, write_document, write_whole
-
-__all__ = ["TRUSTED_TYPES", "InvalidFileError", "load", "save", "to_onnx"]
+from .._utils.compat import versions
+from .._utils.devices import resolve_device
+from .._utils.files import (
+    InvalidFileError,
+    decode,
+    encode,
+    read_document,
+    write_document,
+)
 
 # The only classes that a file can name.
 _CLASSES: dict[str, type[BaseSoftmaxClassifier]] = {
@@ -91,6 +92,9 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
 _NOT_KEPT = ("checkpoint", "module")
 
 _WEIGHT = "module."
+
+# The key of the encoder's arrays, in the place of the encoder.
+_ENCODER = "encoder"
 
 # Of steps before a classifier: data, and functions whose only effect is their result.
 # Never callables of users, and nothing whose indices compiled code would follow to
@@ -198,7 +202,7 @@ def save(classifier: BaseSoftmaxClassifier, path: str | os.PathLike[str]) -> Non
         "class": name,
         "parameters": _encode_parameters(classifier, arrays),
         "attributes": _encode_attributes(classifier, arrays),
-        "versions": _versions(),
+        "versions": versions(),
     }
     weights = {_WEIGHT + key: one for key, one in weights_of(classifier).items()}
     write_document(Path(path), document, arrays | weights)
@@ -268,109 +272,11 @@ def load(
         # Whatever fails now, the file has asked for it.
         raise InvalidFileError(
             f"Got {path}, whose contents do not fit together ({error!r}), but expected "
-            f"a classifier of sksoftmax {_versions()['sksoftmax']}. It was saved by "
+            f"a classifier of sksoftmax {versions()['sksoftmax']}. It was saved by "
             f"versions {document.get('versions')}: install these, or save it again"
             f"{'.' if module is None else ', or pass the module that was fitted.'}"
         ) from error
     return classifier
-
-
-def to_onnx(
-    model: BaseSoftmaxClassifier | Pipeline,
-    X_sample: Any,
-    path: str | os.PathLike[str] | None = None,
-) -> Any:
-    r"""Convert a fitted classifier, or a pipeline that ends in one, to ONNX.
-
-    Steps before the classifier are converted by ``skl2onnx``, which has to know them.
-    The result is run by ``onnxruntime`` on ``X_sample``, and must predict the same.
-
-    Parameters
-    ----------
-    model : estimator object
-        A fitted classifier of this package, or a
-        :class:`~sklearn.pipeline.Pipeline` whose last step is one.
-    X_sample : array-like of shape (n_samples, n_features) or list of str
-        Some rows like those that will come: a dtype, names of columns and, in a
-        DataFrame, which columns are text. An array becomes one input ``X`` of its
-        dtype, as does a list, array or Series of texts, with the shape (n_samples,);
-        a DataFrame one input of shape (n_samples, 1) for each column, by its
-        name, with an underscore for anything but letters and digits. More rows make
-        the check of the result stricter.
-    path : str or path-like, default=None
-        Where to save it as well; nowhere if None.
-
-    Returns
-    -------
-    onnx_model : onnx.ModelProto
-        The model, of any number of rows. Its outputs are ``label``, of shape
-        (n_samples,), and ``probabilities``, of shape (n_samples, n_classes), the same
-        as ``predict`` and ``predict_proba`` give up to rounding.
-
-    Raises
-    ------
-    ImportError
-        If ``onnx``, ``onnxruntime`` or ``skl2onnx`` is missing.
-    TypeError
-        If ``model`` is neither.
-    NotFittedError
-        If it is not fitted.
-    ValueError
-        If ``X_sample`` does not look like the rows of the fit, if a
-        :class:`~sksoftmax.SoftmaxNetClassifier` has a layer that cannot be expressed,
-        if there are labels or categories that ONNX has no type for, or if a step of a
-        pipeline, which the message names, cannot be converted or gives other values in
-        onnxruntime.
-
-    Notes
-    -----
-    Text cannot be missing in ONNX: pass "" for it, or anything that is no category.
-
-    Of the steps before the classifier, skl2onnx converts some for float32 only. If
-    they are in a pipeline, inputs of float64 are rounded to float32 first, and the
-    probabilities are of float32.
-
-    The vectorizers of text that skl2onnx makes find words of ASCII letters only. Pass
-    as ``X_sample`` texts of all kinds, since only these are compared.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> from sksoftmax import SoftmaxRegression
-    >>> from sksoftmax.persistence import to_onnx
-    >>> X, y = load_iris(return_X_y=True)
-    >>> pipeline = make_pipeline(StandardScaler(), SoftmaxRegression()).fit(X, y)
-    >>> onnx_model = to_onnx(pipeline, X[:1])
-    >>> [output.name for output in onnx_model.graph.output]
-    ['label', 'probabilities']
-    """
-    check_is_fitted(model)
-    try:
-        from . import _onnx, _onnx_check
-    except ImportError as error:
-        raise ImportError(
-            f"to_onnx needs onnx, onnxruntime and skl2onnx ({error}). Install them "
-            'with pip install "sksoftmax[onnx]".'
-        ) from error
-    _onnx.check_classifier(model)
-    # Says in familiar words what is wrong with the rows.
-    model.predict(X_sample)
-    onnx_model = _onnx_check.checked_conversion(model, X_sample)
-    if path is not None:
-        write_whole(Path(path), onnx_model.SerializeToString())
-    return onnx_model
-
-
-def _versions() -> dict[str, str]:
-    from .. import __version__
-
-    return {
-        "sksoftmax": __version__,
-        "torch": torch.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
 
 
 def _encode_parameters(
@@ -397,8 +303,12 @@ def _encode_attributes(
 ) -> dict[str, Any]:
     encoded = {}
     for name in sorted(_ATTRIBUTES.keys() & vars(classifier).keys()):
+        value = getattr(classifier, name)
         try:
-            encoded[name] = encode(getattr(classifier, name), arrays)
+            if isinstance(value, TableEncoder):
+                encoded[name] = {_ENCODER: encode(value.to_arrays(), arrays)}
+            else:
+                encoded[name] = encode(value, arrays)
         except TypeError as error:
             raise ValueError(
                 f"The fitted attribute {name} holds a {error}, but expected numbers, "
@@ -460,7 +370,10 @@ def _set_attributes(
     tensors: dict[str, Tensor],
 ) -> None:
     for name, encoded in attributes.items():
-        value = decode(encoded, tensors)
+        if isinstance(encoded, dict) and _ENCODER in encoded:
+            value = TableEncoder.from_arrays(decode(encoded[_ENCODER], tensors))
+        else:
+            value = decode(encoded, tensors)
         if not isinstance(value, _ATTRIBUTES.get(name, ())):
             raise ValueError(f"{name} is a {type(value).__name__}")
         setattr(classifier, name, value)

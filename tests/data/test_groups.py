@@ -28,9 +28,9 @@ from sksoftmax import (
     SoftmaxRegressionCV,
 )
 from sksoftmax._data.copies import join, numbers_of_copies, row_numbers
-from sksoftmax._data.features import TrainingRows
 from sksoftmax._data.group_folds import deal_groups
 from sksoftmax._data.hold_out import HoldOut
+from sksoftmax._data.training_rows import TrainingRows
 from sksoftmax._linear.regression_cv import folds_of_groups
 from sksoftmax._utils import memmap as _mapped
 

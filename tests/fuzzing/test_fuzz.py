@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sksoftmax.__main__ import checks, run
 
 from sksoftmax import (
     SoftmaxMLPClassifier,
@@ -17,8 +18,6 @@ from sksoftmax import (
     SoftmaxRegressionCV,
 )
 from sksoftmax.datasets import load_otto
-
-from .__main__ import checks, run
 
 CHECKS = {name: (strategy, check) for name, strategy, check, _ in checks()}
 X = np.random.default_rng(0).normal(size=(40, 3))

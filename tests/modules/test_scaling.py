@@ -12,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
+from sksoftmax._utils.bulk import UNLIMITED, find_bulk
 from sksoftmax.modules import InputScaling
-from sksoftmax.modules._bulk import UNLIMITED, find_bulk
 from sksoftmax.persistence import load, save, to_onnx
 
 N_ROWS = 800

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
 from sksoftmax._data.hold_out import HoldOut, deal_folds
-from sksoftmax._training.loss import WeightedCrossEntropy
+from sksoftmax._training.losses import WeightedCrossEntropy
 from sksoftmax.modules import SoftmaxCNN, SoftmaxMLP
 from sksoftmax.modules._ensemble import MemberBatchNorm, SharedLinear, average_members
 

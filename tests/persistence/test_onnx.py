@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sksoftmax.factories import LABELS, STEPS
 from torch import nn
 
 from sksoftmax import (
@@ -31,8 +32,6 @@ from sksoftmax import (
     SoftmaxRegressionCV,
 )
 from sksoftmax.persistence import to_onnx
-
-from ..factories import LABELS, STEPS
 
 DATA = os.environ.get("SKSOFTMAX_DATA")
 
@@ -348,8 +347,9 @@ def test_samples_unlike_the_rows_of_the_fit():
 def test_missing_library_is_named(monkeypatch):
     X, y = iris()
     classifier = SoftmaxRegression().fit(X, y)
-    monkeypatch.delitem(sys.modules, "sksoftmax.persistence._onnx", raising=False)
-    monkeypatch.delattr("sksoftmax.persistence._onnx", raising=False)
+    for name in ("_onnx", "_onnx_check", "_onnx_graph", "_onnx_layers"):
+        monkeypatch.delitem(sys.modules, f"sksoftmax.persistence.{name}", raising=False)
+        monkeypatch.delattr(f"sksoftmax.persistence.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r'pip install "sksoftmax\[onnx\]"'):
         to_onnx(classifier, X)

@@ -15,7 +15,7 @@ import pytest
 
 import sksoftmax
 from sksoftmax import datasets, distributed, inspection, modules, persistence
-from sksoftmax._classifier.base import DOCUMENTATION
+from sksoftmax._utils.estimators import DOCUMENTATION
 
 ROOT = Path(__file__).parents[2]
 

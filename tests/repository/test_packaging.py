@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGE = sorted((ROOT / "sksoftmax").rglob("*.py"))
-EXAMPLES = sorted((ROOT / "examples").rrglob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
 # What the extras make importable, where that is not the requirement's own name.
 IMPORTED_AS = {

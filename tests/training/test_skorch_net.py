@@ -12,7 +12,7 @@ from torch import nn
 
 from sksoftmax._training.batches import BatchIterator, TensorTable
 from sksoftmax._training.callbacks import EarlyStopping
-from sksoftmax._training.loss import WeightedCrossEntropy
+from sksoftmax._training.losses import WeightedCrossEntropy
 from sksoftmax._training.recipe import Recipe
 from sksoftmax._training.schedules import SCHEDULES
 from sksoftmax._training.skorch_net import make_net, train

@@ -19,12 +19,9 @@ from sksoftmax import (
     SoftmaxRegression,
     SoftmaxRegressionCV,
 )
-from sksoftmax._utils.arrays import (
-    as_tensor,
-    global_generator_seeded,
-    make_generator,
-    resolve_device,
-)
+from sksoftmax._utils.arrays import as_tensor
+from sksoftmax._utils.devices import resolve_device
+from sksoftmax._utils.random import global_generator_seeded, make_generator
 
 ACCELERATORS = [
     pytest.param(

@@ -1,4 +1,4 @@
-r"""Where the bulk of a feature's values lies, whatever a few others are."""
+r"""Location and spread of the bulk of each column, whatever its outliers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor
 
 # The bulk is at least this share of all values; a sentinel may stand in the others.
 _SHARE = 0.7
+
+
 # A value of at least this share of the rows is a placeholder if it is so many times as
 # far from all others as they are from each other.
 _PLACEHOLDER_SHARE, _PLACEHOLDER_DISTANCE = 0.25, 1e3
@@ -26,6 +28,8 @@ _GAP = 10.0
 _MARGIN = 1.5
 # The reach of what is not known to have outliers: float32 holds nothing larger.
 UNLIMITED = torch.finfo(torch.float32).max
+
+
 # Rows that tell where the bulk lies, as many as bins come from, and the most values of
 # all features: to sort more would take a share of a fit's time.
 _SAMPLE_ROWS, _SAMPLE_VALUES = 10_000, 2**21

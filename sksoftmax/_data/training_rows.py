@@ -1,0 +1,270 @@
+r"""Rows to train on: validated, with encoded labels and weights."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import entr
+from sklearn.base import BaseEstimator
+
+from .._utils.arrays import as_tensor
+from .._utils.bulk import Bulk, sample_size
+from .._utils.memmap import Pages, blocks, in_parts
+from .copies import FEW_COPIES, first_of_each, join, numbers_of_copies, renumbered
+from .features import check_features
+from .labels import (
+    check_groups,
+    check_target,
+    check_weights,
+    class_weights,
+    encode_target,
+)
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    r"""Validated rows with encoded labels."""
+
+    X: NDArray[Any]
+    y: NDArray[np.int64]
+    # What the loss uses: sample weight times class weight.
+    loss_weight: NDArray[np.float64] | None
+    # How often each row counts as an observation: the sample weight alone.
+    sample_weight: NDArray[np.float64] | None
+    # Rows of equal numbers belong together, on one side of every split.
+    group: NDArray[np.int64] | None = None
+
+    def indices(self) -> NDArray[np.int64]:
+        r"""Return the rows that count: a weight of zero is the same as no row."""
+        if self.loss_weight is None:
+            return np.arange(len(self.y))
+        return np.flatnonzero(self.loss_weight)
+
+    def entropy(self, label_smoothing: float) -> float:
+        r"""Return the least mean loss of a prediction that is the same for all rows."""
+        # (C) frequencies of the classes
+        shares = np.bincount(self.y, weights=self.loss_weight)
+        shares = shares / shares.sum()
+        shares = (1 - label_smoothing) * shares + label_smoothing / len(shares)
+        return float(entr(shares).sum())
+
+    def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        r"""Return the mask of the columns with a NaN in some rows."""
+        return missing_columns(self.X, rows)
+
+    def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
+        r"""Let a layer learn the statistics of some rows, a part of them at a time."""
+        bulk = layer.find_bulk(
+            as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
+        )
+        self.teach_within(layer, rows, bulk)
+
+    def teach_within(
+        self, layer: Any, rows: NDArray[np.int64], bulk: Bulk | None
+    ) -> None:
+        r"""Let a layer learn some rows, whose bulk is known."""
+        pages, weight = Pages(self.X), self.sample_weight
+        for part in in_parts(rows):
+            layer.update(
+                as_tensor(pages.take(part)),
+                None if weight is None else as_tensor(weight[part]),
+                bulk,
+            )
+
+    def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
+        r"""Return the features of so many of some rows, or of all, evenly spread."""
+        return Pages(self.X).take(evenly_spread(rows, n_rows))
+
+    def digest(self) -> str:
+        r"""Return a number, in hexadecimal digits, that no other rows have."""
+        digest = hashlib.sha256()
+        arrays = [self.X, self.y, self.loss_weight, self.sample_weight]
+        if self.group is not None:
+            arrays.append(self.group)
+        for array in arrays:
+            if array is None:
+                digest.update(b"None")
+                continue
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            for block in blocks(array):
+                digest.update(np.ascontiguousarray(block).data)
+        return digest.hexdigest()
+
+    def take(self, rows: NDArray[np.int64]) -> TrainingRows:
+        r"""Return some of the rows; the same table if all."""
+        if len(rows) == len(self.y):
+            return self
+        return TrainingRows(
+            self.X[rows],
+            self.y[rows],
+            None if self.loss_weight is None else self.loss_weight[rows],
+            None if self.sample_weight is None else self.sample_weight[rows],
+            None if self.group is None else self.group[rows],
+        )
+
+    def without_copies(
+        self, is_categorical: NDArray[np.bool_] | None = None
+    ) -> TrainingRows:
+        r"""Return the same rows, but each with the weights of its copies, which get 0.
+
+        Copies have equal features and labels. They teach nothing new: the number of
+        rows that can be told apart decides how soon a table is known by heart. Few of
+        them stay as they are, but belong together, as do rows whose labels differ.
+        """
+        rows = self.indices()
+        numbers = numbers_of_copies(self.X, rows, is_categorical)
+        if numbers is None:
+            return self
+        group = np.zeros(len(self.y), dtype=np.int64)
+        group[rows] = numbers if self.group is None else join(numbers, self.group[rows])
+        labeled = renumbered(numbers * (self.y.max() + 1) + self.y[rows])
+        first = first_of_each(labeled)
+        if len(first) > (1 - FEW_COPIES) * len(rows):
+            return replace(self, group=group)
+        weights = []
+        for weight in (self.loss_weight, self.sample_weight):
+            merged = np.zeros(len(self.y))
+            ones = None if weight is None else weight[rows]
+            merged[rows[first]] = np.bincount(labeled, ones)
+            weights.append(merged)
+        return replace(
+            self, loss_weight=weights[0], sample_weight=weights[1], group=group
+        )
+
+    def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        r"""Return numbers of the groups of some rows, from 0 on; None if all differ."""
+        if self.group is None:
+            return None
+        codes = renumbered(self.group[rows])
+        return codes if codes.max() + 1 < len(rows) else None
+
+    def total_weight(self, rows: NDArray[np.int64]) -> float:
+        r"""Return the sum of the loss's weights of some rows."""
+        return len(rows) if self.loss_weight is None else self.loss_weight[rows].sum()
+
+
+def evenly_spread(rows: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
+    r"""Return so many of some rows, all of them if there are fewer."""
+    if len(rows) <= n_rows:
+        return rows
+    chosen = np.linspace(0, len(rows) - 1, n_rows).round().astype(np.int64)
+    return rows[chosen]
+
+
+def check_training_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    sample_weight: ArrayLike | None,
+    *,
+    groups: ArrayLike | None = None,
+    classes: NDArray[Any] | None = None,
+    reset: bool = True,
+) -> tuple[TrainingRows, NDArray[Any]]:
+    r"""Validate what is trained on; return it with the sorted classes."""
+    # Where all classes are named in advance, rows of other categories may follow, too.
+    features = check_features(estimator, X, reset=reset, declared=classes is not None)
+    labels = check_target(estimator, features, y)
+    weight = check_weights(estimator, sample_weight, features)
+    if weight is not None and classes is None:
+        features = estimator._forget_categories(features, np.flatnonzero(weight))
+    encoded, classes = encode_target(labels, classes, weight)
+    loss_weight = weight
+    if estimator.class_weight is not None:
+        by_class = class_weights(estimator.class_weight, classes, labels, weight)
+        loss_weight = by_class[encoded]
+        if weight is not None:
+            loss_weight = loss_weight * weight
+        if not loss_weight.any():
+            raise ValueError(
+                f"class_weight={estimator.class_weight!r} leaves no row with a "
+                "positive weight. Expected one for at least two classes in y."
+            )
+    group = check_groups(groups, features)
+    return TrainingRows(features, encoded, loss_weight, weight, group), classes
+
+
+def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> None:
+    r"""Raise an error unless there are rows of two classes at least.
+
+    Weights of rows may leave a single class of those in ``y``, as those that
+    ``BaggingClassifier`` draws; then its probability is about 1, as in scikit-learn.
+    """
+    present = np.unique(data.y[data.indices()])
+    if len(present) > 1:
+        return
+    counted = data.y if data.sample_weight is None else data.y[data.sample_weight > 0]
+    if len(estimator.classes_) > 1 and len(np.unique(counted)) == 1:
+        return
+    weighted = "" if data.loss_weight is None else " with a positive weight"
+    raise ValueError(
+        f"{type(estimator).__name__} needs samples of at least 2 classes in the "
+        f"data, but the data contains only one class{weighted}: "
+        f"{estimator.classes_[present].tolist()[0]!r}. Check y; if it is sorted, "
+        "shuffle the rows before splitting them."
+    )
+
+
+def check_same_problem(estimator: BaseEstimator, fitted: Mapping[str, Any]) -> None:
+    r"""Raise an error unless training can go on from the attributes of a former fit."""
+    for name in estimator._constant_in_warm_start:
+        before, value = (
+            np.asarray(state[name]).tolist() for state in (fitted, vars(estimator))
+        )
+        if before != value:
+            raise ValueError(
+                f"warm_start=True continues from a fit with {name}={before}, but "
+                f"the new data gives {name}={value}. Expected the same; set "
+                "warm_start=False to start anew."
+            )
+
+
+def check_validation_rows(
+    estimator: BaseEstimator,
+    X_val: Any,
+    y_val: Any,
+    sample_weight_val: ArrayLike | None,
+) -> TrainingRows | None:
+    r"""Validate the rows that training is watched by, if there are any."""
+    if X_val is None and y_val is None and sample_weight_val is None:
+        return None
+    if X_val is None or y_val is None:
+        raise ValueError(
+            f"Got X_val={'None' if X_val is None else 'rows'} and "
+            f"y_val={'None' if y_val is None else 'labels'}. Expected both of them, "
+            "or neither."
+        )
+    try:
+        features = check_features(estimator, X_val, reset=False)
+        labels = check_target(estimator, features, y_val)
+        weight = check_weights(estimator, sample_weight_val, features)
+        encoded, _ = encode_target(labels, estimator.classes_, weight)
+    except (TypeError, ValueError) as error:
+        # The same errors as for X, y and sample_weight, about these arguments.
+        message = re.sub(r"\b(X|y|sample_weight)\b", r"\1_val", str(error))
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"In the validation data X_val, y_val: {message}") from error
+    return TrainingRows(features, encoded, weight, weight)
+
+
+def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    r"""Return the mask of the columns with a NaN in some rows."""
+    if X.dtype.kind != "f":
+        return np.zeros(X.shape[1], dtype=bool)
+    # A maximum is NaN if any value is, and needs no table of booleans.
+    largest = np.maximum.reduce([block.max(axis=0) for block in blocks(X)])
+    has_missing: NDArray[np.bool_] = np.isnan(largest)
+    if has_missing.any() and len(rows) < len(X):
+        candidates = np.flatnonzero(has_missing)
+        has_missing[candidates] = False
+        pages = Pages(X)
+        for part in in_parts(rows):
+            is_missing = np.isnan(pages.take(part)[:, candidates])
+            has_missing[candidates] |= is_missing.any(axis=0)
+    return has_missing

@@ -1,0 +1,80 @@
+r"""The device and the precision that a fit computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+_DEVICE_TYPES = ("cpu", "cuda", "mps")
+
+
+def resolve_device(device: str) -> torch.device:
+    r"""Turn the ``device`` parameter into a device that can be used here."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        resolved = torch.device(device)
+        if resolved.type not in _DEVICE_TYPES:
+            raise RuntimeError(f"it is none of {', '.join(_DEVICE_TYPES)}.")
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"Got device={device!r}, which cannot be used here: "
+            f"{str(error).splitlines()[0]} "
+            "Expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'; 'auto' takes "
+            "an accelerator where there is one."
+        ) from error
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device, work: int) -> torch.dtype:
+    r"""Turn the ``precision`` parameter into the dtype that training computes in.
+
+    Decided by hardware and shapes alone, never by a timing: the same fit must give
+    the same bits.
+
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16"}
+        The parameter.
+    device : torch.device
+        Where training runs.
+    work : int
+        Multiplications of the largest layer for one batch.
+    """
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    if device.type == "cuda":
+        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_units = device.type == "cpu" and _cpu_multiplies_bfloat16()
+    # Below this much work, converting costs more than multiplying faster saves.
+    return torch.bfloat16 if has_units and work >= 2**25 else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    r"""Return whether this processor has matrix units for bfloat16."""
+    # PyTorch has no public name for this yet, and older releases have fewer.
+    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, test, bool)() for test in tests)
+
+
+@contextmanager
+def modes_of_training() -> Iterator[None]:
+    r"""Compute as PyTorch does by default, whatever modes the caller has set.
+
+    Tensors made in inference mode cannot be trained, and a default device other than
+    the CPU would hold half of the tensors of a step.
+    """
+    with ExitStack() as modes:
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        yield

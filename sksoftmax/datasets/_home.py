@@ -1,0 +1,43 @@
+r"""Where the files of the data sets are, and what all loaders check."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from sklearn.utils._param_validation import StrOptions, validate_params
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+DOWNLOAD_ERRORS = (OSError, RuntimeError, ValueError, EOFError, HTTPException)
+CONSTRAINTS = {
+    "data_home": [str, os.PathLike, None],
+    "subset": [StrOptions({"train", "test", "all"})],
+    "download_if_missing": ["boolean"],
+    "return_X_y": ["boolean"],
+    "as_frame": ["boolean"],
+}
+
+
+def validated(constraints: Mapping[str, Any]) -> Callable[[_Function], _Function]:
+    r"""Return scikit-learn's decorator that checks the arguments of a function.
+
+    scikit-learn has no type hints: its decorator alone would hide those of the function
+    from type checkers.
+    """
+    decorator = validate_params(constraints, prefer_skip_nested_validation=True)
+    return cast("Callable[[_Function], _Function]", decorator)
+
+
+def get_data_home(data_home: str | os.PathLike[str] | None) -> Path:
+    r"""Return the folder of the files: the argument's, the environment's or the user's."""
+    data_home = data_home or os.environ.get("SKSOFTMAX_DATA")
+    if not data_home:
+        # sklearn.datasets.get_data_home would create the folder that it names.
+        sklearn_home = os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")
+        data_home = Path(sklearn_home) / "sksoftmax"
+    return Path(data_home).expanduser()

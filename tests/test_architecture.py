@@ -1,0 +1,108 @@
+r"""The plan of the house: who may import whom, how long a file may be, whose words."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "sksoftmax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A folder, or a file at the top, imports from lower floors only.
+FLOORS = {
+    "__init__": 7,
+    "distributed": 6,
+    "persistence": 6,
+    "_linear": 5,
+    "_nets": 5,
+    "_classifier": 4,
+    "_encoders": 3,
+    "_training": 3,
+    "_convex": 2,
+    "_data": 2,
+    "inspection": 2,
+    "modules": 2,
+    "_utils": 1,
+    "datasets": 1,
+}
+
+FEWEST_LINES, MOST_LINES = 40, 450
+
+# The words that a riddle begins with; a comment begins with its subject.
+RIDDLES = re.compile(r"#:? *(Of|What|So|Where|Who)\b")
+
+DEPENDENCIES = {"pandas", "safetensors", "scipy", "sklearn", "skorch", "torch"}
+
+
+def room(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path):
+    r"""Return the rooms that a file imports from, inside functions as well."""
+    folder = path.relative_to(PACKAGE).parent.parts
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = folder[: len(folder) - node.level + 1]
+            parts = [*above, *(node.module or "").split(".")]
+            names = [alias.name for alias in node.names]
+            rooms |= set(names) if parts == [""] else {parts[0]}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module.partition(".")[0] != "sksoftmax", "imports are relative"
+    return rooms
+
+
+def private_names(path):
+    r"""Return the private names of dependencies that a file imports."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for name in modules:
+            parts = name.split(".")
+            if parts[0] in DEPENDENCIES and any(p.startswith("_") for p in parts):
+                names.append(name)
+    return names
+
+
+def ids(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def test_every_room_has_a_floor():
+    assert {room(path) for path in FILES} == set(FLOORS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_imports_come_from_lower_floors(path):
+    others = imported(path) & set(FLOORS) - {room(path)}
+    assert {name for name in others if FLOORS[name] >= FLOORS[room(path)]} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_number_of_lines(path):
+    n_lines = len(path.read_text().splitlines())
+    assert n_lines <= MOST_LINES
+    if path.stem not in {"__init__", "compat"}:
+        assert n_lines >= FEWEST_LINES
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_private_names_of_dependencies_are_in_one_file(path):
+    if path.stem != "compat":
+        assert private_names(path) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_comments_begin_with_their_subject(path):
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    lines = [(t.start[0], t.string) for t in tokens if t.type == tokenize.COMMENT]
+    begins = [text for number, text in lines if number - 1 not in dict(lines)]
+    assert [text for text in begins if RIDDLES.match(text)] == []
