@@ -33,6 +33,7 @@ from sklearn.svm import LinearSVC
 
 from sksoftmax import datasets
 from sksoftmax.datasets import (
+    _otto,
     fetch_fashion_mnist,
     fetch_mnist,
     load_otto,
@@ -61,7 +62,7 @@ def isolated(monkeypatch, tmp_path):
     # Nothing of the machine may answer for a missing file, nor a proxy for 127.0.0.1.
     monkeypatch.delenv("SKSOFTMAX_DATA", raising=False)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn_data"))
-    monkeypatch.setattr(datasets, "_KAGGLE_FOLDERS", [])
+    monkeypatch.setattr(_otto, "_KAGGLE_FOLDERS", [])
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(variable, "127.0.0.1")
 
@@ -148,13 +149,16 @@ def write_otto(home, table, subset="train"):
 
 
 def test_import_needs_neither_pandas_nor_torchvision():
-    # By its path: what sksoftmax/__init__.py imports is not this module's doing. None
-    # makes an import fail; scikit-learn itself takes pandas where it can have it.
+    # An empty package stands for sksoftmax, whose __init__.py imports the estimators.
+    # None makes an import fail.
     script = (
-        "import runpy, sys; sys.modules.update(pandas=None, torchvision=None); "
-        "print(runpy.run_path(sys.argv[1])['__all__'])"
+        "import sys, types; sys.modules.update(pandas=None, torchvision=None); "
+        "package = sys.modules['sksoftmax'] = types.ModuleType('sksoftmax'); "
+        "package.__path__ = [sys.argv[1]]; "
+        "from sksoftmax import datasets; print(datasets.__all__)"
     )
-    run = [sys.executable, "-c", script, datasets.__file__]
+    folder = Path(datasets.__file__).parents[1]
+    run = [sys.executable, "-c", script, folder]
     result = subprocess.run(run, check=True, capture_output=True, text=True)
     assert result.stdout.strip() == str(datasets.__all__)
 
@@ -460,7 +464,7 @@ def test_otto_names_are_the_callers_own(tmp_path):
 
 def test_otto_kaggle_notebook(tmp_path, monkeypatch):
     mounts = [tmp_path / "newer", tmp_path / "older"]
-    monkeypatch.setattr(datasets, "_KAGGLE_FOLDERS", mounts)
+    monkeypatch.setattr(_otto, "_KAGGLE_FOLDERS", mounts)
     mounts[1].mkdir()
     write_otto(mounts[1], make_otto(n_rows=4))
     assert len(load_otto().data) == 4

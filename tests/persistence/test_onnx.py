@@ -21,7 +21,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sksoftmax.factories import LABELS, STEPS
 from torch import nn
 
 from sksoftmax import (
@@ -32,6 +31,8 @@ from sksoftmax import (
     SoftmaxRegressionCV,
 )
 from sksoftmax.persistence import to_onnx
+
+from ..factories import LABELS, STEPS
 
 DATA = os.environ.get("SKSOFTMAX_DATA")
 

@@ -30,7 +30,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skops.io.exceptions import UntrustedTypesFoundException
 from skorch.callbacks import GradientNormClipping
-from sksoftmax.factories import LABELS, STEPS
 from torch import nn
 
 from sksoftmax import (
@@ -45,6 +44,8 @@ from sksoftmax import (
 from sksoftmax._utils import files
 from sksoftmax._utils.files import decode, encode
 from sksoftmax.persistence import TRUSTED_TYPES, InvalidFileError, load, save
+
+from ..factories import LABELS, STEPS
 
 DATA = os.environ.get("SKSOFTMAX_DATA")
 
