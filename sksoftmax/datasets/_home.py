@@ -1,4 +1,4 @@
-r"""Where the files of the data sets are, and what all loaders check."""
+r"""The folder of the data sets' files, and the checks that all loaders share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-
+# Errors that torchvision and scikit-learn raise if a download fails.
 DOWNLOAD_ERRORS = (OSError, RuntimeError, ValueError, EOFError, HTTPException)
+
+# Types and values of the loaders' parameters.
 CONSTRAINTS = {
     "data_home": [str, os.PathLike, None],
     "subset": [StrOptions({"train", "test", "all"})],
@@ -26,7 +28,7 @@ CONSTRAINTS = {
 def validated(constraints: Mapping[str, Any]) -> Callable[[_Function], _Function]:
     r"""Return scikit-learn's decorator that checks the arguments of a function.
 
-    scikit-learn has no type hints: its decorator alone would hide those of the function
+    scikit-learn has no type hints: its decorator alone would hide the function's hints
     from type checkers.
     """
     decorator = validate_params(constraints, prefer_skip_nested_validation=True)
@@ -34,7 +36,7 @@ def validated(constraints: Mapping[str, Any]) -> Callable[[_Function], _Function
 
 
 def get_data_home(data_home: str | os.PathLike[str] | None) -> Path:
-    r"""Return the folder of the files: the argument's, the environment's or the user's."""
+    r"""Return ``data_home``, or the folder that is searched if it is None."""
     data_home = data_home or os.environ.get("SKSOFTMAX_DATA")
     if not data_home:
         # sklearn.datasets.get_data_home would create the folder that it names.

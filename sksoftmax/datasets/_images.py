@@ -6,16 +6,12 @@ import io
 import os
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from ._home import CONSTRAINTS, DOWNLOAD_ERRORS, get_data_home, validated
-
-if TYPE_CHECKING:
-    pass
-
 
 _DESCR = {
     "MNIST": """70,000 grey images of handwritten digits, 28 x 28 pixels.
