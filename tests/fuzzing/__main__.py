@@ -12,10 +12,11 @@ import time
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
-from sksoftmax.checks import check_fit, check_sequence
-from sksoftmax.files import check_load, check_otto, damaged, saved_model, tables
-from sksoftmax.inputs import fits, sequences
-from sksoftmax.quality import check_quality, disturbances
+
+from .checks import check_fit, check_sequence
+from .files import check_load, check_otto, damaged, saved_model, tables
+from .inputs import fits, sequences
+from .quality import check_quality, disturbances
 
 # Hypothesis remembers all cases of a run, and becomes slow: so many to a run.
 BATCH = 250

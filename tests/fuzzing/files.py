@@ -7,11 +7,12 @@ from zipfile import ZipFile
 
 import numpy as np
 from hypothesis import strategies as st
-from sksoftmax.checks import only_what_is_documented
 
 from sksoftmax import SoftmaxRegression
 from sksoftmax.datasets import load_otto
 from sksoftmax.persistence import load, save
+
+from .checks import only_what_is_documented
 
 
 def saved_model():

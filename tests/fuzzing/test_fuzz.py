@@ -1,6 +1,6 @@
 r"""A part of the fuzzing, the same cases each time, and what it has found before.
 
-``python tests/fuzzing.py`` has more of it.
+``python -m tests.fuzzing`` has more of it.
 """
 
 import io
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sksoftmax.__main__ import checks, run
 
 from sksoftmax import (
     SoftmaxMLPClassifier,
@@ -18,6 +17,8 @@ from sksoftmax import (
     SoftmaxRegressionCV,
 )
 from sksoftmax.datasets import load_otto
+
+from .__main__ import checks, run
 
 CHECKS = {name: (strategy, check) for name, strategy, check, _ in checks()}
 X = np.random.default_rng(0).normal(size=(40, 3))
