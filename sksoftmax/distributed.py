@@ -27,7 +27,7 @@ from ._utils.estimators import fitted_state_kept
 from ._utils.memmap import Pages
 from ._utils.progress import FitReport, reported
 from ._utils.random import make_generator
-from .modules._layers import set_generator
+from .modules._base import set_generator
 
 __all__ = ["fit_distributed"]
 

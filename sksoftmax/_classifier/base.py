@@ -54,9 +54,13 @@ from .._utils.keywords import explain_keywords
 from .._utils.memmap import Pages
 from .._utils.progress import CallbackSupportMixin, FitReport, reported
 from .._utils.random import draw_seed, make_generator
-from ..modules._layers import Temperature, favor_class, generator_of, set_generator
-from ..modules._scaling import InputScaling
-from ..modules._table_input import TableInput
+from ..modules._base import (
+    favor_class,
+    generator_of,
+    input_scaling_of,
+    set_generator,
+    temperature_of,
+)
 from .prediction import PredictionMixin
 from .state import (
     check_described,
@@ -510,17 +514,15 @@ class BaseSoftmaxClassifier(
             module,
             early_stopping=self._early_stopping(split, held_out is not None),
         )
-        # A user's module may have anything by that name.
-        temperature: Any = getattr(self.module_, "temperature", None)
-        is_scaled = isinstance(temperature, Temperature)
-        if is_scaled:
+        temperature = temperature_of(self.module_)
+        if temperature is not None:
             temperature.value.fill_(1.0)
         checkpoint = open_checkpoint(self, data, validation)
         table = self._table(data, *split.training)
         self._train(table, held_out, report, None, checkpoint)
         self._warn_of_training(data, is_warm=is_warm)
         learns_temperature = self._parameter("temperature_scaling")
-        if is_scaled and held_out is not None and learns_temperature:
+        if temperature is not None and held_out is not None and learns_temperature:
             temperature.value.fill_(
                 held_out_temperature(
                     self.module_,
@@ -614,8 +616,8 @@ class BaseSoftmaxClassifier(
 
     def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
         r"""Learn from rows how inputs are scaled; return False if they are not."""
-        scaling = getattr(self.module_, "input_scaling", None)
-        if not isinstance(scaling, InputScaling | TableInput):
+        scaling = input_scaling_of(self.module_)
+        if scaling is None:
             return False
         scaling.reset()
         data.teach(scaling, rows)

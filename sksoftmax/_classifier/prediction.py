@@ -20,6 +20,7 @@ from .._data.labels import as_labels
 from .._training.batches import convert
 from .._utils.arrays import as_tensor
 from .._utils.memmap import Pages
+from ..modules._base import largest_product_of
 from ..modules._ensemble import average_members
 
 # Differences and sums of anything smaller are far from float32's limits.
@@ -271,4 +272,4 @@ class PredictionMixin:
 
     def _largest_product(self) -> int:
         r"""Return the multiplications of the largest layer for a row, 0 if unknown."""
-        return getattr(self.module_, "largest_product", 0)
+        return largest_product_of(self.module_)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ._ensemble import together
+from ._base import SoftmaxModule
 from ._layers import (
     ACTIVATIONS,
     Dropout,
@@ -22,7 +22,7 @@ from ._layers import (
 )
 
 
-class SoftmaxCNN(nn.Module):
+class SoftmaxCNN(SoftmaxModule):
     r"""Convolutional net: convolutions and pooling, hidden layers, logits.
 
     A block is convolution -> max pooling -> normalisation -> activation, followed by
@@ -186,11 +186,7 @@ class SoftmaxCNN(nn.Module):
         if self.n_estimators > 1:
             # (B, K * D) -> (K, B, D)
             x = x.view(len(x), self.n_estimators, -1).transpose(0, 1)
-        logits: Tensor = self.output(self.hidden(x))
-        if self.n_estimators > 1:
-            logits = together(logits, members, self.training)
-        scaled: Tensor = self.temperature(logits)
-        return scaled
+        return self.combine_members(self.output(self.hidden(x)), members)
 
     def extra_repr(self) -> str:
         r"""Describe the net in its representation."""

@@ -169,24 +169,3 @@ def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
         return log_proba.logsumexp(-1) - math.log(len(logits))
     log_proba = log_proba.masked_fill(~members.unsqueeze(-2), -math.inf)
     return log_proba.logsumexp(-1) - members.sum(-1, keepdim=True).log()
-
-
-def together(logits: Tensor, members: Tensor | None, is_training: bool) -> Tensor:
-    r"""Return what a module returns of its members.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n_members, batch_size, n_classes)
-        The logits of each member.
-    members : Tensor of shape (batch_size, n_members), bool, or None
-        Whose probabilities count for a row in evaluation; everybody's if None.
-    is_training : bool
-        Whether each member is to learn from its own.
-
-    Returns
-    -------
-    logits : Tensor of shape (batch_size, n_classes)
-        Those of the mean; in training those of each, of shape (batch_size, n_members,
-        n_classes).
-    """
-    return logits.transpose(0, 1) if is_training else average_members(logits, members)

@@ -97,27 +97,6 @@ def initialize(
                     layer.bias.zero_()
 
 
-# Logit of the only class that has rows: the others have probabilities of about 2e-9.
-_SURE = 20.0
-
-
-def favor_class(module: nn.Module, label: int, n_classes: int) -> None:
-    r"""Give a module that will see rows of one class alone a probability of about 1.
-
-    It stands in the bias of the last layer that has an entry for each class, if there
-    is such a layer: few steps of training would not get there.
-    """
-    biases = [getattr(layer, "bias", None) for layer in module.modules()]
-    of_classes = [
-        bias
-        for bias in biases
-        if isinstance(bias, nn.Parameter) and bias.shape[-1] == n_classes
-    ]
-    if of_classes:
-        with torch.no_grad():
-            of_classes[-1][..., label] += _SURE
-
-
 class RandomLayer(nn.Module):
     r"""Base of the layers that draw from a generator of their own in training."""
 
@@ -266,16 +245,3 @@ class Temperature(nn.Module):
             The logits, divided by the temperature.
         """
         return logits if self.training else logits / self.value
-
-
-def generator_of(module: nn.Module) -> torch.Generator | None:
-    r"""Return what the layers that draw in training draw from, None without any."""
-    layers = (layer for layer in module.modules() if isinstance(layer, RandomLayer))
-    return next((layer.generator for layer in layers), None)
-
-
-def set_generator(module: nn.Module, generator: torch.Generator) -> None:
-    r"""Let every layer of a module that draws in training draw from one generator."""
-    for layer in module.modules():
-        if isinstance(layer, RandomLayer):
-            layer.generator = generator

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ._base import SoftmaxModule
 
-class SoftmaxLinear(nn.Linear):
+
+class SoftmaxLinear(nn.Linear, SoftmaxModule):
     r"""The linear map of softmax regression.
 
     Parameters

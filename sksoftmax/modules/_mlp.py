@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ._ensemble import MemberLinear, SharedLinear, together
+from ._base import SoftmaxModule
+from ._ensemble import MemberLinear, SharedLinear
 from ._layers import (
     Dropout,
     Temperature,
@@ -20,7 +21,7 @@ from ._layers import (
 from ._table_input import TableInput, fill_missing
 
 
-class SoftmaxMLP(nn.Module):
+class SoftmaxMLP(SoftmaxModule):
     r"""Feed-forward net: hidden layers, then a linear map to the logits.
 
     A hidden layer is linear -> normalisation -> activation -> dropout. Weights start
@@ -169,11 +170,8 @@ class SoftmaxMLP(nn.Module):
             x = x.expand(self.n_estimators, *x.shape)
         if self.shown is not None:
             x = x * self.shown
-        logits: Tensor = self.output(self.hidden(self.input_dropout(x)))
-        if self.n_estimators > 1:
-            logits = together(logits, members, self.training)
-        scaled: Tensor = self.temperature(logits)
-        return scaled
+        logits = self.output(self.hidden(self.input_dropout(x)))
+        return self.combine_members(logits, members)
 
     @contextmanager
     def without_input_dropout(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from sksoftmax import SoftmaxCNNClassifier
 from sksoftmax.modules import Dropout, RandomShift, RandomWarp, SoftmaxCNN
 from sksoftmax.modules._augmentation import SeededTransform, make_augmentation, shifted
-from sksoftmax.modules._layers import set_generator
+from sksoftmax.modules._base import set_generator
 
 
 def generator(seed=0):

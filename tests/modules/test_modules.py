@@ -20,7 +20,7 @@ from sksoftmax.modules import (
     SoftmaxLinear,
     SoftmaxMLP,
 )
-from sksoftmax.modules._layers import set_generator
+from sksoftmax.modules._base import set_generator
 
 
 def generator(seed=0):
