@@ -14,6 +14,7 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 
 from .._utils.arrays import as_tensor
 from .._utils.frames import has_sparse_columns, nan_for_missing
+from .._utils.images import CHANNELS
 from .._utils.memmap import Pages, blocks
 from .columns import check_columns
 from .containers import as_table
@@ -29,9 +30,6 @@ FEATURE_DTYPES = [
     np.int32,
     np.int64,
 ]
-
-# Numbers of channels that images have: gray, RGB, and RGB with transparency.
-CHANNELS = (1, 3, 4)
 
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 

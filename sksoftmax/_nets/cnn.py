@@ -2,7 +2,6 @@ r"""The convolutional net."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
@@ -16,11 +15,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
-from .._data.features import CHANNELS
 from .._data.training_rows import TrainingRows
 from .._training.callbacks import EarlyStopping
 from .._utils.arrays import as_tensor
 from .._utils.estimators import check_sizes
+from .._utils.images import CHANNELS, check_image_shape, square_image_shape
 from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ..modules._cnn import SoftmaxCNN, channels_seem_last
@@ -406,7 +405,10 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "Got channels=(), but expected at least one convolution. Without any, "
                 "use SoftmaxMLPClassifier."
             )
-        self.image_shape_ = self._resolve_image_shape(n_features)
+        if self.image_shape is None:
+            self.image_shape_ = square_image_shape(n_features) or (1, 1, n_features)
+        else:
+            self.image_shape_ = check_image_shape(self.image_shape, n_features)
         return SoftmaxCNN(
             self.image_shape_,
             n_classes,
@@ -441,30 +443,3 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         images = rows.reshape(-1, *self.image_shape_)
         flip = isinstance(augmentation, RandomShift) and augmentation.flip
         return [view.flatten(1) for view in variants(images, flip=flip)]
-
-    def _resolve_image_shape(self, n_features: int) -> tuple[int, int, int]:
-        if self.image_shape is None:
-            for n_channels in (1, 3):
-                side = math.isqrt(n_features // n_channels)
-                if n_channels * side**2 == n_features:
-                    return n_channels, side, side
-            return 1, 1, n_features
-        shape = check_sizes("image_shape", self.image_shape)
-        if len(shape) not in (2, 3) or math.prod(shape) != n_features:
-            raise ValueError(
-                f"Got image_shape={tuple(shape)}, which stands for {math.prod(shape)} "
-                f"pixels, but X has {n_features} features. Expected (height, width) or "
-                "(n_channels, height, width) whose product is the number of features."
-            )
-        n_channels, height, width = (1, *shape) if len(shape) == 2 else shape
-        if width in CHANNELS and min(n_channels, height) > max(CHANNELS):
-            # The parameter's own axes: (height, width, n_channels).
-            expected = (width, n_channels, height)
-            raise ValueError(
-                f"Got image_shape={tuple(shape)}, which looks like (height, width, "
-                f"n_channels), but expected (n_channels, height, width): {expected}. "
-                "Rows hold channel after channel; turn those that hold pixel after "
-                f"pixel with X.reshape{(-1, *shape)}.transpose(0, 3, 1, 2)"
-                ".reshape(len(X), -1)."
-            )
-        return n_channels, height, width

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arrays import from_any_device
+from .._utils.images import check_image_shape, square_image_shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,24 +52,20 @@ def final_estimator(estimator: Any) -> Any:
 
 
 def resolve_image_shape(
-    image_shape: Sequence[int] | str | None, n_features: int
+    image_shape: Sequence[int] | str, n_features: int
 ) -> tuple[int, ...]:
-    r"""Return an image's height and width, channels before them if there are any."""
-    if isinstance(image_shape, str) or image_shape is None:
-        side = math.isqrt(n_features)
-        if image_shape != "auto" or side * side != n_features:
+    r"""Return the height and width, the number of channels before them if not 1."""
+    if isinstance(image_shape, str):
+        shape = square_image_shape(n_features) if image_shape == "auto" else None
+        if shape is None:
             raise ValueError(
                 f"Got image_shape={image_shape!r} for {n_features} features, which are "
-                "no square. Expected (height, width) or (channels, height, width)."
+                "no square image of 1 or 3 channels. Expected (height, width) or "
+                "(n_channels, height, width)."
             )
-        return side, side
-    shape = tuple(int(size) for size in image_shape)
-    if math.prod(shape) != n_features or len(shape) not in (2, 3) or min(shape) < 1:
-        raise ValueError(
-            f"Got image_shape={shape} for {n_features} features. Expected (height, "
-            "width) or (channels, height, width), whose product is their number."
-        )
-    return shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+    else:
+        shape = check_image_shape(image_shape, n_features)
+    return shape[1:] if shape[0] == 1 else shape
 
 
 def looks_like_image(n_features: int) -> bool:

@@ -118,7 +118,7 @@ class PredictionsDisplay:
             Their labels.
         image_shape : tuple of int or "auto", default="auto"
             Height and width of the images, channels before them if there are any.
-            "auto" takes the estimator's own, or a square.
+            "auto" takes the estimator's own, or a square of one channel or three.
         n_images : int, default=15
             Most images to show.
         n_columns : int, default=5
@@ -182,7 +182,7 @@ class PredictionsDisplay:
             sorted, if None.
         image_shape : tuple of int or "auto", default="auto"
             Height and width of the images, channels before them if there are any.
-            "auto" takes a square.
+            "auto" takes a square of one channel or three.
         n_images : int, default=15
             Most images to show.
         n_columns : int, default=5

@@ -245,7 +245,7 @@ class TestWeights:
     def test_bad_input(self, on_digits, digits):
         with pytest.raises(ValueError, match="SoftmaxMLPClassifier has no coef_"):
             WeightsDisplay.from_estimator(net().fit(*digits[:2]))
-        with pytest.raises(ValueError, match=r"image_shape=\(7, 9\) for 64 features"):
+        with pytest.raises(ValueError, match=r"\(7, 9\), .* X has 64 features"):
             WeightsDisplay.from_estimator(on_digits, image_shape=(7, 9))
         with pytest.raises(ValueError, match=r"a weight has a sign and no colour"):
             WeightsDisplay.from_estimator(on_digits, image_shape=(4, 4, 4))
@@ -292,6 +292,14 @@ class TestPredictions:
         colors = {panel.title.get_color() for panel in display.axes_}
         assert len(colors) == 2
 
+    def test_a_square_of_three_channels_is_a_color_image(self, on_digits, digits):
+        X, y = digits[2:]
+        colors = np.tile(X, 3)
+        display = PredictionsDisplay.from_predictions(
+            y, on_digits.predict_proba(X), colors, n_images=2
+        )
+        assert display.images.shape == (2, 8, 8, 3)
+
     @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
     def test_colors_and_the_shape_that_a_cnn_knows(self, dtype):
         rng = np.random.default_rng(0)
@@ -328,6 +336,11 @@ class TestPredictions:
             draw(y, proba, X[:5])
         with pytest.raises(ValueError, match="Got n_images=0"):
             draw(y, proba, X, n_images=0)
+        with pytest.raises(ValueError, match=r"image_shape='square' for 64 features"):
+            draw(y, proba, X, image_shape="square")
+        pixels = np.tile(X, 3)
+        with pytest.raises(ValueError, match=r"expected .*: \(3, 8, 8\)"):
+            draw(y, proba, pixels, image_shape=(8, 8, 3))
         with pytest.raises(ValueError, match="Got images of 2 channels"):
             draw(y, proba, X, image_shape=(2, 4, 8))
         with pytest.raises(ValueError, match=r"contains the labels \[9\]"):
