@@ -7,55 +7,30 @@ than the arithmetic.
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from .common import (
+    ARMIJO,
+    CURVATURE_FLOOR,
+    FLOAT64_NOISE,
+    SIGNIFICANT_DECREASE,
+    SMALLEST_STEP,
+    Observer,
+    gradient_tolerance,
+)
+
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-# Sufficient decrease in a line search (Armijo), and the smallest step in one.
-DECREASE, SMALLEST_STEP = 1e-4, 1e-10
-# What rounding may add to an objective, relative to it or to 1.
-NOISE = 1e-14
-# Relative to an objective or to 1: less than that can be a matter of rounding. A step
-# that promises more and finds no decrease is lost where there is no curvature.
-LEAST_DECREASE = 1e-6
-# An objective below this share of 1, as of penalized classes that a line separates, is
-# of the order of its gradient, which must then be smaller by as much.
-_SMALL_OBJECTIVE = 1e-3
-# Rounding lets no gradient become smaller.
-FINEST_TOL = 1e-14
 # Up to so many operations, an exact Hessian costs no more than the calls for it.
 _FEW_OPERATIONS = 2**23
 # So many products call for another preconditioner; most for one step.
 _MANY_PRODUCTS, _MOST_PRODUCTS = 12, 200
 # Up to so many unknowns, an exact Hessian is inverted where that many products fail.
 _MOST_UNKNOWNS = 1000
-# Relative to the largest, a curvature that cannot be told from none in float32.
-FLOOR = 1e-6
-
-
-def tolerated(tol: float, value: float, is_penalized: bool) -> float:
-    r"""Return the largest gradient to stop at where the objective has a value."""
-    if not is_penalized or not value < _SMALL_OBJECTIVE:
-        return tol
-    return max(tol * max(value, 0.0) / _SMALL_OBJECTIVE, min(tol, FINEST_TOL))
-
-
-class Observer(Protocol):
-    r"""Who is told of every step."""
-
-    def begin_step(self) -> None:
-        r"""Begin a step."""
-
-    def end_step(self, objective: float, theta: Any) -> bool:
-        r"""End a step; return whether to stop here.
-
-        ``theta``, an array or a tensor, goes on to change.
-        """
 
 
 def solve_small(
@@ -110,7 +85,7 @@ def solve_small(
     for n_steps in range(max_iter + 1):
         gradient = ((proba - target) * share[:, None]).T @ Z + ridge * theta
         norm = float(np.abs(gradient).max())
-        if norm <= tolerated(tol, value, is_penalized) or n_steps == max_iter:
+        if norm <= gradient_tolerance(tol, value, is_penalized) or n_steps == max_iter:
             break
         if observer is not None:
             observer.begin_step()
@@ -122,7 +97,7 @@ def solve_small(
         slope, length = float((gradient * step).sum()), 1.0
         unit = max(abs(value), 1.0)
         new_value, proba = _evaluate(Z, target, share, ridge, theta + step)
-        while not new_value <= value + NOISE * unit + DECREASE * length * slope:
+        while not new_value <= value + FLOAT64_NOISE * unit + ARMIJO * length * slope:
             length /= 2
             if length < SMALLEST_STEP:
                 break
@@ -131,7 +106,7 @@ def solve_small(
         if length >= SMALLEST_STEP:
             theta, value = theta + length * step, new_value
             objectives.append(value)
-        elif is_given and -slope > LEAST_DECREASE * unit:
+        elif is_given and -slope > SIGNIFICANT_DECREASE * unit:
             # The start was without curvature, so the steps begin at zero again.
             theta, is_given = np.zeros_like(theta), False
             value, proba = _evaluate(Z, target, share, ridge, theta)
@@ -262,6 +237,6 @@ def _inverse_blocks(
     # (K, p)
     diagonal = np.einsum("kii->ki", blocks)
     diagonal += ridge
-    diagonal += FLOOR * diagonal.max(1, keepdims=True)
+    diagonal += CURVATURE_FLOOR * diagonal.max(1, keepdims=True)
     inverses: Single = np.linalg.inv(blocks)
     return inverses

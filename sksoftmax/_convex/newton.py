@@ -7,31 +7,30 @@ together, so that one wide matrix product serves all of them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from .._utils.process import single_threaded_blas
+from .common import (
+    ARMIJO,
+    FLOAT32_NOISE,
+    FLOAT64_NOISE,
+    SIGNIFICANT_DECREASE,
+    SMALLEST_STEP,
+    SMALLEST_TOL,
+    Observer,
+    Solution,
+    gradient_tolerance,
+)
 from .deflation import Measured
 from .dense_lasso import minimize_with_lasso, softmax_hessian
-from .dense_newton import (
-    DECREASE,
-    FINEST_TOL,
-    LEAST_DECREASE,
-    NOISE,
-    SMALLEST_STEP,
-    Observer,
-    solve_small,
-    tolerated,
-)
+from .dense_newton import solve_small
 from .design_matrix import DenseRows
 from .objective import Point, SoftmaxProblem, first_members
 from .precise_newton import PreciseNewton
 from .preconditioner import Inverse, Preconditioner
 
-# What rounding may add to an objective, relative to it or to 1, by whether in float64.
-_NOISE = {True: NOISE, False: 5e-7}
 # Down to gradients of this size float32 is good enough, and the end is decided in
 # float64.
 _COARSE_TOL = 1e-5
@@ -50,22 +49,6 @@ _MOST_PRODUCTS, _MOST_PROXIMAL_STEPS = 500, 2000
 # After so many of the latter, a model of up to so many unknowns and operations for its
 # Hessian is minimized by coordinates.
 _MANY_PROXIMAL_STEPS, _FEW_UNKNOWNS, _FEW_OPERATIONS = 200, 200, 2**27
-
-
-@dataclass
-class Solution:
-    r"""Where a solver ended for one candidate, and how."""
-
-    weight: Tensor
-    bias: Tensor | None
-    converged: bool
-    gradient_norm: float
-    objectives: list[float] = field(default_factory=list)
-
-    @property
-    def n_iter(self) -> int:
-        r"""Number of steps taken, at least 1."""
-        return max(len(self.objectives) - 1, 1)
 
 
 def minimize(
@@ -109,7 +92,7 @@ def minimize(
     Lee, Sun and Saunders (2014). Proximal Newton-type Methods for Minimizing Composite
     Functions. https://arxiv.org/abs/1206.1623
     """
-    theta, tol = start.clone(), max(tol, FINEST_TOL)
+    theta, tol = start.clone(), max(tol, SMALLEST_TOL)
     if not problem.has_l1:
         # A shift common to all classes changes nothing but the penalty.
         theta -= theta.mean(1, keepdim=True)
@@ -344,7 +327,9 @@ class _Descent:
         values = point.value + self.problem.lasso_value(self.theta[which], which)
         is_penalized = self.problem.is_penalized[which]
         pairs = zip(values.tolist(), is_penalized.tolist(), strict=True)
-        return torch.tensor([tolerated(tol, *pair) for pair in pairs]).to(point.value)
+        return torch.tensor([gradient_tolerance(tol, *pair) for pair in pairs]).to(
+            point.value
+        )
 
     def _newton_step(self, point: Point, which: Tensor, accuracy: Tensor) -> Tensor:
         r"""Return the steps, and let the preconditioner know what they took."""
@@ -369,7 +354,8 @@ class _Descent:
         slope = (point.gradient * step).sum((1, 2))
         slope += problem.lasso_value(target, which) - lasso
         before = point.value + lasso
-        bound = before + _NOISE[precise] * before.abs().clamp(min=1)
+        noise = FLOAT64_NOISE if precise else FLOAT32_NOISE
+        bound = before + noise * before.abs().clamp(min=1)
         waiting = torch.arange(len(which), device=which.device)
         length, trial = 1.0, target
         softness = self.softness[which] * _SOFTNESS_KEPT
@@ -377,7 +363,7 @@ class _Descent:
         while length > SMALLEST_STEP:
             new = problem.evaluate(trial, which[waiting], precise)
             value = new.value + problem.lasso_value(trial, which[waiting])
-            good = value <= bound[waiting] + DECREASE * length * slope[waiting]
+            good = value <= bound[waiting] + ARMIJO * length * slope[waiting]
             point.update(waiting[good], new.select(good))
             self.theta[which[waiting[good]]] = trial[good]
             waiting = waiting[~good]
@@ -391,7 +377,9 @@ class _Descent:
         moved[waiting] = False
         # It was rounding that stopped these, or a start without curvature.
         self.softness[which[waiting]] = 0
-        promised = -slope[waiting] > LEAST_DECREASE * before[waiting].abs().clamp(min=1)
+        promised = -slope[waiting] > SIGNIFICANT_DECREASE * before[waiting].abs().clamp(
+            min=1
+        )
         self.is_stuck[which[waiting]] = promised
         self.was_soft |= self.softness > 0
         return moved

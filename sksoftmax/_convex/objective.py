@@ -7,11 +7,13 @@ one wide matrix product serves all of them.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .common import Penalty
 from .design_matrix import DenseRows, SparseRows
 
 # A thinned problem has so many times as many rows as unknowns, or it is of no use.
@@ -76,12 +78,8 @@ class SoftmaxProblem:
         Number of classes.
     share : Tensor of shape (n_folds, n_samples), float64
         Weight of each row in each folding; each sums to 1.
-    fold : Tensor of shape (n_candidates,), int64
-        Each candidate's folding.
-    l2 : Tensor of shape (n_candidates,), float64
-        Factor of half the squared norm of the weights.
-    l1 : Tensor of shape (n_candidates,), float64
-        Factor of the sum of the weights' absolute values.
+    penalties : sequence of Penalty
+        Folding and penalty of each candidate.
     """
 
     def __init__(
@@ -90,14 +88,14 @@ class SoftmaxProblem:
         y: Tensor,
         n_classes: int,
         share: Tensor,
-        fold: Tensor,
-        l2: Tensor,
-        l1: Tensor,
+        penalties: Sequence[Penalty],
     ) -> None:
         self.rows = rows
         self.y = y
         self.n_classes = n_classes
-        self.fold = fold
+        self.fold = torch.tensor([p.fold for p in penalties], device=y.device)
+        l2 = share.new_tensor([p.l2_reg_strength for p in penalties])
+        l1 = share.new_tensor([p.l1_reg_strength for p in penalties])
         self.has_l1 = bool((l1 > 0).any())
         # What a unit of the original weights is in standardised ones; the intercept's
         # is 0, since it is not penalised.

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from scipy.linalg import qr_multiply, solve_triangular
 from torch import Tensor
 
-from .dense_newton import DECREASE, NOISE, SMALLEST_STEP, Observer, tolerated
+from .common import (
+    ARMIJO,
+    FLOAT64_NOISE,
+    SMALLEST_STEP,
+    Observer,
+    gradient_tolerance,
+)
 from .objective import SoftmaxProblem
 
 Array = NDArray[np.float64]
@@ -125,7 +131,7 @@ class PreciseNewton:
         objectives, sizes = [place.value], [place.size]
         is_penalized = bool(self.ridge.any())
         while len(objectives) <= max_iter:
-            if place.size <= tolerated(tol, place.value, is_penalized):
+            if place.size <= gradient_tolerance(tol, place.value, is_penalized):
                 break
             if len(objectives) > _MANY_STEPS and self._is_minimal(place):
                 break
@@ -201,9 +207,9 @@ class PreciseNewton:
     def _search(self, place: _Place, step: Tensor) -> _Place | None:
         r"""Return a better place in the direction of a step, if there is any."""
         slope, length = float((place.gradient * step).sum()), 1.0
-        bound = place.value + NOISE * max(abs(place.value), 1.0)
+        bound = place.value + FLOAT64_NOISE * max(abs(place.value), 1.0)
         new = self.evaluate(place.theta + step)
-        while not new.value <= bound + DECREASE * length * slope:
+        while not new.value <= bound + ARMIJO * length * slope:
             length /= 2
             if length < SMALLEST_STEP:
                 return None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .common import CURVATURE_FLOOR
 from .deflation import Measured
-from .dense_newton import FLOOR
 from .design_matrix import DenseRows, SparseRows, weighted_gram
 from .objective import SoftmaxProblem, are_typical, kinds
 
@@ -71,10 +71,10 @@ class Kronecker:
         spread = spread.clamp(min=0)
         # (B, K, 1) * (B, 1, p) -> (B, K, p)
         curvature = spread[:, :, None] * self.eigenvalues
-        floor = FLOOR * curvature.amax((1, 2), keepdim=True)
+        floor = CURVATURE_FLOOR * curvature.amax((1, 2), keepdim=True)
         curvature = torch.maximum(curvature + penalty[:, None, None], floor)
         # One direction, the same shift of all classes, has no curvature.
-        spread = torch.maximum(spread, FLOOR * spread.amax(1, keepdim=True))
+        spread = torch.maximum(spread, CURVATURE_FLOOR * spread.amax(1, keepdim=True))
         return KroneckerInverse(
             self.vectors,
             classes.float(),
@@ -213,7 +213,7 @@ def jacobi(curvature: Tensor, ridge: Tensor) -> DiagonalInverse:
         Penalty of each column.
     """
     # Not relative to the penalty, which may be large where the data say little.
-    floor = FLOOR * curvature.amax((1, 2), keepdim=True)
+    floor = CURVATURE_FLOOR * curvature.amax((1, 2), keepdim=True)
     diagonal = torch.maximum(curvature, floor).double() + ridge[:, None, :]
     return DiagonalInverse((1 / diagonal).float())
 

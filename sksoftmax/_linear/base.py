@@ -20,8 +20,9 @@ from torch import Tensor
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.prediction import into_range
 from .._classifier.state import net_without_optimizer
+from .._convex.common import Penalty, Solution
 from .._convex.design_matrix import DenseRows, SparseRows
-from .._convex.newton import Solution, minimize
+from .._convex.newton import minimize
 from .._convex.objective import SoftmaxProblem
 from .._convex.row_space import SpannedRows, is_wide
 from .._data.training_rows import TrainingRows
@@ -142,7 +143,7 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
             weight = np.ones(len(rows))
         total = weight.sum()
         candidates = [
-            (0, *penalties(C, l1_ratio, total, len(self.classes_)))
+            Penalty(0, *penalties(C, l1_ratio, total, len(self.classes_)))
             for _, C, l1_ratio in penalized
         ]
         problem = self._make_problem(data, (weight / total)[None], candidates)
@@ -181,9 +182,9 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         self,
         data: TrainingRows,
         shares: NDArray[np.float64],
-        candidates: Sequence[tuple[int, float, float]],
+        candidates: Sequence[Penalty],
     ) -> SoftmaxProblem:
-        r"""Return the problem of candidates, each a fold and two penalties.
+        r"""Return the problem of candidates, each a fold and a penalty.
 
         ``shares`` has the weight of each row in each fold.
         """
@@ -193,26 +194,24 @@ class LinearSoftmaxClassifier(BaseSoftmaxClassifier):
         on_device = self.device_.type != "mps" and not issparse(X)
         device = self.device_ if on_device else _CPU
         share = as_tensor(shares).to(device)
-        fold, l2, l1 = zip(*candidates, strict=True)
+        has_l1 = any(penalty.l1_reg_strength for penalty in candidates)
         rows: DenseRows | SparseRows
         table: Any = X if issparse(X) else as_tensor(X).to(device)
         # A lasso depends on the axes, so its features stay as they are.
-        if not any(l1) and is_wide(*X.shape):
+        if not has_l1 and is_wide(*X.shape):
             rows = SpannedRows(table, share.mean(0), self.fit_intercept)
         elif issparse(X):
             rows = SparseRows(X, share.mean(0), self.fit_intercept)
         else:
             rows = DenseRows(table, share.mean(0), self.fit_intercept)
-        if not any(l1):
+        if not has_l1:
             rows.standardize_by_bulk()
         return SoftmaxProblem(
             rows,
             as_tensor(data.y).to(device),
             len(self.classes_),
             share,
-            torch.tensor(fold, device=device),
-            share.new_tensor(l2),
-            share.new_tensor(l1),
+            candidates,
         )
 
     def _warn_unless_converged(

@@ -32,6 +32,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import _check_method_params
 
 from .._classifier.base import BaseSoftmaxClassifier
+from .._convex.common import Penalty
 from .._convex.newton import minimize
 from .._data.containers import as_column
 from .._data.copies import FEW_COPIES, first_of_each, join, numbers_of_copies
@@ -476,7 +477,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
                 "every fold: drop the rows without weight, or shuffle them with `cv`."
             )
         candidates = [
-            (fold, *penalties(C, l1_ratio, total, len(self.classes_)))
+            Penalty(fold, *penalties(C, l1_ratio, total, len(self.classes_)))
             for fold, total in enumerate(totals)
             for l1_ratio in self.l1_ratios_
             for C in self.Cs_

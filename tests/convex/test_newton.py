@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
 from sksoftmax._convex import dense_newton as _small_problems
+from sksoftmax._convex.common import Penalty
 from sksoftmax._convex.design_matrix import DenseRows
 from sksoftmax._convex.newton import _newton, minimize
 from sksoftmax._convex.objective import SoftmaxProblem
@@ -33,11 +34,11 @@ class Work(SoftmaxProblem):
         if shares is None:
             shares = np.full((1, n_samples), 1 / n_samples)
         shares = torch.as_tensor(shares, dtype=torch.float64)
-        fold = torch.zeros(len(l2), dtype=torch.int64) if fold is None else fold
-        l2 = torch.as_tensor(l2, dtype=torch.float64)
-        l1 = torch.as_tensor(l1, dtype=torch.float64).expand(len(l2)).clone()
+        fold = [0] * len(l2) if fold is None else fold
+        l1 = np.broadcast_to(l1, len(l2))
+        penalties = [Penalty(*numbers) for numbers in zip(fold, l2, l1, strict=True)]
         rows = DenseRows(torch.from_numpy(X), shares.mean(0), True)
-        super().__init__(rows, torch.from_numpy(y), n_classes, shares, fold, l2, l1)
+        super().__init__(rows, torch.from_numpy(y), n_classes, shares, penalties)
         self.evaluations, self.products = [], []
 
     def evaluate(self, theta, which, precise):
@@ -236,7 +237,7 @@ class TestManyCandidates:
         held_out = np.arange(len(X)) % 3 == np.arange(3)[:, None]
         shares = (~held_out).astype(float)
         shares /= shares.sum(1, keepdims=True)
-        fold = torch.arange(3).repeat_interleave(len(self.l2))
+        fold = np.repeat(range(3), len(self.l2))
         return Work(X, y, 4, l2=self.l2 * 3, shares=shares, fold=fold)
 
     def penalties(self):
@@ -290,7 +291,7 @@ class TestManyCandidates:
         shares = np.ones((2, N_SAMPLES))
         shares[[0, 1], [0, 1]] = 0
         shares /= shares.sum(1, keepdims=True)
-        fold = torch.arange(2).repeat_interleave(3)
+        fold = np.repeat(range(2), 3)
         problem = Work(X, y, 5, l2=[1e-3, 1e-2, 1e-1] * 2, shares=shares, fold=fold)
         minimize(problem, problem.start(), tol=1e-6, max_iter=50)
         first = {}
@@ -303,7 +304,7 @@ class TestManyCandidates:
 
     def test_a_lasso_lets_go_who_has_arrived(self):
         X, y = table(500, 10, 3)
-        l1 = torch.tensor([1e-3, 1e-2, 1e-1])
+        l1 = [1e-3, 1e-2, 1e-1]
         problem = Work(X, y, 3, l2=[1e-3] * 3, l1=l1)
         start = problem.start()
         together = minimize(problem, start, tol=1e-8, max_iter=50)

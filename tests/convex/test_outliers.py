@@ -23,6 +23,7 @@ from sksoftmax import (
     SoftmaxRegression,
     SoftmaxRegressionCV,
 )
+from sksoftmax._convex.common import Penalty
 from sksoftmax._convex.outliers import bulk
 
 
@@ -205,7 +206,9 @@ def test_usual_data_have_no_outliers():
             model = SoftmaxRegression(0.1).fit(X[:10], np.arange(10) % 2)
             model.classes_ = np.unique(y)
             rows = model._make_problem(
-                _Data(convert(X), y), np.full((1, len(y)), 1 / len(y)), [(0, 1.0, 0.0)]
+                _Data(convert(X), y),
+                np.full((1, len(y)), 1 / len(y)),
+                [Penalty(0, 1.0, 0.0)],
             ).rows
             assert not rows.outlying
 

@@ -28,6 +28,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from sksoftmax import SoftmaxRegression
+from sksoftmax._convex.common import Penalty
 from sksoftmax._convex.design_matrix import DenseRows, SparseRows
 from sksoftmax._convex.newton import minimize
 from sksoftmax._convex.objective import SoftmaxProblem
@@ -408,10 +409,8 @@ class TestProblem:
             if sparse
             else DenseRows(torch.tensor(X), shares.mean(0), fit_intercept)
         )
-        fold = torch.tensor([0, 1, 1])
-        l2 = torch.tensor([0.3, 0.01, 0.1], dtype=torch.float64)
-        l1 = torch.full((3,), l1, dtype=torch.float64)
-        problem = SoftmaxProblem(rows, torch.tensor(y), 3, shares, fold, l2, l1)
+        penalties = [Penalty(0, 0.3, l1), Penalty(1, 0.01, l1), Penalty(1, 0.1, l1)]
+        problem = SoftmaxProblem(rows, torch.tensor(y), 3, shares, penalties)
         theta = torch.tensor(rng.normal(size=(3, 3, 4 + fit_intercept)))
         return problem, theta, X, y
 
@@ -460,15 +459,8 @@ class TestProblem:
             problem, torch.zeros(3, 3, 5).double(), tol=1e-10, max_iter=50
         )
         for b, solution in enumerate(together):
-            alone = SoftmaxProblem(
-                problem.rows,
-                problem.y,
-                3,
-                problem.share,
-                problem.fold[b : b + 1],
-                problem.l2[b : b + 1],
-                torch.zeros(1).double(),
-            )
+            penalty = Penalty(int(problem.fold[b]), float(problem.l2[b]), 0.0)
+            alone = SoftmaxProblem(problem.rows, problem.y, 3, problem.share, [penalty])
             [expected] = minimize(
                 alone, torch.zeros(1, 3, 5).double(), tol=1e-10, max_iter=50
             )

@@ -1,0 +1,76 @@
+r"""Classes and constants that all convex solvers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+# Sufficient decrease in a line search, relative to the step times the slope (Armijo;
+# Nocedal and Wright, Numerical Optimization, section 3.1).
+ARMIJO = 1e-4
+# Smallest step length in a line search, relative to the Newton step.
+SMALLEST_STEP = 1e-10
+# Rounding error of an objective in float64, relative to it or to 1.
+FLOAT64_NOISE = 1e-14
+# Rounding error of an objective in float32, relative to it or to 1.
+FLOAT32_NOISE = 5e-7
+# Relative to an objective or to 1: a smaller decrease can be a matter of rounding. If a
+# step promises more, but no decrease is found, the start has no curvature.
+SIGNIFICANT_DECREASE = 1e-6
+# Smallest tolerance of a gradient: rounding lets no gradient become smaller.
+SMALLEST_TOL = 1e-14
+# A penalized mean loss below it, as of classes that a line separates, is of the order
+# of its gradient, which must then be smaller in proportion.
+SMALL_OBJECTIVE = 1e-3
+# Smallest curvature in float32, relative to the largest: smaller ones are rounding.
+CURVATURE_FLOOR = 1e-6
+
+
+class Penalty(NamedTuple):
+    r"""Penalty of one candidate, and the fold that it is fitted on.
+
+    The mean loss plus ``l2_reg_strength / 2 * (coef**2).sum() + l1_reg_strength *
+    abs(coef).sum()`` is minimized.
+    """
+
+    fold: int
+    l2_reg_strength: float
+    l1_reg_strength: float
+
+
+class Observer(Protocol):
+    r"""Callback of a solver, called around every step."""
+
+    def begin_step(self) -> None:
+        r"""Begin a step."""
+
+    def end_step(self, objective: float, coef: Any) -> bool:
+        r"""End a step; return whether to stop here.
+
+        ``coef`` is an array or tensor that the solver may write to later.
+        """
+
+
+@dataclass
+class Solution:
+    r"""Coefficients of one candidate on the scale of the input."""
+
+    weight: Tensor
+    bias: Tensor | None
+    converged: bool
+    gradient_norm: float
+    objectives: list[float] = field(default_factory=list)
+
+    @property
+    def n_iter(self) -> int:
+        r"""Number of steps taken, at least 1."""
+        return max(len(self.objectives) - 1, 1)
+
+
+def gradient_tolerance(tol: float, objective: float, is_penalized: bool) -> float:
+    r"""Return the largest entry of the gradient at which a solver stops."""
+    if not is_penalized or not objective < SMALL_OBJECTIVE:
+        return tol
+    return max(tol * max(objective, 0.0) / SMALL_OBJECTIVE, min(tol, SMALLEST_TOL))
