@@ -3,25 +3,22 @@ r"""What all estimators share: validate -> encode labels -> seed -> build -> tra
 from __future__ import annotations
 
 import copy
-import copyreg
 import math
 import sys
 import warnings
-from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
-from typing import Any, ClassVar, Self, SupportsIndex
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 from torch import nn
@@ -35,7 +32,6 @@ from .._data.training_rows import (
     check_training_rows,
     check_validation_rows,
 )
-from .._encoders.categories import TableEncoder
 from .._training.batches import TensorTable
 from .._training.callbacks import EarlyStopping, EpochReport, epoch_metrics, kept_epoch
 from .._training.checkpoint import Checkpoint
@@ -49,10 +45,10 @@ from .._training.stream import FirstRows, Pace
 from .._training.temperature import held_out_temperature
 from .._utils.arrays import as_tensor
 from .._utils.devices import modes_of_training, resolve_device, resolve_precision
-from .._utils.estimators import DOCUMENTATION, fitted_state_kept
+from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.memmap import Pages
-from .._utils.progress import CallbackSupportMixin, FitReport, reported
+from .._utils.progress import FitReport, reported
 from .._utils.random import draw_seed, make_generator
 from ..modules._base import (
     favor_class,
@@ -61,27 +57,19 @@ from ..modules._base import (
     set_generator,
     temperature_of,
 )
-from .prediction import PredictionMixin
+from .module_classifier import ModuleClassifier
 from .state import (
     check_described,
     net_without_optimizer,
     open_checkpoint,
-    restore_module,
-    weights_of,
 )
 
 # What the net records for a `scoring`, and its sign as a score: greater is better.
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
 
-class BaseSoftmaxClassifier(
-    PredictionMixin,
-    CallbackSupportMixin,
-    ClassifierMixin,
-    BaseEstimator,
-    metaclass=ABCMeta,
-):
-    r"""Base of the softmax classifiers.
+class BaseSoftmaxClassifier(ModuleClassifier):
+    r"""Base of the softmax classifiers that are trained by mini-batches.
 
     A subclass lists its parameters in ``__init__`` and says in ``_build_module`` how
     its module is made of them. The rest of ``fit`` is here.
@@ -117,10 +105,6 @@ class BaseSoftmaxClassifier(
         "verbose": ["verbose"],
     }
 
-    _doc_link_module = "sksoftmax"
-    _doc_link_template = DOCUMENTATION
-
-    n_features_in_: int
     best_epoch_: int | None
     n_iter_: int | NDArray[np.int32]
 
@@ -148,45 +132,16 @@ class BaseSoftmaxClassifier(
     # What a refit with warm_start=True must find unchanged.
     _constant_in_warm_start: ClassVar[tuple[str, ...]] = ("classes_", "n_features_in_")
 
-    # How categories become numbers; None if there are none.
-    _encoder: TableEncoder | None = None
-
     n_samples_seen_: int
     # Sum of the weights of these rows, and how many of them came in a fit.
     _weight_seen: float
     _n_fitted: int
-    # What the scaling of the inputs is learned from early in a stream.
-    _first_rows: FirstRows | None = None
 
     def _parameter(self, name: str) -> Any:
         r"""Return a parameter, or its fixed value in an estimator that lacks it."""
         if hasattr(self, name):
             return getattr(self, name)
         return self._fixed_parameters[name]
-
-    def _accepts_sparse(self) -> bool:
-        r"""Return whether ``X`` may be sparse, with these parameters."""
-        return False
-
-    def _accepts_missing(self) -> bool:
-        r"""Return whether ``X`` may hold NaN, and columns of categories."""
-        return False
-
-    def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
-        r"""Return ``X`` with numbers for categories; learn these first on a reset."""
-        return X
-
-    def _forget_categories(
-        self, features: NDArray[Any], rows: NDArray[np.int64]
-    ) -> NDArray[Any]:
-        r"""Forget the categories that none of the rows has; return recoded features."""
-        return features
-
-    @abstractmethod
-    def _build_module(
-        self, n_features: int, n_classes: int, generator: torch.Generator
-    ) -> nn.Module:
-        r"""Return a new module that maps rows to logits."""
 
     def _copied(self, module: nn.Module) -> nn.Module:
         r"""Return a copy of a fitted module."""
@@ -451,49 +406,6 @@ class BaseSoftmaxClassifier(
             most = self._auto_batch_size
             self.net_.batch_size = pace.batch_size(self.n_samples_seen_, most)
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        # Pickles and copies keep the net with its optimizer and history; it holds the
-        # module, too, and pickles it apart from everything else.
-        state = dict(super().__getstate__())
-        if "net_" in state:
-            del state["module_"]
-        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What skops asks for, which stores data and no objects like a net.
-        state = dict(super().__getstate__())
-        if "module_" in state:
-            state.pop("net_", None)
-            del state["device_"]
-            weights = weights_of(self)
-            state["module_"] = {name: w.numpy() for name, w in weights.items()}
-        if self._encoder is not None:
-            state["_encoder"] = self._encoder.to_arrays()
-        if self._first_rows is not None:
-            state["_first_rows"] = vars(self._first_rows).copy()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if isinstance(self._first_rows, dict):
-            self._first_rows = FirstRows(**self._first_rows)
-        if "net_" in state:
-            self.module_ = self.net_.module_
-        elif isinstance(state.get("module_"), dict):
-            if self._encoder is not None:
-                self._encoder = TableEncoder.from_arrays(state["_encoder"])
-            weights = {name: as_tensor(w) for name, w in state["module_"].items()}
-            restore_module(self, weights)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._accepts_sparse()
-        tags.input_tags.allow_nan = self._accepts_missing()
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
-
     def _fit_rows(
         self,
         data: TrainingRows,
@@ -747,11 +659,3 @@ class BaseSoftmaxClassifier(
         generators = {"batches": self.net_.iterator_train__generator}
         noise = generator_of(self.module_)
         return generators if noise is None else {**generators, "noise": noise}
-
-    def _random_scope(self, seed: int) -> AbstractContextManager[None]:
-        r"""Return the context for building and training.
-
-        Nothing in this package draws from PyTorch's global generators; the
-        subclass that runs the user's modules seeds them here.
-        """
-        return nullcontext()

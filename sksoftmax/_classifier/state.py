@@ -3,14 +3,26 @@ r"""A fitted module as named tensors, and back to a module and its net."""
 from __future__ import annotations
 
 import copy
+import copyreg
+import hashlib
+import re
+import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
+import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from .._data.training_rows import TrainingRows
+from .._encoders.categories import TableEncoder
+from .._training.checkpoint import Checkpoint
 from .._training.skorch_net import SoftmaxNet, make_net
-from .._utils.arrays import to_be_stored
+from .._training.stream import FirstRows
+from .._utils.arrays import as_tensor, to_be_stored
 from .._utils.compat import __version__
 from .._utils.devices import resolve_device
 from .._utils.random import make_generator
@@ -18,20 +30,7 @@ from ..modules._augmentation import SeededTransform
 
 if TYPE_CHECKING:
     from .base import BaseSoftmaxClassifier
-import hashlib
-import re
-import sys
-from numbers import Integral
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from .._data.training_rows import TrainingRows
-from .._training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from .base import BaseSoftmaxClassifier
+    from .module_classifier import ModuleClassifier
 
 
 # Parameters that do not change what is learned; callbacks are compared by their names.
@@ -97,7 +96,7 @@ def _identity(
     }
 
 
-def weights_of(classifier: BaseSoftmaxClassifier) -> dict[str, Tensor]:
+def weights_of(classifier: ModuleClassifier) -> dict[str, Tensor]:
     r"""Return what a fitted classifier's module has learned, on the CPU.
 
     Raises
@@ -120,7 +119,7 @@ def weights_of(classifier: BaseSoftmaxClassifier) -> dict[str, Tensor]:
     return weights
 
 
-def check_described(classifier: BaseSoftmaxClassifier, module: nn.Module) -> None:
+def check_described(classifier: ModuleClassifier, module: nn.Module) -> None:
     r"""Raise an error unless a classifier's parameters would build such a module."""
     state = module.state_dict()
     # Building sets attributes, which the classifier itself should keep.
@@ -129,9 +128,7 @@ def check_described(classifier: BaseSoftmaxClassifier, module: nn.Module) -> Non
     _check_same(_shapes(fresh.state_dict()), _shapes(state))
 
 
-def restore_module(
-    classifier: BaseSoftmaxClassifier, weights: dict[str, Tensor]
-) -> None:
+def restore_module(classifier: ModuleClassifier, weights: dict[str, Tensor]) -> None:
     r"""Set ``module_``, ``net_`` and ``device_`` of a classifier that has the rest.
 
     The net has no optimizer: what trains on makes one, as after an exact solver. A
@@ -158,7 +155,7 @@ def restore_module(
 
 
 def net_without_optimizer(
-    classifier: BaseSoftmaxClassifier, module: nn.Module
+    classifier: ModuleClassifier, module: nn.Module
 ) -> SoftmaxNet:
     r"""Return a net around a trained module; what trains on makes an optimizer."""
     return make_net(
@@ -167,7 +164,7 @@ def net_without_optimizer(
         classifier.device_,
         make_generator(0),
         n_classes=len(classifier.classes_),
-        verbose=classifier._parameter("verbose"),
+        verbose=getattr(classifier, "verbose", 0),
         input_dtype=classifier._input_dtype,
     )
 
@@ -178,7 +175,7 @@ def module_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
-def fresh_module(classifier: BaseSoftmaxClassifier) -> nn.Module:
+def fresh_module(classifier: ModuleClassifier) -> nn.Module:
     with classifier._random_scope(0):
         return classifier._build_module(
             classifier.n_features_in_, len(classifier.classes_), make_generator(0)
@@ -218,3 +215,44 @@ def _shapes(state: Mapping[str, Any]) -> dict[str, str]:
         key: f"{value.dtype} of shape {tuple(value.shape)}"
         for key, value in state.items()
     }
+
+
+class StateMixin(BaseEstimator):
+    r"""State of a fitted classifier for pickle, copy and skops."""
+
+    _encoder: TableEncoder | None
+    _first_rows: FirstRows | None
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        # Pickles and copies keep the net with its optimizer and history; it holds the
+        # module, too, and pickles it apart from everything else.
+        state = dict(super().__getstate__())
+        if "net_" in state:
+            del state["module_"]
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What skops asks for, which stores data and no objects like a net.
+        state = dict(super().__getstate__())
+        if "module_" in state:
+            state.pop("net_", None)
+            del state["device_"]
+            weights = weights_of(self)
+            state["module_"] = {name: w.numpy() for name, w in weights.items()}
+        if self._encoder is not None:
+            state["_encoder"] = self._encoder.to_arrays()
+        if self._first_rows is not None:
+            state["_first_rows"] = vars(self._first_rows).copy()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if isinstance(self._first_rows, dict):
+            self._first_rows = FirstRows(**self._first_rows)
+        if "net_" in state:
+            self.module_ = self.net_.module_
+        elif isinstance(state.get("module_"), dict):
+            if self._encoder is not None:
+                self._encoder = TableEncoder.from_arrays(state["_encoder"])
+            weights = {name: as_tensor(w) for name, w in state["module_"].items()}
+            restore_module(self, weights)

@@ -13,7 +13,7 @@ from skl2onnx.common import data_types
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
-from .._classifier.base import BaseSoftmaxClassifier
+from .._classifier.module_classifier import ModuleClassifier
 from .._data.features import FEATURE_DTYPES
 from .._encoders.categories import column_values
 from .._utils.frames import is_frame
@@ -50,7 +50,7 @@ _DTYPES = {kind: dtype for dtype, kind in _TYPES.items()}
 def check_classifier(model: Any) -> None:
     r"""Refuse a model that is no classifier of this package, nor ends in one."""
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
-    if not isinstance(last, BaseSoftmaxClassifier):
+    if not isinstance(last, ModuleClassifier):
         raise TypeError(
             f"Got {type(last).__name__}, but expected a classifier of sksoftmax or a "
             "Pipeline whose last step is one. Of a search, pass best_estimator_."
@@ -67,7 +67,7 @@ def convert(model: Any, X_sample: Any, *, narrow: bool = False) -> Any:
         vectorizer: {"locale": _LOCALE}
         for vectorizer in (CountVectorizer, TfidfVectorizer)
     }
-    if isinstance(last, BaseSoftmaxClassifier):
+    if isinstance(last, ModuleClassifier):
         update_registered_converter(
             type(last),
             f"Sksoftmax{type(last).__name__}",
@@ -185,7 +185,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     graph.name_as(graph.add("Softmax", logits, axis=1), probabilities)
 
 
-def _label_dtype(classifier: BaseSoftmaxClassifier) -> np.dtype[Any]:
+def _label_dtype(classifier: ModuleClassifier) -> np.dtype[Any]:
     r"""Return the dtype that ONNX has for the labels."""
     kind = pd.api.types.infer_dtype(classifier.classes_)
     dtypes: dict[str, Any] = {
@@ -210,7 +210,7 @@ def _output_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _feature_dtype(
-    classifier: BaseSoftmaxClassifier, inputs: list[np.dtype[Any]]
+    classifier: ModuleClassifier, inputs: list[np.dtype[Any]]
 ) -> np.dtype[Any]:
     r"""Return the dtype that features have once they are validated in ``predict``."""
     encoder = classifier._encoder
@@ -235,7 +235,7 @@ def _feature_dtype(
 
 def _encoded(
     graph: Graph,
-    classifier: BaseSoftmaxClassifier,
+    classifier: ModuleClassifier,
     inputs: list[Value],
     dtype: np.dtype[Any],
 ) -> list[Value]:
@@ -292,7 +292,7 @@ def _codes(graph: Graph, column: Value, index: int, categories: NDArray[Any]) ->
     )
 
 
-def _logits(graph: Graph, classifier: BaseSoftmaxClassifier, x: Value) -> Value:
+def _logits(graph: Graph, classifier: ModuleClassifier, x: Value) -> Value:
     module = classifier.module_
     if classifier._input_dtype is not None:
         x = graph.cast(x, np.dtype(np.float32))

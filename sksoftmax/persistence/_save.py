@@ -26,7 +26,7 @@ from sklearn.feature_selection import (
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from .._classifier.base import BaseSoftmaxClassifier
+from .._classifier.module_classifier import ModuleClassifier
 from .._classifier.state import restore_module, weights_of
 from .._encoders.categories import TableEncoder
 from .._encoders.neighbors import NeighborsEncoder
@@ -47,7 +47,7 @@ from .._utils.files import (
 )
 
 # The only classes that a file can name.
-_CLASSES: dict[str, type[BaseSoftmaxClassifier]] = {
+_CLASSES: dict[str, type[ModuleClassifier]] = {
     cls.__name__: cls
     for cls in (
         SoftmaxCNNClassifier,
@@ -140,7 +140,7 @@ TRUSTED_TYPES = [
 ] + _SAFE_TYPES
 
 
-def save(classifier: BaseSoftmaxClassifier, path: str | os.PathLike[str]) -> None:
+def save(classifier: ModuleClassifier, path: str | os.PathLike[str]) -> None:
     r"""Save a fitted classifier in one file, without pickle.
 
     The file holds the weights as safetensors, and in its header, as JSON, the
@@ -280,7 +280,7 @@ def load(
 
 
 def _encode_parameters(
-    classifier: BaseSoftmaxClassifier, arrays: dict[str, Tensor]
+    classifier: ModuleClassifier, arrays: dict[str, Tensor]
 ) -> dict[str, Any]:
     encoded = {}
     for name, value in classifier.get_params(deep=False).items():
@@ -299,7 +299,7 @@ def _encode_parameters(
 
 
 def _encode_attributes(
-    classifier: BaseSoftmaxClassifier, arrays: dict[str, Tensor]
+    classifier: ModuleClassifier, arrays: dict[str, Tensor]
 ) -> dict[str, Any]:
     encoded = {}
     for name in sorted(_ATTRIBUTES.keys() & vars(classifier).keys()):
@@ -348,7 +348,7 @@ def _make_classifier(
     tensors: dict[str, Tensor],
     module: Callable[..., nn.Module] | None,
     device: str | None,
-) -> BaseSoftmaxClassifier:
+) -> ModuleClassifier:
     r"""Return the classifier with its parameters, not fitted."""
     parameters = {
         name: decode(encoded, tensors)
@@ -365,7 +365,7 @@ def _make_classifier(
 
 
 def _set_attributes(
-    classifier: BaseSoftmaxClassifier,
+    classifier: ModuleClassifier,
     attributes: dict[str, Any],
     tensors: dict[str, Tensor],
 ) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .._classifier.base import BaseSoftmaxClassifier
+from .._classifier.module_classifier import ModuleClassifier
 from .._utils.files import write_whole
 
 
 def to_onnx(
-    model: BaseSoftmaxClassifier | Pipeline,
+    model: ModuleClassifier | Pipeline,
     X_sample: Any,
     path: str | os.PathLike[str] | None = None,
 ) -> Any:
