@@ -1,145 +1,172 @@
-r"""Steps of scikit-learn that stand before a classifier, each with rows for it."""
+r"""Small classifiers and small tables that many tests share."""
+
+from functools import cache, partial
 
 import numpy as np
-import pandas as pd
-from sklearn.compose import make_column_selector, make_column_transformer
-from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.feature_extraction.text import (
-    CountVectorizer,
-    HashingVectorizer,
-    TfidfVectorizer,
+import pytest
+from hypothesis import HealthCheck, settings
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_digits,
+    load_iris,
+    make_classification,
 )
-from sklearn.feature_selection import (
-    SelectKBest,
-    SelectPercentile,
-    VarianceThreshold,
-    chi2,
-    mutual_info_classif,
-)
-from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
-from sklearn.pipeline import make_pipeline, make_union
-from sklearn.preprocessing import (
-    Binarizer,
-    FunctionTransformer,
-    KBinsDiscretizer,
-    MaxAbsScaler,
-    MinMaxScaler,
-    Normalizer,
-    OneHotEncoder,
-    OrdinalEncoder,
-    PolynomialFeatures,
-    PowerTransformer,
-    QuantileTransformer,
-    RobustScaler,
-    SplineTransformer,
-    StandardScaler,
-    TargetEncoder,
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from sksoftmax import (
+    SoftmaxCNNClassifier,
+    SoftmaxMLPClassifier,
+    SoftmaxNetClassifier,
+    SoftmaxRegression,
 )
 
-from sksoftmax import NeighborsEncoder
+SPECIES = ["setosa", "versicolor", "virginica"]
 
-N_ROWS = 60
-_rng = np.random.default_rng(0)
 
-LABELS = np.arange(N_ROWS) % 3
-NUMBERS = _rng.normal(size=(N_ROWS, 4)) + 0.5 * LABELS[:, None]
-COUNTS = _rng.poisson(3.0, size=(N_ROWS, 4)).astype(float)
-WITH_HOLES = np.where(_rng.random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
-COLORS = np.array(["red", "green", "blue"])[_rng.integers(0, 3, (N_ROWS, 2))]
-TEXTS = [f"the {color} house is number {label}" for color, label in
-         zip(COLORS[:, 0], LABELS, strict=True)]  # fmt: skip
-TABLE = pd.DataFrame(
-    {"width": WITH_HOLES[:, 0], "height": NUMBERS[:, 1], "color": COLORS[:, 0]}
+def make_module(n_features, n_classes, width=16):
+    return nn.Sequential(
+        nn.Linear(n_features, width),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(width, n_classes),
+    )
+
+
+# They are called like the classes, but train for few epochs, reproducibly.
+Regression = partial(SoftmaxRegression, random_state=0)
+MinibatchRegression = partial(
+    SoftmaxRegression,
+    solver="adam",
+    init_scale=0.01,
+    learning_rate=0.02,
+    max_iter=12,
+    batch_size=32,
+    random_state=0,
+)
+MLP = partial(
+    SoftmaxMLPClassifier,
+    hidden_layer_sizes=(16,),
+    n_estimators=1,
+    temperature_scaling=False,
+    dropout=0.2,
+    learning_rate=0.02,
+    weight_decay=0.01,
+    max_epochs=12,
+    random_state=0,
+)
+CNN = partial(
+    SoftmaxCNNClassifier,
+    channels=(4, 8),
+    convolutions_per_block=1,
+    kernel_size=3,
+    dropout=0.2,
+    learning_rate=0.03,
+    max_epochs=15,
+    random_state=0,
+)
+Net = partial(
+    SoftmaxNetClassifier,
+    module=make_module,
+    learning_rate=0.02,
+    max_epochs=12,
+    random_state=0,
 )
 
-_KBINS = {"n_bins": 3, "quantile_method": "averaged_inverted_cdf"}
-_NUMERIC = make_column_selector(dtype_include="number")
-_OTHER = make_column_selector(dtype_exclude="number")
+EXACT = [pytest.param(Regression, id="regression")]
+MINIBATCH = [pytest.param(MinibatchRegression, id="minibatch")]
+NETS = [
+    pytest.param(MLP, id="mlp"),
+    pytest.param(CNN, id="cnn"),
+    pytest.param(Net, id="net"),
+]
 
-STEPS = {
-    "SimpleImputer": (SimpleImputer(), WITH_HOLES),
-    "SimpleImputer float32": (SimpleImputer(), WITH_HOLES.astype(np.float32)),
-    "SimpleImputer median": (
-        SimpleImputer(strategy="median", add_indicator=True),
-        WITH_HOLES,
-    ),
-    "SimpleImputer text": (
-        make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()),
-        COLORS.astype(object),
-    ),
-    "KNNImputer": (KNNImputer(), WITH_HOLES),
-    "IterativeImputer": (IterativeImputer(max_iter=2, tol=1.0), WITH_HOLES),
-    "MissingIndicator": (make_union(MissingIndicator(), SimpleImputer()), WITH_HOLES),
-    "StandardScaler": (StandardScaler(), NUMBERS),
-    "MinMaxScaler": (MinMaxScaler(), NUMBERS),
-    "MaxAbsScaler": (MaxAbsScaler(), NUMBERS),
-    "RobustScaler": (RobustScaler(), NUMBERS),
-    "QuantileTransformer": (QuantileTransformer(n_quantiles=10), NUMBERS),
-    "PowerTransformer": (PowerTransformer(), NUMBERS),
-    "Normalizer": (Normalizer(), NUMBERS),
-    "Binarizer": (Binarizer(), NUMBERS),
-    "PolynomialFeatures": (PolynomialFeatures(), NUMBERS),
-    "SplineTransformer": (SplineTransformer(), NUMBERS),
-    "KBinsDiscretizer": (KBinsDiscretizer(**_KBINS), NUMBERS),
-    "KBinsDiscretizer ordinal": (
-        KBinsDiscretizer(encode="ordinal", **_KBINS),
-        NUMBERS,
-    ),
-    "FunctionTransformer": (FunctionTransformer(), NUMBERS),
-    "FunctionTransformer log1p": (FunctionTransformer(np.log1p), COUNTS),
-    "OneHotEncoder": (OneHotEncoder(handle_unknown="ignore"), COLORS),
-    "OneHotEncoder objects": (OneHotEncoder(), COLORS.astype(object)),
-    "OneHotEncoder integers": (OneHotEncoder(), COUNTS.astype(int)),
-    "OneHotEncoder rare": (
-        OneHotEncoder(min_frequency=18, handle_unknown="infrequent_if_exist"),
-        COLORS,
-    ),
-    "OrdinalEncoder": (OrdinalEncoder(), COLORS),
-    "TargetEncoder": (TargetEncoder(), COLORS),
-    "PCA": (PCA(2), NUMBERS),
-    "TruncatedSVD": (TruncatedSVD(2), NUMBERS),
-    "VarianceThreshold": (VarianceThreshold(), NUMBERS),
-    "SelectKBest": (SelectKBest(k=2), NUMBERS),
-    "SelectKBest chi2": (SelectKBest(chi2, k=2), COUNTS),
-    "SelectPercentile": (SelectPercentile(mutual_info_classif), NUMBERS),
-    "NeighborsEncoder": (NeighborsEncoder(n_neighbors=3), NUMBERS),
-    "CountVectorizer": (CountVectorizer(), TEXTS),
-    "CountVectorizer characters": (
-        CountVectorizer(analyzer="char_wb", ngram_range=(1, 2)),
-        TEXTS,
-    ),
-    "TfidfVectorizer": (TfidfVectorizer(), TEXTS),
-    "TfidfVectorizer of an array": (TfidfVectorizer(), np.array(TEXTS)),
-    "TfidfVectorizer of objects": (TfidfVectorizer(), np.array(TEXTS, dtype=object)),
-    "TfidfVectorizer of a series": (TfidfVectorizer(), pd.Series(TEXTS)),
-    "TfidfVectorizer TruncatedSVD": (
-        make_pipeline(TfidfVectorizer(), TruncatedSVD(2)),
-        TEXTS,
-    ),
-    "HashingVectorizer": (HashingVectorizer(n_features=32), TEXTS),
-    "ColumnTransformer": (
-        make_column_transformer(
-            (make_pipeline(SimpleImputer(), StandardScaler()), ["width", "height"]),
-            (OneHotEncoder(), ["color"]),
-        ),
-        TABLE,
-    ),
-    "ColumnTransformer selectors": (
-        make_column_transformer((SimpleImputer(), _NUMERIC), (OneHotEncoder(), _OTHER)),
-        TABLE,
-    ),
-    "ColumnTransformer remainder": (
-        make_column_transformer(
-            (OneHotEncoder(), ["color"]), remainder=SimpleImputer()
-        ),
-        TABLE,
-    ),
-    "ColumnTransformer texts": (
-        make_column_transformer(
-            (TfidfVectorizer(), "text"), ("passthrough", ["height"])
-        ),
-        TABLE.assign(text=TEXTS),
-    ),
-    "FeatureUnion": (make_union(PCA(1), StandardScaler()), NUMBERS),
-}
+for_each_class = pytest.mark.parametrize("make", [*EXACT, *NETS])
+for_each_class_and_solver = pytest.mark.parametrize("make", [*EXACT, *MINIBATCH, *NETS])
+for_each_trained_by_epochs = pytest.mark.parametrize("make", [*MINIBATCH, *NETS])
+for_each_net = pytest.mark.parametrize("make", NETS)
+
+# A fit takes longer than hypothesis expects of an example.
+few_examples = settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.differing_executors,
+    ],
+)
+
+
+@cache
+def standardized_iris():
+    r"""Return the rows of iris, standardized and shuffled, and integer labels."""
+    X, y = load_iris(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    return StandardScaler().fit_transform(X)[order], y[order]
+
+
+@cache
+def named_iris():
+    r"""Return the same rows, labeled with the names of the species."""
+    X, y = standardized_iris()
+    return X, np.array(SPECIES)[y]
+
+
+@cache
+def standardized_cancer():
+    r"""Return a table of two classes, standardized."""
+    X, y = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(X), y
+
+
+@cache
+def few_digits():
+    r"""Return 400 images with integer gray values up to 16."""
+    X, y = load_digits(return_X_y=True)
+    return X[:400], y[:400]
+
+
+@cache
+def noisy_tables():
+    r"""Return training rows and validation rows of a problem that nets overfit."""
+    X, y = make_classification(
+        400,
+        10,
+        n_informative=6,
+        n_classes=3,
+        flip_y=0.3,
+        class_sep=0.7,
+        random_state=0,
+    )
+    return (X[:250], y[:250]), (X[250:], y[250:])
+
+
+def same_bits(a, b):
+    r"""Return whether two arrays have the same dtype, shape and bytes."""
+    a, b = np.asarray(a), np.asarray(b)
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def bytes_of(module):
+    r"""Return all parameters and buffers of a module as bytes."""
+    return {
+        name: tensor.numpy().tobytes() for name, tensor in module.state_dict().items()
+    }
+
+
+def state(model):
+    r"""Return all parameters and buffers of a classifier's module as bytes."""
+    return bytes_of(model.module_)
+
+
+def with_epochs(model, n_epochs):
+    r"""Set the number of passes over the rows."""
+    name = "max_iter" if isinstance(model, SoftmaxRegression) else "max_epochs"
+    return model.set_params(**{name: n_epochs})
+
+
+def short(make, **params):
+    r"""Return a classifier that trains for three epochs, on iris of five batches."""
+    return with_epochs(make(batch_size=30, **params), 3)

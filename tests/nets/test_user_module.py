@@ -470,3 +470,17 @@ def test_log_softmax_over_the_rows_of_a_batch_is_refused():
 
     with pytest.raises(ValueError, match="depend on the other rows"):
         SoftmaxNetClassifier(build).fit(X, y)
+
+
+def make_in_place(n_features, n_classes):
+    return nn.Sequential(nn.ReLU(inplace=True), nn.Linear(n_features, n_classes))
+
+
+def test_a_module_that_works_in_place_does_not_change_the_rows():
+    X, y = load_iris(return_X_y=True)
+    X = (X - X.mean(0)).astype(np.float32)
+    before = X.copy()
+    # Rows for validation that are passed go to the module without an index: uncopied.
+    model = net(make_in_place, early_stopping=True)
+    model.fit(X, y, X_val=X, y_val=y).predict_proba(X)
+    np.testing.assert_array_equal(X, before)

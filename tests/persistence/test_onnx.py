@@ -32,7 +32,7 @@ from sksoftmax import (
 )
 from sksoftmax.persistence import to_onnx
 
-from ..factories import LABELS, STEPS
+from ..pipeline_steps import LABELS, STEPS
 
 DATA = os.environ.get("SKSOFTMAX_DATA")
 

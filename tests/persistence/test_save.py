@@ -45,7 +45,7 @@ from sksoftmax._utils import files
 from sksoftmax._utils.files import decode, encode
 from sksoftmax.persistence import TRUSTED_TYPES, InvalidFileError, load, save
 
-from ..factories import LABELS, STEPS
+from ..pipeline_steps import LABELS, STEPS
 
 DATA = os.environ.get("SKSOFTMAX_DATA")
 
