@@ -2,7 +2,7 @@ r"""Settings for all tests: few threads, and where the real data is."""
 
 import os
 
-# Two processes with two threads each crawl on two cores.
+# Two processes of two threads each would be slow on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
@@ -11,10 +11,10 @@ import torch
 
 
 def pytest_collection_modifyitems(items):
-    # The longest tests are those on real data; begun last, they would end alone.
+    # Tests on real data take longest: they start first, and two processes end together.
     items.sort(key=lambda item: "data" not in item.keywords)
-    # Most tests train for few epochs to save time, and examples run on few rows here.
-    # The documentation must not warn.
+    # Most tests train for few epochs to save time, and the examples run on few rows.
+    # Code of the documentation must not warn.
     ignored = "ignore:Maximum number of epochs:sklearn.exceptions.ConvergenceWarning"
     for item in items:
         is_shown = item.path.name == "test_docs.py"
@@ -29,7 +29,7 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _global_state_untouched():
-    r"""Every test, whatever it does with our estimators, leaves PyTorch as it was."""
+    r"""Check that a test leaves the generator, threads and dtype of PyTorch alone."""
     generator = torch.get_rng_state()
     threads = torch.get_num_threads()
     dtype = torch.get_default_dtype()

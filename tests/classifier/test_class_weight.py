@@ -2,7 +2,6 @@ r"""class_weight multiplies the sample weights."""
 
 import numpy as np
 import pytest
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 from ..factories import CNN, MLP, SPECIES, for_each_class_and_solver, state
 
@@ -29,7 +28,7 @@ def test_balanced_equals_its_dict(make, unbalanced):
 @for_each_class_and_solver
 def test_dict_equals_sample_weight(make, unbalanced):
     X, y = unbalanced
-    # Class weights are no observations: they leave the input scaling alone.
+    # Class weights do not count in the input scaling; sample weights do.
     options = {"input_scaling": None} if make in (MLP, CNN) else {}
     by_class = make(class_weight=balanced_weights(y), **options).fit(X, y)
     weight = np.array([balanced_weights(y)[label] for label in y])

@@ -7,7 +7,6 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import make_classification
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import log_loss
 from skorch.callbacks import (
     Callback,
@@ -25,10 +24,10 @@ from ..factories import (
 
 
 def watched(make, noisy, **params):
-    r"""Fit a net to noise for many epochs, watching other rows."""
+    r"""Fit a net to noise for 25 epochs, with validation rows."""
     (X, y), (X_val, y_val) = noisy
     model = make(
-        # Linear maps and the net of dense layers overfit; convolutions never settle.
+        # Rates at which each net is best before its last epoch.
         learning_rate=0.1 if hasattr(make(), "image_shape") else 0.05,
         lr_schedule="constant",
         batch_size=32,
@@ -52,7 +51,7 @@ def test_best_epoch_is_restored(make, scoring, noisy):
         final = model.score(X_val, y_val)
     assert final == pytest.approx(max(scores), abs=1e-5)
     assert model.best_epoch_ == np.argmax(scores) + 1
-    # There was something to restore: the last epoch is not the best.
+    # The last epoch is not the best: the parameters were restored.
     assert scores[-1] < max(scores) - 1e-3
 
 
@@ -76,7 +75,7 @@ def test_training_stops_without_improvement(make, noisy):
     scores = model.validation_scores_
     n_epochs = np.ravel(model.n_iter_)[0]
     assert len(scores) == len(model.loss_curve_) == n_epochs < 25
-    # It went on as long as each epoch beat all before it by `tol`.
+    # Training went on while each epoch was better than the last by `tol`.
     assert all(later > earlier + model.tol for earlier, later in pairwise(scores[:-1]))
     assert scores[-1] <= max(scores[:-1]) + model.tol
 
@@ -84,7 +83,7 @@ def test_training_stops_without_improvement(make, noisy):
 @for_each_trained_by_epochs
 def test_n_iter_no_change_is_the_patience(make, noisy):
     model = watched(make, noisy, early_stopping=True, n_iter_no_change=3, tol=10.0)
-    # Nothing beats the first epoch by 10.
+    # No epoch can be better than the first by 10: 1 + 3 epochs.
     assert np.ravel(model.n_iter_).tolist() == [4]
 
 
@@ -157,7 +156,7 @@ def test_sample_weights_of_validation_rows(make, noisy):
 @for_each_trained_by_epochs
 @pytest.mark.parametrize("how", ["held out", "passed"])
 def test_class_weight_is_for_training_only(make, how, noisy):
-    # Documented: the validation score is the negative log loss.
+    # The validation score is documented as the plain negative log loss.
     (X, y), (X_val, y_val) = noisy
     table = {}
 
@@ -179,7 +178,7 @@ def test_class_weight_is_for_training_only(make, how, noisy):
 
 @for_each_net
 def test_label_smoothing_is_for_training_only(make, noisy):
-    # Documented: the validation score is the negative log loss.
+    # The validation score is documented as the plain negative log loss.
     model = watched(make, noisy, label_smoothing=0.3)
     X_val, y_val = noisy[1]
     final = -log_loss(y_val, model.predict_proba(X_val))

@@ -1,10 +1,9 @@
-r"""What a notebook shows of an estimator."""
+r"""The HTML representation of an estimator in a notebook."""
 
 from functools import partial
 
 import pytest
 import sklearn
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.utils.fixes import parse_version
 
 from sksoftmax import (
@@ -41,7 +40,7 @@ def test_representation_shows_parameters_fitted_attributes_and_documentation(
     fitted = model.fit(*named_iris)._repr_html_()
     shown = {key for key in vars(model) if key.endswith("_")}
     assert len(shown) > 5
-    # Before 1.9, scikit-learn's representation leaves out what a fit has learned.
+    # scikit-learn shows fitted attributes since version 1.9.
     if parse_version(sklearn.__version__) < parse_version("1.9"):
         return
     for attribute in shown:

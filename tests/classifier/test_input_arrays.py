@@ -5,7 +5,6 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from skorch.callbacks import (
     Callback,
 )
@@ -22,7 +21,7 @@ from ..factories import (
 
 
 class KeepTable(Callback):
-    r"""Keeps the table that a net was trained on."""
+    r"""Keeps the dataset that a net was trained on."""
 
     def on_train_begin(self, net, X=None, **kwargs):
         self.table = X
@@ -59,11 +58,11 @@ def on_disk(X, path, mode):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_memory_layout_of_the_rows_changes_no_bit(make, layout, fitted, iris, tmp_path):
     X, y = iris
-    same = layout(X, tmp_path)
-    model = make().fit(same, y)
+    laid_out = layout(X, tmp_path)
+    model = make().fit(laid_out, y)
     expected = fitted(make).predict_proba(X)
     assert same_bits(model.predict_proba(X), expected)
-    assert same_bits(model.predict_proba(same), expected)
+    assert same_bits(model.predict_proba(laid_out), expected)
 
 
 @for_each_class
@@ -90,7 +89,7 @@ def test_dtype_of_the_rows(make, dtype, digits):
     np.testing.assert_allclose(
         model.predict_proba(X.astype(dtype)), expected.predict_proba(X), atol=2e-3
     )
-    # One model reads all dtypes alike.
+    # The same model predicts the same for each dtype.
     np.testing.assert_allclose(
         expected.predict_proba(X.astype(dtype)),
         expected.predict_proba(X),
@@ -125,15 +124,15 @@ def test_arrays_of_the_caller_stay_as_they_were(make, dtype, digits):
 def test_training_rows_are_not_copied(make, dtype, digits):
     X, y = digits
     X = X.astype(dtype)
-    keep = KeepTable()
-    make(callbacks=[keep], early_stopping=True).fit(X, y)
-    assert keep.table.stored_X.dtype == getattr(torch, dtype)
-    assert keep.table.stored_X.data_ptr() == X.ctypes.data
+    recorder = KeepTable()
+    make(callbacks=[recorder], early_stopping=True).fit(X, y)
+    assert recorder.table.stored_X.dtype == getattr(torch, dtype)
+    assert recorder.table.stored_X.data_ptr() == X.ctypes.data
 
 
 @for_each_class
 def test_float64_is_centered_before_it_is_rounded(make):
-    # A clock in seconds: float32 would round it to steps of two minutes.
+    # Unix time in seconds: float32 would round it to multiples of 128 s.
     if make is Net:
         pytest.skip("features reach the user's module unscaled")
     X, y = load_iris(return_X_y=True)

@@ -3,7 +3,6 @@ r"""KeyboardInterrupt: a fit that the user stops loses nothing."""
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from skorch.callbacks import (
     Callback,
 )

@@ -1,4 +1,4 @@
-r"""Labels of every dtype and container: what is learned from them and predicted."""
+r"""Labels of every dtype and container, in classes_ and in predictions."""
 
 from functools import partial
 
@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import accuracy_score
 
 from ..factories import MLP, SPECIES, for_each_class, same_bits
@@ -71,7 +70,7 @@ def test_text_labels_in_any_container(container, fitted, iris):
     names = np.array(SPECIES)[y].tolist()
     model = MLP().fit(X, container(names))
     assert model.classes_.tolist() == SPECIES
-    # The same model as for a plain array, so the labels met their rows.
+    # The same bits as for an array: each label was matched with its row.
     expected = fitted(MLP)
     assert same_bits(model.predict_proba(X), expected.predict_proba(X))
     predicted = model.predict(X).tolist()

@@ -3,7 +3,6 @@ r"""loss_curve_: its length, its fall, and its values."""
 import numpy as np
 import pytest
 import torch
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,7 +24,7 @@ def test_loss_falls(make, iris):
     assert all(type(loss) is float for loss in curve)
     assert curve[-1] < 0.7 * curve[0]
     n_iter = np.ravel(model.n_iter_)[0]
-    # The exact solver lists the start as well.
+    # The curve of the exact solver begins with the loss of its start.
     assert len(curve) == n_iter + (make is Regression)
 
 
@@ -41,7 +40,7 @@ def test_loss_of_the_exact_solver_never_rises(digits):
 def test_loss_is_the_cross_entropy_of_torch(make, smoothing, weighted, iris):
     X, y = iris
     weight = np.linspace(0.1, 3, len(y)) if weighted else None
-    # Weights that stay where they started, so that the loss can be recomputed.
+    # The parameters stay as they were initialized: the loss can be recomputed.
     options = {"learning_rate": 1e-12, "batch_size": 150, "max_epochs": 1}
     if make is MLP:
         options |= {"dropout": 0.0, "input_dropout": 0.0, "n_bins": None}

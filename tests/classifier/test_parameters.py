@@ -2,24 +2,23 @@ r"""get_params, set_params and clone, with the parameters of the user's module."
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 from ..factories import Net, for_each_class, for_each_class_and_solver
 
 
 @for_each_class_and_solver
 def test_parameters_may_be_numbers_of_numpy(make, iris):
-    # As they come out of a search over np.arange.
-    given = make()
+    # A search over np.arange sets such numbers.
+    model = make()
     kinds = {bool: np.bool_, int: np.int64, float: np.float64}
     numbers = {
         name: kinds[type(value)](value)
-        for name, value in given.get_params(deep=False).items()
+        for name, value in model.get_params(deep=False).items()
         if type(value) in kinds
     }
     assert len(numbers) > 4
-    theirs = clone(given).set_params(**numbers).fit(*iris).predict_proba(iris[0])
-    assert (theirs == given.fit(*iris).predict_proba(iris[0])).all()
+    proba = clone(model).set_params(**numbers).fit(*iris).predict_proba(iris[0])
+    assert (proba == model.fit(*iris).predict_proba(iris[0])).all()
 
 
 @for_each_class

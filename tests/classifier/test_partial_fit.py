@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from skorch.callbacks import (
     Callback,
 )
@@ -61,7 +60,7 @@ def test_sample_weights_after_fit(make, dtype, iris):
 
 @for_each_trained_by_epochs
 def test_partial_fit_after_fit_with_early_stopping(make, iris):
-    # What the message of partial_fit with early_stopping=True recommends.
+    # The error of partial_fit with early_stopping=True recommends this.
     X, y = iris
     model = make(early_stopping=True).fit(X, y)
     n_epochs = len(model.loss_curve_)
@@ -91,7 +90,7 @@ def test_learning_rate_is_constant_within_a_call(make, schedule, fitted_before, 
         model.fit(X, y)
         rates.rates.clear()
     model.partial_fit(X, y, classes=[0, 1, 2])
-    # After a fit, a larger rate would undo what its end has gained.
+    # A fit ends at a small rate. A larger rate would raise its loss again.
     expected = 0.0003 if fitted_before else 0.03
     np.testing.assert_allclose(rates.rates, [expected] * 5)
 
@@ -110,7 +109,7 @@ def test_classes_that_come_later(make, iris):
 @for_each_net
 def test_one_row_at_a_time(make, iris):
     X, y = iris
-    # A single row cannot be normalised by batch.
+    # Batch normalization needs more than a single row.
     model = make(**({"normalization": None} if make is CNN else {}))
     for row in range(5):
         model.partial_fit(X[row : row + 1], y[row : row + 1], classes=[0, 1, 2])
@@ -125,12 +124,12 @@ def test_input_scaling_learns_from_all_chunks(make):
     model = make()
     for rows in np.array_split(np.arange(len(y)), 7):
         model.partial_fit(X[rows], y[rows], classes=[0, 1, 2])
-    stream, once = (
-        # Of a table with columns that may miss values, it is a part.
+    of_stream, of_fit = (
+        # In a module of several input layers, the scaling is one of them.
         getattr(fitted.module_.input_scaling, "scaling", None)
         or fitted.module_.input_scaling
         for fitted in (model, make().fit(X, y))
     )
-    # It is learned again each time that an eighth more rows are known.
-    torch.testing.assert_close(stream.mean, once.mean, rtol=0.1, atol=0)
-    torch.testing.assert_close(stream.scale, once.scale, rtol=0.1, atol=0)
+    # The scaling is estimated again whenever the stream has grown by an eighth.
+    torch.testing.assert_close(of_stream.mean, of_fit.mean, rtol=0.1, atol=0)
+    torch.testing.assert_close(of_stream.scale, of_fit.scale, rtol=0.1, atol=0)

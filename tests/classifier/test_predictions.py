@@ -6,7 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import make_classification
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.metrics import log_loss
 
 from sksoftmax import (
@@ -64,7 +63,7 @@ def test_prediction_methods_agree_with_each_other(make, fitted, iris):
     np.testing.assert_allclose(
         proba, torch.from_numpy(logits).softmax(1).numpy(), rtol=1e-12
     )
-    # The logarithm of a number next to 1 has few digits.
+    # The logarithm of a number close to 1 has few digits.
     np.testing.assert_allclose(
         model.predict_log_proba(X), np.log(proba), rtol=1e-9, atol=1e-15
     )
@@ -101,8 +100,8 @@ def test_two_classes_have_one_score(make, cancer):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_log_of_probabilities_too_small_for_a_float(make, dtype, iris):
     X, y = iris
-    # One test row lies far outside, so that its logits are huge.
-    # Input scaling would limit its distance.
+    # Rows far outside the training rows have huge logits.
+    # Input scaling would limit their distance.
     options = {"input_scaling": None} if make in (MLP, CNN) else {}
     if make is Regression:
         options = {"C": 1e6, "tol": 1e-4}
@@ -112,9 +111,9 @@ def test_log_of_probabilities_too_small_for_a_float(make, dtype, iris):
     assert (proba == 0).any()
     assert np.isfinite(log_proba).all()
     assert log_proba.min() < -1000
-    some = proba > 1e-30
+    is_normal = proba > 1e-30
     np.testing.assert_allclose(
-        log_proba[some], np.log(proba[some]), rtol=1e-4, atol=1e-6
+        log_proba[is_normal], np.log(proba[is_normal]), rtol=1e-4, atol=1e-6
     )
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from torch import nn
 
 from ..factories import (
@@ -25,7 +24,7 @@ def test_same_integer_same_bits(make, iris):
     a, b = make(random_state=7).fit(*iris), make(random_state=7).fit(*iris)
     assert state(a) == state(b)
     assert a.loss_curve_ == b.loss_curve_
-    # Fitting again starts anew.
+    # A second fit starts from the same initial parameters.
     assert state(a.fit(*iris)) == state(b)
 
 
@@ -42,7 +41,7 @@ def test_initial_parameters_follow_random_state(make, iris):
     initial = {}
     for seed in (7, 8):
         model = make(random_state=seed)
-        # A rate so small that the weights stay where they started.
+        # The rate is so small that the parameters stay as they were initialized.
         model.set_params(learning_rate=1e-12)
         initial[seed] = with_epochs(model, 1).fit(X, y).predict_proba(X)
     assert np.abs(initial[7] - initial[8]).max() > 1e-4
@@ -135,11 +134,13 @@ def test_fits_with_two_threads_agree(make, digits):
     model = with_epochs(make(), 30 if make is Regression else 2).fit(X, y)
     torch.set_num_threads(2)
     try:
-        two, again = clone(model).fit(X, y), clone(model).fit(X, y)
+        with_two, again = clone(model).fit(X, y), clone(model).fit(X, y)
     finally:
         torch.set_num_threads(1)
-    assert state(two) == state(again)
-    np.testing.assert_allclose(two.predict_proba(X), model.predict_proba(X), atol=1e-4)
+    assert state(with_two) == state(again)
+    np.testing.assert_allclose(
+        with_two.predict_proba(X), model.predict_proba(X), atol=1e-4
+    )
 
 
 @for_each_net
@@ -151,7 +152,7 @@ def test_dropout_is_drawn_again_in_each_step(make, iris):
         lr_schedule="constant",
         weight_decay=0.0,
     ).fit(X, y)
-    # The weights stay, the masks change, and so does the loss.
+    # The parameters stay, the masks of dropout change, and so does the loss.
     assert len(set(np.round(model.loss_curve_, 5))) > 5
 
 

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 from sksoftmax import (
     SoftmaxRegression,
@@ -121,7 +120,7 @@ def test_common_factor_of_the_weights_changes_no_bit(make, exponent, iris):
 
 @for_each_class_and_solver
 def test_tiny_weights_beside_large_weights(make, iris):
-    # As AdaBoost makes them. The tiny ones fill whole batches.
+    # AdaBoost makes such weights. Whole batches have tiny weights only.
     X, y = iris
     weight = np.where(np.arange(len(y)) < 20, 1.0, 1e-50)
     proba = make().fit(X, y, sample_weight=weight).predict_proba(X)
@@ -130,9 +129,9 @@ def test_tiny_weights_beside_large_weights(make, iris):
 
 @for_each_trained_by_epochs
 def test_share_of_the_weight_is_learned(make):
-    # Features say nothing: what is left to learn is the share of each class.
+    # All features are zero: a model can learn only the share of each class.
     if make is CNN:
-        pytest.skip("normalises by batch")
+        pytest.skip("normalizes by batch")
     X = np.zeros((128, 4))
     y = np.tile([0, 1], 64)
     weight = np.where(y == 1, 9.0, 1.0)

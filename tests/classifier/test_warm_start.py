@@ -2,7 +2,6 @@ r"""warm_start: a fit goes on where the last fit ended."""
 
 import numpy as np
 import pytest
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 from ..factories import (
     CNN,
@@ -32,7 +31,7 @@ def test_loss_goes_on_where_it_ended(make, iris):
 
 @for_each_trained_by_epochs
 def test_the_same_validation_rows_are_held_out_again(make, iris):
-    # Otherwise rows that were learned from choose the epoch of the second fit.
+    # With other validation rows, rows of the first training would be among them.
     options = {"normalization": None} if make is CNN else {}
     model = make(warm_start=True, early_stopping=True, random_state=None, **options)
     model = with_epochs(model, 1).set_params(learning_rate=1e-12)
@@ -43,13 +42,13 @@ def test_the_same_validation_rows_are_held_out_again(make, iris):
 @for_each_class_and_solver
 def test_parameters_and_buffers_are_not_reset(make, iris):
     X, y = iris
-    # Running statistics of a normalisation would move without gradients.
+    # Running statistics of batch normalization change without gradients.
     options = {"normalization": None} if make is CNN else {}
     model = make(warm_start=True, **options).fit(X, y)
     before = model.predict_proba(X)
     if make is Regression:
         model.fit(X, y)
-        # At the optimum there is no step left to take.
+        # The solver starts at the optimum: one step at most.
         assert len(model.loss_curve_) <= 2
     else:
         model.set_params(learning_rate=1e-12).fit(X, y)

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -39,7 +38,7 @@ def test_pandas_table_of_mixed_dtypes(iris):
             "nullable": pd.array(np.round(X[:, 3]), dtype="Int64"),
         }
     )
-    # By its dtype, "bool" would be a category.
+    # By its dtype, the column "bool" would be a category.
     model = MLP(categorical_features=None).fit(frame, y)
     plain = frame.astype(np.float64).to_numpy()
     expected = MLP().fit(plain, y).predict_proba(plain)

@@ -11,7 +11,6 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -33,7 +32,7 @@ def test_voting_classifier(iris):
     X, y = iris
     members = [("linear", Regression()), ("mlp", MLP()), ("net", Net())]
     voting = VotingClassifier(members, voting="soft").fit(X, y)
-    # Voting hands encoded labels down and takes the mean of the probabilities.
+    # VotingClassifier encodes the labels and averages the probabilities.
     expected = np.mean([m.fit(X, y).predict_proba(X) for _, m in members], axis=0)
     np.testing.assert_allclose(voting.predict_proba(X), expected, atol=1e-12)
     assert voting.score(X, y) > 0.9
@@ -67,7 +66,7 @@ def test_ada_boost_classifier(make, iris):
     boost = AdaBoostClassifier(make(), n_estimators=3, random_state=0).fit(X, y)
     assert boost.score(X, y) > 0.85
     assert len(boost.estimators_) == 3
-    # Each member sees other weights, and so becomes another model.
+    # Each classifier of the boosting has other sample weights.
     probabilities = [member.predict_proba(X) for member in boost.estimators_]
     assert np.abs(probabilities[0] - probabilities[1]).max() > 1e-3
 

@@ -3,7 +3,6 @@ r"""Sample weights and validation rows pass through pipelines and searches."""
 import numpy as np
 import pytest
 import sklearn
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import SelectKBest
 from sklearn.metrics import log_loss
 from sklearn.model_selection import (
@@ -24,7 +23,7 @@ def _enabled():
 
 @pytest.fixture
 def weight(iris):
-    # Without versicolor's rows that look like virginica's, and back.
+    # Weights that differ enough to change every model.
     rng = np.random.default_rng(0)
     return rng.uniform(0.01, 1, len(iris[1])) ** 4
 
@@ -68,6 +67,6 @@ def test_validation_rows_through_a_pipeline(iris):
     pipeline = Pipeline(
         [("scale", StandardScaler()), ("mlp", model)], transform_input=["X_val"]
     ).fit(X[:100], y[:100], X_val=X[100:], y_val=y[100:])
-    # Scores of scaled rows: had X_val arrived raw, they would differ.
+    # The validation rows were scaled by the pipeline as well.
     score = -log_loss(y[100:], pipeline.predict_proba(X[100:]))
     assert max(pipeline["mlp"].validation_scores_) == pytest.approx(score, abs=1e-5)

@@ -40,7 +40,7 @@ def test_randomized_search(iris):
     scores = search.cv_results_["mean_test_score"]
     assert search.best_score_ == scores.max() > -0.4
     assert scores.min() < -0.9
-    # Rates come from the distribution as np.float64.
+    # A distribution of SciPy draws np.float64.
     assert 1e-5 < search.best_estimator_.learning_rate < 1e-1
 
 
@@ -102,5 +102,5 @@ def test_search_over_a_module_parameter_in_a_pipeline(iris):
     assert search.best_params_ == {"net__module__width": 16}
     module = search.best_estimator_["net"].module_
     assert module[0].out_features == 16
-    # The pipeline that was searched over keeps its parameters.
+    # The search does not change the pipeline that it was given.
     assert pipeline["net"].module_params is None

@@ -43,9 +43,9 @@ def make_mlp(**parameters):
     return SoftmaxMLPClassifier(**parameters)
 
 
-# `OptunaSearchCV` says of itself that it is experimental.
+# `OptunaSearchCV` warns that it is experimental.
 @pytest.mark.filterwarnings("ignore:OptunaSearchCV is experimental")
-# It imports a module of Optuna that is to be removed.
+# It imports a deprecated module of Optuna.
 @pytest.mark.filterwarnings("ignore:`optuna.terminator` module:FutureWarning")
 def test_optuna_search_scores_as_cross_validation_does():
     pipeline = make_pipeline(StandardScaler(), make_mlp())
@@ -67,11 +67,11 @@ def test_optuna_search_scores_as_cross_validation_does():
     assert search.predict(X[:1]).tolist() == ["setosa"]
 
 
-# The callback's own class is experimental as well.
+# The callback's class is experimental as well.
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_study_prunes_by_epoch():
     X_fit, X_val, y_fit, y_val = train_test_split(X, y, stratify=y, random_state=0)
-    # Three rates that learn, for a median; then one that does not, and one that does.
+    # Three good rates set the median; the fourth is too small, the fifth is good.
     rates = [0.02, 0.03, 0.04, 1e-7, 0.05]
     fitted = {}
 
@@ -93,7 +93,7 @@ def test_study_prunes_by_epoch():
     study.optimize(objective, n_trials=len(rates))
     pruned = study.trials[3]
     assert pruned.state == optuna.trial.TrialState.PRUNED
-    # Pruned in the first epoch in which it may be; nothing is left half fitted.
+    # The fourth trial is pruned in the first epoch possible. It leaves no fitted state.
     assert len(pruned.intermediate_values) == 2
     assert not fitted[1e-7].__sklearn_is_fitted__()
     for trial in (*study.trials[:3], study.trials[4]):

@@ -3,7 +3,6 @@ r"""Callbacks of skorch: the events they see and what they may do."""
 import numpy as np
 import pytest
 import torch
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -25,7 +24,7 @@ from ..factories import (
 
 
 class Recorder(Callback):
-    r"""Notes what a net tells its callbacks."""
+    r"""Records the events of a net."""
 
     def initialize(self):
         self.events = []
@@ -115,7 +114,7 @@ def test_early_stopping_of_skorch(make, iris):
     )
     model = short(make, callbacks=[stopping])
     with_epochs(model, 50).fit(*iris)
-    # Nothing improves by a million: the first epoch, and two more.
+    # No epoch improves by a million: the first epoch, and two of patience.
     assert np.ravel(model.n_iter_).tolist() == [3]
     assert len(model.loss_curve_) == 3
 
@@ -129,7 +128,7 @@ def test_learning_rate_scheduler(make, step_every, iris):
         make,
         learning_rate=0.008,
         lr_schedule="constant",
-        # skorch's own order: an observer before the scheduler sees the old rate.
+        # Callbacks run in their order: this one sees the rate before the scheduler.
         callbacks=[("recorder", recorder), ("scheduler", scheduler)],
     ).fit(*iris)
     n_steps = 5 if step_every == "epoch" else 1
@@ -146,7 +145,7 @@ def test_checkpoint_of_skorch(make, iris, tmp_path):
     saved = torch.load(tmp_path / "params.pt", weights_only=True)
     for name, value in model.module_.state_dict().items():
         if make is MinibatchRegression and name == "bias":
-            # Centered once training is over.
+            # The bias is centered after training.
             saved[name] -= saved[name].mean()
         assert torch.equal(saved[name], value)
     assert (tmp_path / "optimizer.pt").exists()
@@ -173,7 +172,7 @@ def test_tensorboard(make, iris, tmp_path):
 
 
 def test_checkpoint_of_the_best_validation_loss(iris, tmp_path):
-    # skorch's default monitor, "valid_loss_best".
+    # The default monitor of skorch is "valid_loss_best".
     X, y = iris
     checkpoint = Checkpoint(dirname=tmp_path)
     model = short(MLP, callbacks=[checkpoint])

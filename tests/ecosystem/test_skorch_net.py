@@ -1,7 +1,6 @@
 r"""net_ is a net of skorch: it predicts, keeps a history, and saves its parameters."""
 
 import numpy as np
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 from ..factories import (
     Regression,
@@ -50,7 +49,7 @@ def test_save_and_load_parameters_of_the_net(make, iris, tmp_path):
         "f_params": tmp_path / "params.pt",
         "f_history": tmp_path / "history.json",
     }
-    if make is not Regression:  # which needs no optimizer
+    if make is not Regression:  # The exact solver has no optimizer.
         paths["f_optimizer"] = tmp_path / "optimizer.pt"
     model.net_.save_params(**paths)
     n_epochs = len(model.net_.history)

@@ -1,4 +1,4 @@
-r"""Warm starts of the exact solver: from anywhere, the optimum."""
+r"""Warm starts of the exact solver reach the optimum from any coefficients."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def wide():
 
 
 def large():
-    # More numbers than are computed with in float64 throughout.
+    # A table so large that the solver computes partly in float32.
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40_000, 30))
     return X, (X[:, :3] + rng.gumbel(size=(len(X), 3))).argmax(1), {}
@@ -49,17 +49,17 @@ def large():
 TABLES = [iris, two_classes, lasso, digits, sparse, wide]
 
 
-def test_the_same_rows_moved_far():
+def test_optimum_of_the_same_rows_moved_far():
     X, y, _ = iris()
     model = SoftmaxRegression(warm_start=True).fit(X, y).fit(X + 100, y)
-    # It was .333 after a single step.
+    # A start from the old coefficients alone had accuracy 0.333.
     assert model.score(X + 100, y) > 0.96
     expected = SoftmaxRegression().fit(X + 100, y)
     assert_allclose(model.coef_, expected.coef_, atol=1e-6)
 
 
 def check(make, start):
-    r"""Assert that the optimum is reached from coefficients, those of a function."""
+    r"""Assert that a warm start from changed coefficients reaches the optimum."""
     X, y, options = make()
     model = SoftmaxRegression(warm_start=True, **options).fit(X, y)
     best = model.loss_curve_[-1]
@@ -95,12 +95,12 @@ def test_a_large_table_from_anywhere(size):
 
 
 @pytest.mark.parametrize("make", TABLES)
-def test_what_is_no_number_is_no_start(make):
+def test_coefficients_that_are_nan_are_no_start(make):
     check(make, lambda coef: coef * np.nan)
 
 
-def test_a_good_start_is_kept():
-    # Not better than zero by much, but on the way.
+def test_a_start_that_is_a_little_better_than_zero_is_kept():
+    # One iteration improves the objective only a little.
     X, y, _ = iris()
     model = SoftmaxRegression(1e3, warm_start=True, max_iter=1)
     losses = []
