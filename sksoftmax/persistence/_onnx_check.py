@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
-from ._onnx import convert, has_double_input, input_values
+from ._onnx import convert, model_inputs
 
 # Largest difference that rounding to float32 explains: of probabilities, and of what a
 # step gives, relative to its largest value.
@@ -46,7 +46,7 @@ def _first_that_works(
         onnx_model = convert(model, X)
         check(onnx_model, model, X)
     except Exception:
-        if not has_double_input(X):
+        if all(values.dtype != np.float64 for values in model_inputs(X).values()):
             raise
         onnx_model = convert(model, X, narrow=True)
         _widen_inputs(onnx_model)
@@ -104,10 +104,10 @@ def _run(onnx_model: Any, X: Any) -> list[NDArray[Any]]:
     session = onnxruntime.InferenceSession(
         onnx_model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+    # skl2onnx replaces some of the characters in names.
     names = [value.name for value in session.get_inputs()]
-    outputs: list[NDArray[Any]] = session.run(
-        None, dict(zip(names, input_values(X), strict=True))
-    )
+    inputs = dict(zip(names, model_inputs(X).values(), strict=True))
+    outputs: list[NDArray[Any]] = session.run(None, inputs)
     return outputs
 
 

@@ -170,6 +170,7 @@ CASES = {
         ),
         digits(np.float32),
     ),
+    "cnn, even kernel": (cnn(kernel_size=(4, 2)), digits()),
     "cnn, hidden layer": (
         cnn(hidden_layer_sizes=(8,), global_pooling=None, image_shape=(1, 4, 16)),
         digits(),
