@@ -170,7 +170,7 @@ CASES = {
         ),
         digits(np.float32),
     ),
-    "cnn, even kernel": (cnn(kernel_size=(4, 2)), digits()),
+    "cnn, kernels of two sizes": (cnn(kernel_size=(5, 1)), digits()),
     "cnn, hidden layer": (
         cnn(hidden_layer_sizes=(8,), global_pooling=None, image_shape=(1, 4, 16)),
         digits(),
