@@ -22,6 +22,7 @@ from ._training.batches import Batch, TensorTable
 from ._training.skorch_net import record
 from ._utils.arrays import as_tensor
 from ._utils.bulk import sample_size
+from ._utils.compat import BATCH_NORMS, check_parameters
 from ._utils.devices import modes_of_training, resolve_device
 from ._utils.estimators import fitted_state_kept
 from ._utils.memmap import Pages
@@ -288,7 +289,7 @@ def _agree_on_rows(
 
 
 def _check_parameters(estimator: BaseSoftmaxClassifier) -> None:
-    estimator._validate_params()
+    check_parameters(estimator)
     estimator.device_ = resolve_device(estimator.device)
     parameters = estimator.get_params(deep=False)
     for name, wrong in (("early_stopping", True), ("temperature_scaling", True)):
@@ -332,9 +333,7 @@ def _what_must_be_equal(estimator: BaseSoftmaxClassifier) -> dict[str, Any]:
 
 
 def _check_no_batch_norm(module: nn.Module) -> None:
-    if any(
-        isinstance(one, nn.modules.batchnorm._BatchNorm) for one in module.modules()
-    ):
+    if any(isinstance(layer, BATCH_NORMS) for layer in module.modules()):
         raise ValueError(
             "Got a module with batch normalisation, whose statistics would be those of "
             "a part of a batch. Expected another normalisation, or none."

@@ -17,10 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import _check_partial_fit_first_call
 from torch import nn
 
 from .._data.hold_out import HoldOut, Split
@@ -44,6 +41,12 @@ from .._training.skorch_net import make_net, net_kept, train
 from .._training.stream import FirstRows, Pace
 from .._training.temperature import held_out_temperature
 from .._utils.arrays import as_tensor
+from .._utils.compat import (
+    Interval,
+    StrOptions,
+    check_partial_fit_first_call,
+    fit_context,
+)
 from .._utils.devices import modes_of_training, resolve_device, resolve_precision
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
@@ -191,7 +194,7 @@ class BaseSoftmaxClassifier(ModuleClassifier):
         )
 
     @explain_keywords
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self,
         X: ArrayLike,
@@ -274,7 +277,7 @@ class BaseSoftmaxClassifier(ModuleClassifier):
         return self
 
     @explain_keywords
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(
         self,
         X: ArrayLike,
@@ -337,7 +340,7 @@ class BaseSoftmaxClassifier(ModuleClassifier):
             self.device_ = resolve_device(self.device)
             if classes is not None and not isinstance(classes, list):
                 classes = as_labels(classes, "classes")
-            is_first_call = _check_partial_fit_first_call(self, classes)
+            is_first_call = check_partial_fit_first_call(self, classes)
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"Got classes={self.classes_.tolist()}, but expected at least 2 "

@@ -50,8 +50,8 @@ def check_features(
     )
     is_mapped, allows_nan = Pages(table).is_mapped, estimator._accepts_missing()
     finite: bool | str = "allow-nan" if allows_nan else True
+    encoded = estimator._encode_table(table, reset=reset, declared=declared)
     try:
-        encoded = estimator._encode_table(table, reset=reset, declared=declared)
         # Of huge values, scikit-learn's sum may be infinity less infinity.
         with np.errstate(invalid="ignore"):
             features = validate_data(
@@ -72,7 +72,7 @@ def check_features(
                     input_name="X",
                 )
     except ValueError as error:
-        explained = _explained(estimator, error, np.shape(X))
+        explained = _explained(estimator, error, encoded)
         if explained is error:
             raise
         raise explained from error
@@ -114,17 +114,16 @@ def check_table(
     return table
 
 
-def _explained(
-    estimator: BaseEstimator, error: ValueError, shape: tuple[int, ...]
-) -> ValueError:
+def _explained(estimator: BaseEstimator, error: ValueError, table: Any) -> ValueError:
     r"""Return scikit-learn's error about features, with what to do about it."""
     name = type(estimator).__name__
-    if "Found array with dim" in str(error):
+    shape = np.shape(table)
+    if len(shape) > 2:
         return ValueError(
             f"{error} {name} takes one flat row per sample: pass "
             f"{_flattening(estimator, shape)}."
         )
-    if "could not convert string to float" not in str(error):
+    if not _holds_text(table):
         return error
     if estimator._accepts_missing():
         remedy = (
@@ -137,6 +136,24 @@ def _explained(
             "sklearn.preprocessing.OneHotEncoder in a ColumnTransformer."
         )
     return ValueError(f"{name} got text in X ({error}), but expected numbers. {remedy}")
+
+
+def _holds_text(table: Any) -> bool:
+    r"""Return whether a value is text that is no number, such as "1.5"."""
+    if issparse(table):
+        return False
+    return any(
+        isinstance(value, str) and not _is_number(value)
+        for value in np.asarray(table, dtype=object).flat
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _flattening(estimator: BaseEstimator, shape: tuple[int, ...]) -> str:

@@ -12,12 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    assert_all_finite,
-    column_or_1d,
-)
+from sklearn.utils.validation import assert_all_finite, column_or_1d
 
+from .._utils.compat import check_sample_weight
 from .._utils.frames import nan_for_missing
 from .containers import as_column
 
@@ -163,7 +160,7 @@ def check_weights(
                 f"Got sample_weight of dtype {column.dtype}. Expected numbers of at "
                 "least 0: convert dates or durations to them."
             )
-    weight: NDArray[np.float64] = _check_sample_weight(column, X, dtype=np.float64)
+    weight: NDArray[np.float64] = check_sample_weight(column, X, dtype=np.float64)
     if (weight < 0).any():
         raise ValueError(
             f"Negative values in data passed to `sample_weight`: the smallest is "

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array, issparse
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import Tags
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._data.copies import first_of_each, numbers_of_copies, renumbered
 from .._data.features import check_table
 from .._data.labels import check_target
+from .._utils.compat import Interval, fit_context
 from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.frames import nan_for_missing
 from .._utils.keywords import explain_keywords
@@ -168,7 +168,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         self.fit_transform(X, y)
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[Any]:
         r"""Keep the rows of each class, and encode each by the other rows.
 
@@ -268,11 +268,11 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         return encoded[place].astype(rows.dtype, copy=False)
 
     def _fit_distinct(self, rows: Any, labels: NDArray[np.int64]) -> NDArray[Any]:
+        n_rows = np.bincount(labels)
+        self._rows = [rows[labels == label] for label in range(len(n_rows))]
         self.neighbors_ = [
-            self._search(
-                rows[labels == label], max(1, min(self.n_neighbors, count - 1))
-            )
-            for label, count in enumerate(np.bincount(labels))
+            self._search(rows_of_class, max(1, min(self.n_neighbors, count - 1)))
+            for rows_of_class, count in zip(self._rows, n_rows, strict=True)
         ]
         distances = self._distances(rows, labels)
         # Median distance to the nearest neighbor: it carries the unit of X.
@@ -334,19 +334,19 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         # unchecked, and trusts no sparse matrix either.
         state = dict(super().__getstate__())
         if "neighbors_" in state:
+            rows_by_class = state.pop("_rows")
             state["neighbors_"] = [
-                (search.n_neighbors, _to_arrays(search._fit_X))
-                for search in self.neighbors_
+                (search.n_neighbors, _to_arrays(rows))
+                for search, rows in zip(self.neighbors_, rows_by_class, strict=True)
             ]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "neighbors_" in state:
-            self.neighbors_ = [
-                self._search(_from_arrays(arrays), n_neighbors)
-                for n_neighbors, arrays in state["neighbors_"]
-            ]
+            sizes, arrays = zip(*state["neighbors_"], strict=True)
+            self._rows = [_from_arrays(parts) for parts in arrays]
+            self.neighbors_ = list(map(self._search, self._rows, sizes))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

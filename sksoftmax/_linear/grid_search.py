@@ -9,21 +9,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
-from sklearn.base import _fit_context, is_classifier
-from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
-from sklearn.model_selection._validation import (
-    _insert_error_scores,
-    _warn_or_raise_about_fit_failures,
-)
 from sklearn.utils import indexable
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params
 from torch import Tensor, strided
 
 from .._data.containers import refuse
 from .._data.labels import as_labels, refuse_missing
 from .._utils.arrays import from_any_device
+from .._utils.compat import (
+    check_method_params,
+    fit_context,
+    has_callbacks,
+    insert_error_scores,
+    scorers_by_name,
+    warn_or_raise_about_fit_failures,
+)
 from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .fold_scores import mean_over_folds, warn_about_missing_scores
@@ -155,7 +157,7 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     # What it searches over has parameters of its own to validate.
     __init__ = explain_keywords(GridSearchCV.__init__)
 
-    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> Self:
         r"""Fit and score every candidate in every fold, then fit the best to all rows.
 
@@ -193,7 +195,7 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         candidates = list(ParameterGrid(self.param_grid))
         groups = groups_of(self.estimator, candidates)
         with fitted_state_kept(self):
-            if len(groups) == len(candidates) or hasattr(self, "_skl_callbacks"):
+            if len(groups) == len(candidates) or has_callbacks(self):
                 super().fit(X, y, **params)
             else:
                 self._fit_groups(X, y, params, candidates, groups)
@@ -231,7 +233,7 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         r"""Do what ``GridSearchCV.fit`` does, but fit groups of candidates."""
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
-        routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
+        routed = self._get_routed_params_for_fit(check_method_params(X, params=params))
         splits = self._split(X, y, routed.splitter.split)
         evaluation = Evaluation(
             self.estimator,
@@ -256,8 +258,7 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         self._choose(results, refit_metric)
         if self.refit:
             self._fit_best(X, y, routed.estimator.fit)
-        is_dict = isinstance(scorers, _MultimetricScorer)
-        self.scorer_ = scorers._scorers if is_dict else scorers
+        self.scorer_ = scorers_by_name(scorers)
         self.cv_results_ = results
 
     def _format_results(
@@ -326,9 +327,9 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
             for candidate, result in zip(group, results, strict=True)
         }
         out = [by_place[place] for place in sorted(by_place)]
-        _warn_or_raise_about_fit_failures(out, self.error_score)
+        warn_or_raise_about_fit_failures(out, self.error_score)
         if callable(self.scoring):
-            _insert_error_scores(out, self.error_score)
+            insert_error_scores(out, self.error_score)
         return out
 
     def _choose(self, results: dict[str, Any], metric: Any) -> None:

@@ -9,11 +9,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection._validation import _fit_and_score, _score
 from sklearn.pipeline import Pipeline
-from sklearn.utils.metaestimators import _safe_split
-from sklearn.utils.validation import _check_method_params, _num_samples
 
+from .._utils.compat import (
+    check_method_params,
+    fit_and_score,
+    has_callbacks,
+    num_samples,
+    safe_split,
+    score_estimator,
+)
 from .regression import MINIBATCH_SOLVERS, SoftmaxRegression, fit_together
 
 _PENALTIES = ("C", "l1_ratio")
@@ -91,7 +96,7 @@ class Evaluation:
         train: NDArray[np.int64],
         test: NDArray[np.int64],
     ) -> dict[str, Any]:
-        result: dict[str, Any] = _fit_and_score(
+        result: dict[str, Any] = fit_and_score(
             clone(self.estimator),
             self.X,
             self.y,
@@ -115,12 +120,12 @@ class Evaluation:
         self, group: list[int], train: NDArray[np.int64]
     ) -> tuple[list[Any], float]:
         r"""Return the candidates, fitted together, and how long one of them took."""
-        fit_params = _check_method_params(self.X, params=self.fit_params, indices=train)
+        fit_params = check_method_params(self.X, params=self.fit_params, indices=train)
         estimators = [
             with_parameters(self.estimator, self.candidates[one]) for one in group
         ]
         start = time.time()
-        X, y = _safe_split(estimators[0], self.X, self.y, train)
+        X, y = safe_split(estimators[0], self.X, self.y, train)
         if not isinstance(estimators[0], Pipeline):
             Together(estimators).fit(X, y, **fit_params)
             return estimators, (time.time() - start) / len(group)
@@ -148,15 +153,13 @@ class Evaluation:
         result: dict[str, Any] = {
             "fit_error": None,
             "fit_time": seconds,
-            "n_test_samples": _num_samples(test),
+            "n_test_samples": num_samples(test),
         }
         for name, rows in parts.items():
             start = time.time()
-            X, y = _safe_split(estimator, self.X, self.y, rows, train)
-            params = _check_method_params(
-                self.X, params=self.score_params, indices=rows
-            )
-            result[name] = _score(
+            X, y = safe_split(estimator, self.X, self.y, rows, train)
+            params = check_method_params(self.X, params=self.score_params, indices=rows)
+            result[name] = score_estimator(
                 estimator, X, y, self.scorer, params, self.error_score
             )
             # As in scikit-learn, the time is that of the test rows alone.
@@ -228,6 +231,6 @@ def _penalties(estimator: Any) -> set[str]:
     if type(last) is not SoftmaxRegression or last.solver in MINIBATCH_SOLVERS:
         return set()
     parts = [estimator, *estimator.get_params().values()]
-    if any(hasattr(part, "_skl_callbacks") for part in parts):
+    if any(has_callbacks(part) for part in parts):
         return set()
     return {prefix + name for name in _PENALTIES}

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
@@ -27,6 +26,12 @@ from .._training.checkpoint import Checkpoint
 from .._training.recipe import Recipe
 from .._training.stream import Pace, column_moments, restore_units, standardized
 from .._utils.arrays import as_tensor
+from .._utils.compat import (
+    Interval,
+    StrOptions,
+    check_parameters,
+    remove_forward_pre_hooks,
+)
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
@@ -391,7 +396,7 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
     def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
         snapshot = super()._snapshot(is_held_out)
         if self.solver not in MINIBATCH_SOLVERS:
-            snapshot["module_"]._forward_pre_hooks.clear()
+            remove_forward_pre_hooks(snapshot["module_"])
             restore_units(snapshot["module_"], *self._units())
         center_intercepts(snapshot["module_"])
         return snapshot
@@ -426,7 +431,7 @@ def fit_together(
         If the data cannot be learned from, as in :meth:`SoftmaxRegression.fit`.
     """
     for classifier in classifiers:
-        classifier._validate_params()
+        check_parameters(classifier)
     first = classifiers[0]
     first._check_nothing_to_watch(None)
     first.device_ = resolve_device(first.device)

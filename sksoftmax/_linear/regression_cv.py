@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
+from sklearn import get_config
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import (
     BaseCrossValidator,
@@ -20,16 +20,12 @@ from sklearn.model_selection import (
     check_cv,
 )
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import (
     UNUSED,
     MetadataRouter,
     MethodMapping,
-    _raise_for_params,
-    _routing_enabled,
     process_routing,
 )
-from sklearn.utils.validation import _check_method_params
 
 from .._classifier.base import BaseSoftmaxClassifier
 from .._convex.common import Penalty
@@ -43,6 +39,15 @@ from .._data.training_rows import (
     check_training_rows,
 )
 from .._training.recipe import Recipe
+from .._utils.compat import (
+    Interval,
+    StrOptions,
+    check_method_params,
+    fit_context,
+    raise_for_params,
+    score_function,
+    with_options,
+)
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
@@ -244,7 +249,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         r"""Not there: a penalty cannot be chosen from a part of the rows."""
         raise AttributeError("SoftmaxRegressionCV has no partial_fit.")
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self,
         X: ArrayLike,
@@ -287,7 +292,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             ``Cs`` or ``l1_ratios`` are not such numbers, or if all scores are NaN.
             What was fitted before stays as it was.
         """
-        _raise_for_params(params, self, "fit")
+        raise_for_params(params, self, "fit")
         with (
             reported(self, X, y, sample_weight) as report,
             modes_of_training(),
@@ -304,7 +309,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             # A row of weight zero is the same as no row, in the score as well.
             kept = np.arange(len(data.y)) if weight is None else np.flatnonzero(weight)
             folds = self._split(X, data, kept, routed.splitter.split)
-            to_scorer = _check_method_params(X, routed.scorer.score, indices=kept)
+            to_scorer = check_method_params(X, routed.scorer.score, indices=kept)
             data = data.take(kept)
             report.begin(2 if self.refit else 1, "step")
             with report.stage("fit-folds"):
@@ -341,7 +346,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         score : float
             The score; greater is better.
         """
-        _raise_for_params(params, self, "score")
+        raise_for_params(params, self, "score")
         if sample_weight is not None:
             sample_weight = as_column(sample_weight, "sample_weight")
         routed = self._route("score", sample_weight, params)
@@ -379,7 +384,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         ``params`` are empty then.
         """
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        if _routing_enabled():
+        if get_config()["enable_metadata_routing"]:
             return process_routing(self, caller, **weights, **params)
         return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=weights))
 
@@ -420,17 +425,16 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
     def _get_fold_scorer(self) -> Callable[..., float]:
         r"""Return the scorer that knows the classes that a fold's labels may lack."""
         scorer = self._get_scorer()
-        if not hasattr(scorer, "_score_func"):
+        metric = score_function(scorer)
+        if metric is None:
             return scorer
-        taken = inspect.signature(scorer._score_func).parameters
+        taken = inspect.signature(metric).parameters
         if "labels" not in taken:
             return scorer
         known = {"labels": self.classes_}
         if len(self.classes_) == 2 and "pos_label" in taken:
             known["pos_label"] = self.classes_[1]
-        knowing: Any = copy.copy(scorer)
-        knowing._kwargs = known | knowing._kwargs
-        fold_scorer: Callable[..., float] = knowing
+        fold_scorer: Callable[..., float] = with_options(scorer, known)
         return fold_scorer
 
     def _accepts_sparse(self) -> bool:
@@ -524,7 +528,7 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         paths = []
         for fold, (_, test) in enumerate(folds):
             held_out, labels = data.X[test], classes[data.y[test]]
-            options = _check_method_params(data.X, score_params, indices=test)
+            options = check_method_params(data.X, score_params, indices=test)
             for index, solution in np.ndenumerate(solutions[fold]):
                 module = candidate.module_
                 self._set_weights(module, solution.weight, solution.bias)

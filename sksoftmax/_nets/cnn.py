@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
 from .._data.training_rows import TrainingRows
 from .._training.callbacks import EarlyStopping
 from .._utils.arrays import as_tensor
+from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
 from .._utils.images import CHANNELS, check_image_shape, square_image_shape
 from .._utils.keywords import explain_keywords

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
@@ -21,6 +20,7 @@ from .._encoders.categories import TableEncoder, learn_encoder, n_columns
 from .._training.callbacks import EarlyStopping
 from .._training.recipe import Recipe
 from .._utils.arrays import as_tensor
+from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
 from .._utils.frames import is_frame
 from .._utils.keywords import explain_keywords

@@ -134,13 +134,17 @@ def missing_validation_explained(has_validation: bool) -> Iterator[None]:
     r"""Explain the error of a callback that looks for validation scores in vain."""
     try:
         yield
-    except (KeyError, SkorchException) as error:
-        if has_validation or not any(name in str(error) for name in _VALIDATION_NAMES):
+    except SkorchException as error:
+        if has_validation:
             raise
         raise ValueError(
             f"A callback needs validation rows, but there are none ({error}). "
             f"{_HOW_TO_HOLD_OUT}"
         ) from error
+    except KeyError as error:
+        if not has_validation:
+            error.add_note(f"There are no validation rows. {_HOW_TO_HOLD_OUT}")
+        raise
 
 
 def _monitor(callback: Callback) -> str | None:

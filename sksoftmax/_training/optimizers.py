@@ -11,6 +11,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .._utils.compat import (
+    foreach_add,
+    foreach_add_,
+    foreach_addcdiv_,
+    foreach_addcmul_,
+    foreach_div_,
+    foreach_lerp_,
+    foreach_mul_,
+    foreach_sqrt,
+    fused_adam_,
+    fused_adamw_,
+)
+
 # Where gradients stay zero, as in a unit that died, their moving average shrinks until
 # the processor's slow path for denormal numbers takes over, which can double the time
 # of a step. It starts below 1e-38; a decay of 0.9 needs 87 steps to get there from
@@ -153,7 +166,7 @@ class _LeanAdam(_Optimizer):
             steps = [state["step"] for state in states]
             # Half as expensive as adding a Python number.
             one = torch.ones((), device=steps[0].device)
-            torch._foreach_add_(list({id(step): step for step in steps}.values()), one)
+            foreach_add_(list({id(step): step for step in steps}.values()), one)
             beta1, beta2 = group["betas"]
             self._update(
                 parameters,
@@ -195,18 +208,18 @@ class _LeanAdam(_Optimizer):
             count += share
         n_steps = [float(state["step"]) for state in states]
         if self._is_decoupled:
-            torch._foreach_mul_(parameters, 1 - group["lr"] * share * decay)
+            foreach_mul_(parameters, 1 - group["lr"] * share * decay)
         elif decay:
-            gradients = list(torch._foreach_add(gradients, parameters, alpha=decay))
-        torch._foreach_lerp_(averages, gradients, 1 - beta1**share)
-        torch._foreach_mul_(squares, beta2**share)
+            gradients = list(foreach_add(gradients, parameters, alpha=decay))
+        foreach_lerp_(averages, gradients, 1 - beta1**share)
+        foreach_mul_(squares, beta2**share)
         added = (1 - beta2**share) * share
-        torch._foreach_addcmul_(squares, gradients, gradients, added)
-        roots = torch._foreach_sqrt(squares)
-        torch._foreach_div_(roots, [math.sqrt(1 - beta2**n) for n in n_steps])
-        torch._foreach_add_(roots, group["eps"])
+        foreach_addcmul_(squares, gradients, gradients, added)
+        roots = foreach_sqrt(squares)
+        foreach_div_(roots, [math.sqrt(1 - beta2**n) for n in n_steps])
+        foreach_add_(roots, group["eps"])
         rates = [-group["lr"] * share / (1 - beta1**n) for n in n_steps]
-        torch._foreach_addcdiv_(parameters, averages, roots, rates)
+        foreach_addcdiv_(parameters, averages, roots, rates)
 
     def state_dict(self) -> dict[str, Any]:
         r"""Return the state as PyTorch has it, with a count for each parameter."""
@@ -238,13 +251,13 @@ class _LeanAdam(_Optimizer):
 class Adam(_LeanAdam, torch.optim.Adam):
     r"""What :class:`torch.optim.Adam` computes with ``fused=True``."""
 
-    _update = staticmethod(torch._fused_adam_)
+    _update = staticmethod(fused_adam_)
 
 
 class AdamW(_LeanAdam, torch.optim.AdamW):
     r"""What :class:`torch.optim.AdamW` computes with ``fused=True``."""
 
-    _update = staticmethod(torch._fused_adamw_)
+    _update = staticmethod(fused_adamw_)
     _is_decoupled = True
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .._data.hold_out import predict_by, row_weight, unseen_by
+from .._utils.compat import BATCH_NORMS, NORMS_WITH_STATISTICS
 from .._utils.process import freed_memory_kept
 from .batches import Batch, BatchIterator, TensorTable
 from .callbacks import BestEpoch, EarlyStopping, EpochReport, stop_asked_for
@@ -330,11 +331,23 @@ class SoftmaxNet(NeuralNetClassifier):
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         self.schedule_.step(self.optimizer_)
         self.optimizer_.zero_grad()
+        try:
+            return self._step_at_pace(batch)
+        except ValueError as error:
+            if len(batch[0]) > 1 or not _has_batch_norm(self.module_):
+                raise
+            raise ValueError(
+                "Got a batch of 1 row, but batch normalisation (normalization='batch', "
+                "or a layer of your module) needs at least 2. Expected more rows, a "
+                "larger batch_size or another normalisation."
+            ) from error
+
+    def _step_at_pace(self, batch: Batch) -> dict[str, Tensor]:
+        n_rows = len(batch[0])
         if self.pace is None:
             # In ``fit`` all steps are full.
             self.optimizer_.share = 1.0
             return self._step(batch)
-        n_rows = len(batch[0])
         if n_rows >= FEWEST_NORMALIZED:
             self.optimizer_.share = self.pace.share(n_rows, self.batch_size)
             return self._step(batch)
@@ -496,14 +509,6 @@ def train(
                 f"normalisation did, in epoch {len(net.history)} with "
                 f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
             )
-    except ValueError as error:
-        if "more than 1 value per channel" in str(error):
-            raise ValueError(
-                "Got a batch of 1 row, but batch normalisation (normalization='batch', "
-                "or a layer of your module) needs at least 2. Expected more rows, a "
-                "larger batch_size or another normalisation."
-            ) from error
-        raise
     finally:
         # The net outlives the fit; the data and those who watched must not.
         net.train_split = None
@@ -528,12 +533,16 @@ def net_kept(net: SoftmaxNet) -> Iterator[None]:
         raise
 
 
+def _has_batch_norm(module: nn.Module) -> bool:
+    return any(isinstance(layer, BATCH_NORMS) for layer in module.modules())
+
+
 def _is_finite(module: nn.Module) -> bool:
     r"""Return whether what was learned is; a mask among the buffers need not be."""
     statistics = [
         buffer
         for layer in module.modules()
-        if isinstance(layer, nn.modules.batchnorm._NormBase)
+        if isinstance(layer, NORMS_WITH_STATISTICS)
         for buffer in layer.buffers(recurse=False)
     ]
     return all(bool(x.isfinite().all()) for x in [*module.parameters(), *statistics])

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .._data.training_rows import TrainingRows
+from .._utils.compat import BATCH_NORMS
 from ..modules._ensemble import MemberBatchNorm
 from ..modules._linear import SoftmaxLinear
 
@@ -152,7 +152,7 @@ def running_statistics(module: nn.Module, n_rows: int, pace: Pace) -> Iterator[N
     layers = [
         layer
         for layer in module.modules()
-        if isinstance(layer, _BatchNorm) and layer.running_mean is not None
+        if isinstance(layer, BATCH_NORMS) and layer.running_mean is not None
     ]
     if not layers:
         yield

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+from .._utils.compat import cpu_multiplies_bfloat16
+
 _DEVICE_TYPES = ("cpu", "cuda", "mps")
 
 
@@ -53,16 +55,9 @@ def resolve_precision(precision: str, device: torch.device, work: int) -> torch.
     if device.type == "cuda":
         has_units = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        has_units = device.type == "cpu" and _cpu_multiplies_bfloat16()
+        has_units = device.type == "cpu" and cpu_multiplies_bfloat16()
     # Below this much work, converting costs more than multiplying faster saves.
     return torch.bfloat16 if has_units and work >= 2**25 else torch.float32
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    r"""Return whether this processor has matrix units for bfloat16."""
-    # PyTorch has no public name for this yet, and older releases have fewer.
-    tests = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(getattr(torch.cpu, test, bool)() for test in tests)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from .._utils.compat import callback_context, has_callbacks
 from .progressbar import Display, make_display
 
 try:
@@ -36,13 +37,11 @@ class FitReport:
         # Contexts of the tasks that have begun, the fit itself first; empty if nobody
         # of scikit-learn listens.
         self._tasks: list[Any] = []
-        self._fit_task: Any = None
         self._display: Display | None = make_display(
             type(estimator).__name__, getattr(estimator, "verbose", 0)
         )
-        self.has_callbacks = hasattr(estimator, "_skl_callbacks")
-        if self.has_callbacks or hasattr(estimator, "_parent_callback_ctx"):
-            self._fit_task = estimator._init_callback_context(task_name=task_name)
+        self.has_callbacks = has_callbacks(estimator)
+        self._fit_task = callback_context(estimator, task_name)
 
     @property
     def is_watched(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
+from .._utils.compat import mps_generator
 from . import process
 
 
@@ -24,7 +25,7 @@ def global_generators(device: torch.device) -> dict[str, torch.Generator]:
         index = torch.cuda.current_device() if device.index is None else device.index
         generators["cuda"] = torch.cuda.default_generators[index]
     elif device.type == "mps":
-        generators["mps"] = torch.mps._get_default_mps_generator()
+        generators["mps"] = mps_generator()
     return generators
 
 

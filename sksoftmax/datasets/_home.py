@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sklearn.utils._param_validation import StrOptions, validate_params
+from .._utils.compat import StrOptions, validate_params
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

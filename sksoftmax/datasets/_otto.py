@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
+from .._utils.compat import HasMethods, StrOptions, num_samples
 from ._home import CONSTRAINTS, DOWNLOAD_ERRORS, get_data_home, validated
 
 _OTTO = "otto-group-product-classification-challenge"
@@ -258,7 +258,7 @@ def otto_submission(classifier: Any, X_test: Any, ids: ArrayLike) -> pd.DataFram
     classes = list(classifier.classes_)
     if set(classes) != set(_OTTO_CLASSES):
         raise ValueError(f"Got classes_ {classes}, but expected {_OTTO_CLASSES}.")
-    n_samples, ids = _num_samples(X_test), np.asarray(ids)
+    n_samples, ids = num_samples(X_test), np.asarray(ids)
     if ids.shape != (n_samples,) or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(
             f"Got ids of shape {ids.shape} and dtype {ids.dtype}, but expected "

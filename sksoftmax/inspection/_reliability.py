@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import _check_sample_weight
 
+from .._utils.compat import check_sample_weight
 from ._plotting import (
     GREY,
     NOT_IN_A_GRID,
@@ -204,7 +204,7 @@ class ReliabilityDisplay:
         true, proba, _ = check_probabilities(y_true, y_proba, classes)
         if n_bins < 1:
             raise ValueError(f"Got n_bins={n_bins}. Expected at least 1.")
-        weight = _check_sample_weight(sample_weight, proba, ensure_non_negative=True)
+        weight = check_sample_weight(sample_weight, proba, ensure_non_negative=True)
         confidence, is_right = proba.max(1), proba.argmax(1) == true
         # As Guo and others have them, bins are closed on the right.
         bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)

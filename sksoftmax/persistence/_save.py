@@ -36,7 +36,7 @@ from .._linear.regression_cv import SoftmaxRegressionCV
 from .._nets.cnn import SoftmaxCNNClassifier
 from .._nets.mlp import SoftmaxMLPClassifier
 from .._nets.net import SoftmaxNetClassifier
-from .._utils.compat import versions
+from .._utils.compat import check_parameters, versions
 from .._utils.devices import resolve_device
 from .._utils.files import (
     InvalidFileError,
@@ -360,7 +360,7 @@ def _make_classifier(
     if device is not None:
         parameters["device"] = device
     classifier = _CLASSES[document["class"]](**parameters)
-    classifier._validate_params()
+    check_parameters(classifier)
     return classifier
 
 
