@@ -21,6 +21,7 @@ from skorch.callbacks import (
 from skorch.exceptions import SkorchException
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from .._utils.compat import is_missing_in_history
 from .callbacks import BestEpoch, EpochReport
 
 # Callbacks that every net has, or that an estimator adds.
@@ -134,17 +135,13 @@ def missing_validation_explained(has_validation: bool) -> Iterator[None]:
     r"""Explain the error of a callback that looks for validation scores in vain."""
     try:
         yield
-    except SkorchException as error:
-        if has_validation:
+    except (KeyError, SkorchException) as error:
+        if has_validation or not is_missing_in_history(error, _VALIDATION_NAMES):
             raise
         raise ValueError(
             f"A callback needs validation rows, but there are none ({error}). "
             f"{_HOW_TO_HOLD_OUT}"
         ) from error
-    except KeyError as error:
-        if not has_validation:
-            error.add_note(f"There are no validation rows. {_HOW_TO_HOLD_OUT}")
-        raise
 
 
 def _monitor(callback: Callback) -> str | None:

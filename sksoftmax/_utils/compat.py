@@ -6,7 +6,7 @@ Each comment says which public name could replace the private ones, if there is 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sklearn
@@ -132,6 +132,16 @@ def callback_context(estimator: Any, task_name: str) -> Any | None:
     if has_callbacks(estimator) or hasattr(estimator, "_parent_callback_ctx"):
         return estimator._init_callback_context(task_name=task_name)
     return None
+
+
+def is_missing_in_history(error: Exception, names: Iterable[str]) -> bool:
+    r"""Return whether a lookup in skorch's history failed for one of the names.
+
+    skorch has the name in the text of its errors alone: a `KeyError`, or what its
+    `Checkpoint` makes of one. A callback may look up any name at any time, so that
+    nothing can be checked before.
+    """
+    return any(name in str(error) for name in names)
 
 
 def mps_generator() -> torch.Generator:

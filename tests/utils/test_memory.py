@@ -11,7 +11,7 @@ import pytest
 STEPS = """
 import resource
 import torch
-from sksoftmax._utils.memory import freed_memory_kept
+from sksoftmax._utils.process import freed_memory_kept
 
 def page_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -6,7 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
-from sksoftmax._utils import arrays as library
+from sksoftmax._utils import devices
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:400], y[:400]
@@ -25,7 +25,7 @@ def mlp(**params):
 def test_auto_is_bfloat16_for_large_layers_on_hardware_for_it(
     has_units, batch_size, monkeypatch
 ):
-    monkeypatch.setattr(library, "_cpu_multiplies_bfloat16", lambda: has_units)
+    monkeypatch.setattr(devices, "cpu_multiplies_bfloat16", lambda: has_units)
     model = mlp(batch_size=batch_size, max_epochs=1, device="cpu")
     is_large = batch_size * 64 * 512 >= 2**25
     expected = torch.bfloat16 if has_units and is_large else torch.float32
