@@ -169,11 +169,3 @@ def remove_forward_pre_hooks(module: nn.Module) -> None:
     With the handles, `handle.remove()` does it.
     """
     module._forward_pre_hooks.clear()
-
-
-def paddings(convolution: Any) -> list[int]:
-    r"""Return a convolution's paddings before and after each axis, the last one first.
-
-    `convolution.padding` may be "same", whose numbers follow from the kernel.
-    """
-    return list(convolution._reversed_padding_repeated_twice)

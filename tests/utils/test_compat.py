@@ -78,7 +78,6 @@ OBJECTS = {
     "_kwargs": lambda: make_scorer(len),
     "_scorers": multimetric_scorer,
     "_forward_pre_hooks": lambda: torch.nn.Flatten(),
-    "_reversed_padding_repeated_twice": lambda: torch.nn.Conv2d(1, 1, 1, device="meta"),
 }
 
 
