@@ -35,7 +35,8 @@ from .._utils.compat import (
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
-from .base import LinearSoftmaxClassifier, center_intercepts, penalties
+from .coefficients import LinearClassifier, center_intercepts
+from .solver import Candidate, penalties, solve_in_place
 
 # Those that go to no optimum; the others do.
 MINIBATCH_SOLVERS = {"sgd", "adam"}
@@ -54,7 +55,7 @@ _NOT_LINEAR = {
 }
 
 
-class SoftmaxRegression(LinearSoftmaxClassifier):
+class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     r"""Multinomial logistic regression.
 
     Minimises
@@ -342,10 +343,11 @@ class SoftmaxRegression(LinearSoftmaxClassifier):
         self._check_nothing_to_watch(validation)
         rows = data.indices()
         self._build(data, rows, module, with_optimizer=False)
-        # How many steps it takes, nobody knows.
+        # The number of Newton steps is not known in advance.
         report.begin(None, "step")
         self.validation_scores_ = self.best_epoch_ = None
-        self._solve(data, rows, [(self, self.C, self.l1_ratio)], report)
+        candidate = Candidate(0, self.C, self.l1_ratio)
+        solve_in_place([self], [candidate], data.take(rows), report)
 
     def _check_nothing_to_watch(self, validation: TrainingRows | None) -> None:
         if self.early_stopping or validation is not None:
@@ -437,19 +439,17 @@ def fit_together(
     first.device_ = resolve_device(first.device)
     data, first.classes_ = check_training_rows(first, X, y, sample_weight)
     check_number_of_classes(first, data)
-    rows, known = data.indices(), vars(first).copy()
+    rows, learned = data.indices(), vars(first).copy()
+    # Candidates with an L1 penalty take other steps, which are slower.
+    groups: dict[bool, list[SoftmaxRegression]] = {False: [], True: []}
     for classifier in classifiers:
-        # What the rows say is the same for all, but each has parameters of its own.
-        classifier.__dict__.update({**known, **vars(classifier)})
+        # Attributes learned from the rows are the same for all classifiers.
+        classifier.__dict__.update({**learned, **vars(classifier)})
         classifier._build(data, rows, None, with_optimizer=False)
         classifier.validation_scores_ = classifier.best_epoch_ = None
-    for has_lasso in (False, True):
-        # The steps with a lasso are others, and slower ones.
-        penalized = [
-            (one, one.C, one.l1_ratio)
-            for one in classifiers
-            # Without a penalty there is no lasso, whatever its share would be.
-            if (one.l1_ratio > 0 and math.isfinite(one.C)) == has_lasso
-        ]
-        if penalized:
-            first._solve(data, rows, penalized)
+        groups[classifier.l1_ratio > 0 and math.isfinite(classifier.C)].append(
+            classifier
+        )
+    for group in filter(None, groups.values()):
+        candidates = [Candidate(0, one.C, one.l1_ratio) for one in group]
+        solve_in_place(group, candidates, data.take(rows))

@@ -3,8 +3,8 @@ r"""Softmax regression with its penalty chosen by cross-validation."""
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -13,12 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
 from sklearn.metrics import get_scorer, get_scorer_names
-from sklearn.model_selection import (
-    BaseCrossValidator,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    check_cv,
-)
+from sklearn.model_selection import BaseCrossValidator
 from sklearn.utils import Bunch
 from sklearn.utils.metadata_routing import (
     UNUSED,
@@ -28,66 +23,38 @@ from sklearn.utils.metadata_routing import (
 )
 
 from .._classifier.base import BaseSoftmaxClassifier
-from .._convex.common import Penalty
-from .._convex.newton import minimize
+from .._classifier.state import fresh_module, net_without_optimizer
 from .._data.containers import as_column
-from .._data.copies import FEW_COPIES, first_of_each, join, numbers_of_copies
 from .._data.labels import as_labels, check_weights
 from .._data.training_rows import (
     TrainingRows,
     check_number_of_classes,
     check_training_rows,
 )
-from .._training.recipe import Recipe
 from .._utils.compat import (
     Interval,
     StrOptions,
     check_method_params,
     fit_context,
     raise_for_params,
-    score_function,
-    with_options,
 )
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport, reported
-from .base import LinearSoftmaxClassifier, StepReport, center_intercepts, penalties
+from ..modules._base import favor_class
+from .coefficients import LinearClassifier, set_coefficients
+from .cross_validation import Fold, split_rows, weights_in_folds, with_classes
 from .fold_scores import mean_over_folds, warn_about_missing_scores
 from .regression import SoftmaxRegression
+from .solver import Candidate, solve, solve_in_place
 
-# Which rows are learned from, and which are held out.
-Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
-
-# The score of many rows cannot tell coefficients apart that are this close.
-_FOLD_TOL = 1e-5
-
-
-def folds_of_groups(data: TrainingRows, n_folds: int) -> list[Fold]:
-    r"""Return stratified folds in which equal rows, and those of a group, are together.
-
-    Copies follow the first of them, whose fold is that which it has without copies.
-    """
-    y = data.y
-    copies = numbers_of_copies(data.X, np.arange(len(y)))
-    if data.group is not None:
-        group = data.group if copies is None else join(copies, data.group)
-        return list(StratifiedGroupKFold(n_folds).split(y, y, group))
-    first = np.arange(len(y)) if copies is None else first_of_each(copies)
-    if (
-        copies is None
-        or len(first) > (1 - FEW_COPIES) * len(y)
-        or np.bincount(y[first]).max() < n_folds
-    ):
-        return list(StratifiedKFold(n_folds).split(y, y))
-    fold_of = np.empty(len(first), dtype=np.int64)
-    for fold, (_, test) in enumerate(StratifiedKFold(n_folds).split(first, y[first])):
-        fold_of[test] = fold
-    in_fold = fold_of[copies] == np.arange(n_folds)[:, None]
-    return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in in_fold]
+# Tolerance of the folds' fits on a large table: scores of many rows do not differ
+# between coefficients that are this close.
+_LARGE_TABLE_TOL = 1e-5
 
 
-class SoftmaxRegressionCV(LinearSoftmaxClassifier):
+class SoftmaxRegressionCV(LinearClassifier):
     r"""Multinomial logistic regression that chooses its penalty by cross-validation.
 
     What :class:`~sklearn.linear_model.LogisticRegressionCV` does, but all folds and all
@@ -206,17 +173,11 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         "device": [str],
     }
 
-    # Weights given to `score` go to the scorer, so there is nothing to ask for.
-    __metadata_request__score: ClassVar[dict[str, str]] = {"sample_weight": UNUSED}
+    # Groups that a pipeline or a cross-validation has are passed on to `fit`.
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
 
-    # An exact solver draws nothing, starts at zero and reports no epochs.
-    _fixed_parameters: ClassVar[dict[str, Any]] = {
-        **BaseSoftmaxClassifier._fixed_parameters,
-        "callbacks": None,
-        "init_scale": 0.0,
-        "random_state": 0,
-        "verbose": 0,
-    }
+    # Sample weights given to `score` go to the scorer.
+    __metadata_request__score: ClassVar[dict[str, str]] = {"sample_weight": UNUSED}
 
     @explain_keywords
     def __init__(
@@ -243,11 +204,6 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
-
-    @property
-    def partial_fit(self) -> None:  # type: ignore[override]
-        r"""Not there: a penalty cannot be chosen from a part of the rows."""
-        raise AttributeError("SoftmaxRegressionCV has no partial_fit.")
 
     @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
@@ -308,16 +264,16 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             routed = self._route("fit", weight, params)
             # A row of weight zero is the same as no row, in the score as well.
             kept = np.arange(len(data.y)) if weight is None else np.flatnonzero(weight)
-            folds = self._split(X, data, kept, routed.splitter.split)
+            labels = self.classes_[data.y]
+            folds = split_rows(self.cv, X, data, labels, kept, routed.splitter.split)
             to_scorer = check_method_params(X, routed.scorer.score, indices=kept)
             data = data.take(kept)
             report.begin(2 if self.refit else 1, "step")
             with report.stage("fit-folds"):
-                solutions = self._fit_folds(data, folds, report)
-            rows = data.indices()
-            self._build(data, rows, None, with_optimizer=False)
-            self._score_folds(data, folds, solutions, to_scorer)
-            self._choose(data, rows, report)
+                grid = self._solve_folds(data, folds, report)
+            self._build(data)
+            self._score_folds(data, folds, grid, to_scorer)
+            self._choose(data, report)
         return self
 
     def score(
@@ -388,151 +344,83 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             return process_routing(self, caller, **weights, **params)
         return Bunch(splitter=Bunch(split={}), scorer=Bunch(score=weights))
 
-    def _split(
-        self,
-        X: Any,
-        data: TrainingRows,
-        kept: NDArray[np.int64],
-        params: Mapping[str, Any],
-    ) -> list[Fold]:
-        r"""Return the folds, as places among the rows that are kept.
-
-        Folds of ours are made of these rows; a splitter, or a list of folds, is about
-        all rows.
-        """
-        labels = self.classes_[data.y]
-        if self.cv is None or isinstance(self.cv, Integral):
-            return folds_of_groups(data.take(kept), int(self.cv or 5))
-        place = np.full(len(labels), -1)
-        place[kept] = np.arange(len(kept))
-        splitter = check_cv(self.cv, labels, classifier=True)
-        folds = []
-        for parts in splitter.split(X, labels, **params):
-            train, test = (place[part] for part in parts)
-            folds.append((train[train >= 0], test[test >= 0]))
-            if not len(folds[-1][1]):
-                raise ValueError(
-                    f"Fold {len(folds)} holds out rows whose weights are all 0. "
-                    "Expected some weight in both parts of every fold: drop the rows "
-                    "without weight, or shuffle them with `cv`."
-                )
-        return folds
-
     def _get_scorer(self) -> Callable[..., float]:
         scorer: Callable[..., float] = get_scorer(self.scoring or "accuracy")
         return scorer
 
-    def _get_fold_scorer(self) -> Callable[..., float]:
-        r"""Return the scorer that knows the classes that a fold's labels may lack."""
-        scorer = self._get_scorer()
-        metric = score_function(scorer)
-        if metric is None:
-            return scorer
-        taken = inspect.signature(metric).parameters
-        if "labels" not in taken:
-            return scorer
-        known = {"labels": self.classes_}
-        if len(self.classes_) == 2 and "pos_label" in taken:
-            known["pos_label"] = self.classes_[1]
-        fold_scorer: Callable[..., float] = with_options(scorer, known)
-        return fold_scorer
-
     def _accepts_sparse(self) -> bool:
         return True
 
-    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
-        raise NotImplementedError("An exact solver has no recipe.")
-
     def _check_grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        Cs = self.Cs
-        Cs = np.logspace(-4, 4, Cs) if isinstance(Cs, Integral) else np.asarray(Cs)
-        l1_ratios = np.asarray(self.l1_ratios)
-        for name, values, expected in (
-            ("Cs", Cs, "above 0"),
-            ("l1_ratios", l1_ratios, "from 0 to 1"),
-        ):
-            fine = values.ndim == 1 and len(values) > 0 and values.dtype.kind in "iuf"
-            if fine and name == "Cs":
-                fine = bool((values > 0).all())
-            elif fine:
-                fine = bool(((values >= 0) & (values <= 1)).all())
-            if not fine:
-                raise ValueError(
-                    f"Got {name}={getattr(self, name)!r}, but expected a sequence of "
-                    f"numbers {expected}."
-                )
+        Cs = np.logspace(-4, 4, self.Cs) if isinstance(self.Cs, Integral) else self.Cs
+        Cs, l1_ratios = np.asarray(Cs), np.asarray(self.l1_ratios)
+        if not (_is_numeric(Cs) and (Cs > 0).all()):
+            raise ValueError(
+                f"Got Cs={self.Cs!r}, but expected a sequence of numbers above 0."
+            )
+        if not (_is_numeric(l1_ratios) and ((l1_ratios >= 0) & (l1_ratios <= 1)).all()):
+            raise ValueError(
+                f"Got l1_ratios={self.l1_ratios!r}, but expected a sequence of numbers "
+                "from 0 to 1."
+            )
         return Cs.astype(float), l1_ratios.astype(float)
 
-    def _fit_folds(
+    def _solve_folds(
         self, data: TrainingRows, folds: list[Fold], report: FitReport
     ) -> NDArray[np.object_]:
         r"""Return the solutions, of shape (n_folds, n_l1_ratios, n_cs)."""
-        weight = data.loss_weight
-        if weight is None:
-            weight = np.ones(len(data.y))
-        weights = np.zeros((len(folds), len(data.y)))
-        for fold, (train, _) in enumerate(folds):
-            weights[fold, train] = weight[train]
-        totals = weights.sum(1)
-        if not totals.all():
-            raise ValueError(
-                f"Fold {totals.argmin() + 1} of {len(folds)} trains on rows whose "
-                "weights are all 0. Expected some weight in the training part of "
-                "every fold: drop the rows without weight, or shuffle them with `cv`."
-            )
-        candidates = [
-            Penalty(fold, *penalties(C, l1_ratio, total, len(self.classes_)))
-            for fold, total in enumerate(totals)
-            for l1_ratio in self.l1_ratios_
-            for C in self.Cs_
-        ]
-        problem = self._make_problem(data, weights / totals[:, None], candidates)
-        start = torch.zeros(
-            len(candidates),
-            len(self.classes_),
-            problem.rows.n_columns,
-            dtype=torch.float64,
-            device=problem.y.device,
+        shape = (len(folds), len(self.l1_ratios_), len(self.Cs_))
+        solutions = solve(
+            self,
+            data,
+            [
+                Candidate(fold, C, l1_ratio)
+                for fold, l1_ratio, C in product(
+                    range(len(folds)), self.l1_ratios_, self.Cs_
+                )
+            ],
+            fold_weights=weights_in_folds(data, folds),
+            large_table_tol=_LARGE_TABLE_TOL,
+            report=report,
         )
-        tol = self.tol if problem.rows.is_small else max(self.tol, _FOLD_TOL)
-        observer = StepReport.of(report)
-        solved = minimize(
-            problem, start, tol=tol, max_iter=self.max_iter, observer=observer
-        )
-        if observer is None or not observer.is_stopped:
-            self._warn_unless_converged(problem, solved, self.Cs_.max())
-        solutions = np.empty(len(solved), dtype=object)
-        solutions[:] = solved
-        return solutions.reshape(len(folds), len(self.l1_ratios_), len(self.Cs_))
+        grid = np.empty(len(solutions), dtype=object)
+        grid[:] = solutions
+        return grid.reshape(shape)
+
+    def _build(self, data: TrainingRows) -> None:
+        r"""Set ``module_`` and ``net_``, with zeros as coefficients."""
+        self.module_: Any = fresh_module(self)
+        present = np.unique(data.y[data.indices()])
+        if len(present) == 1:
+            favor_class(self.module_, int(present[0]), len(self.classes_))
+        self.module_.to(self.device_)
+        self.net_ = net_without_optimizer(self, self.module_)
 
     def _score_folds(
         self,
         data: TrainingRows,
         folds: list[Fold],
-        solutions: NDArray[np.object_],
+        grid: NDArray[np.object_],
         score_params: Mapping[str, Any],
     ) -> None:
-        r"""Set what is known of each fit: scores, coefficients, number of steps."""
-        scorer = self._get_fold_scorer()
-        # As in scikit-learn, its own `score` is the accuracy, so a scorer may call it.
+        r"""Set the scores, the coefficients and the numbers of steps of all fits."""
+        scorer = with_classes(self._get_scorer(), self.classes_)
+        # Its own `score` is the accuracy, as in scikit-learn: a scorer may call it.
         candidate = SoftmaxRegression(fit_intercept=self.fit_intercept)
-        # Equal indices are equal labels, and text takes longer to compare.
+        # Indices of classes are as accurate as labels, and compared faster than text.
         is_accuracy = self.scoring in (None, "accuracy")
         classes = np.arange(len(self.classes_)) if is_accuracy else self.classes_
+        module = copy.deepcopy(self.module_).to(torch.float64).eval()
         candidate.classes_, candidate.device_ = classes, self.device_
-        candidate.n_features_in_ = self.n_features_in_
-        candidate.module_ = copy.deepcopy(self.module_).to(torch.float64)
-        candidate.module_.eval()
-        self.scores_ = np.zeros(solutions.shape)
-        self.n_iter_ = np.zeros(solutions.shape, dtype=np.int32)
+        candidate.n_features_in_, candidate.module_ = self.n_features_in_, module
+        self.scores_ = np.zeros(grid.shape)
+        self.n_iter_ = np.zeros(grid.shape, dtype=np.int32)
         paths = []
         for fold, (_, test) in enumerate(folds):
             held_out, labels = data.X[test], classes[data.y[test]]
             options = check_method_params(data.X, score_params, indices=test)
-            for index, solution in np.ndenumerate(solutions[fold]):
-                module = candidate.module_
-                self._set_weights(module, solution.weight, solution.bias)
-                center_intercepts(module)
+            for index, solution in np.ndenumerate(grid[fold]):
+                set_coefficients(module, solution.weight, solution.bias)
                 score = scorer(candidate, held_out, labels, **options)
                 self.scores_[fold, *index] = score
                 self.n_iter_[fold, *index] = min(solution.n_iter, self.max_iter)
@@ -540,11 +428,9 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
                 if self.fit_intercept:
                     columns.append(candidate.intercept_[:, None])
                 paths.append(np.hstack(columns))
-        self.coefs_paths_ = np.reshape(paths, (*solutions.shape, *paths[0].shape))
+        self.coefs_paths_ = np.reshape(paths, (*grid.shape, *paths[0].shape))
 
-    def _choose(
-        self, data: TrainingRows, rows: NDArray[np.int64], report: FitReport
-    ) -> None:
+    def _choose(self, data: TrainingRows, report: FitReport) -> None:
         r"""Choose the penalty and set the coefficients."""
         folds, best = self._best_candidates()
         self.l1_ratio_ = float(self.l1_ratios_[best[0]].mean())
@@ -556,8 +442,10 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
             self.intercept_ = mean[:, -1]
         if self.refit:
             n_iter = self.n_iter_
+            candidate = Candidate(0, self.C_, self.l1_ratio_)
+            rows = data.take(data.indices())
             with report.stage("refit-with-best-penalty"):
-                self._solve(data, rows, [(self, self.C_, self.l1_ratio_)], report)
+                solve_in_place([self], [candidate], rows, report)
             self.n_iter_ = n_iter
 
     def _best_candidates(self) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
@@ -582,3 +470,8 @@ class SoftmaxRegressionCV(LinearSoftmaxClassifier):
         folds = np.flatnonzero(~missing.all(1))
         best = np.nanargmax(scores[folds], axis=1)
         return folds, np.unravel_index(best, shape)
+
+
+def _is_numeric(values: NDArray[Any]) -> bool:
+    r"""Return whether values are a sequence of numbers, at least one of them."""
+    return values.ndim == 1 and len(values) > 0 and values.dtype.kind in "iuf"

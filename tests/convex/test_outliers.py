@@ -25,6 +25,7 @@ from sksoftmax import (
 )
 from sksoftmax._convex.common import Penalty
 from sksoftmax._convex.outliers import bulk
+from sksoftmax._linear.solver import make_problem
 
 
 def table(n_samples=800, n_features=5, n_classes=2, seed=0):
@@ -205,7 +206,8 @@ def test_usual_data_have_no_outliers():
         for convert in (np.asarray, csr_array):
             model = SoftmaxRegression(0.1).fit(X[:10], np.arange(10) % 2)
             model.classes_ = np.unique(y)
-            rows = model._make_problem(
+            rows = make_problem(
+                model,
                 _Data(convert(X), y),
                 np.full((1, len(y)), 1 / len(y)),
                 [Penalty(0, 1.0, 0.0)],

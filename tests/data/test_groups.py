@@ -31,7 +31,7 @@ from sksoftmax._data.copies import join, numbers_of_copies, row_numbers
 from sksoftmax._data.group_folds import deal_groups
 from sksoftmax._data.hold_out import HoldOut
 from sksoftmax._data.training_rows import TrainingRows
-from sksoftmax._linear.regression_cv import folds_of_groups
+from sksoftmax._linear.cross_validation import stratified_folds
 from sksoftmax._utils import memmap as _mapped
 
 
@@ -167,9 +167,9 @@ class TestFolds:
 
     def test_of_a_cross_validation_follow_the_first_copy(self):
         X, y = noisy(90)
-        alone = folds_of_groups(TrainingRows(X, y, None, None), 4)
+        alone = stratified_folds(TrainingRows(X, y, None, None), 4)
         copied = TrainingRows(np.repeat(X, 3, 0), np.repeat(y, 3), None, None)
-        for one, other in zip(alone, folds_of_groups(copied, 4), strict=True):
+        for one, other in zip(alone, stratified_folds(copied, 4), strict=True):
             assert_array_equal(np.repeat(3 * one[1], 3) // 3, other[1] // 3)
 
 

@@ -1,0 +1,126 @@
+r"""Coefficients of a linear module, in the shapes of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from .._classifier.module_classifier import ModuleClassifier
+from .._classifier.prediction import into_range
+from ..modules._linear import SoftmaxLinear
+
+
+class LinearClassifier(ModuleClassifier):
+    r"""Base of the classifiers whose module is one linear map."""
+
+    module_: SoftmaxLinear
+    fit_intercept: bool
+    tol: float
+    max_iter: int
+    n_iter_: Any
+    loss_curve_: list[float]
+
+    @property
+    def coef_(self) -> NDArray[np.floating[Any]]:
+        r"""Coefficients on the scale of the input; another array can be assigned."""
+        check_is_fitted(self)
+        return _by_class(self.module_.weight)
+
+    @coef_.setter
+    def coef_(self, values: ArrayLike) -> None:
+        check_is_fitted(self)
+        _set_by_class(self.module_.weight, values)
+
+    @property
+    def intercept_(self) -> NDArray[np.floating[Any]]:
+        r"""Intercepts, zeros without any; another array can be assigned."""
+        check_is_fitted(self)
+        if self.module_.bias is None:
+            return np.zeros(len(self.coef_), dtype=self.coef_.dtype)
+        return _by_class(self.module_.bias)
+
+    @intercept_.setter
+    def intercept_(self, values: ArrayLike) -> None:
+        check_is_fitted(self)
+        if self.module_.bias is not None:
+            _set_by_class(self.module_.bias, values)
+        elif np.any(values):
+            raise ValueError(
+                f"Got intercepts {values}, but fit_intercept=False left no place for "
+                "them. Expected zeros."
+            )
+
+    def _build_module(
+        self, n_features: int, n_classes: int, generator: torch.Generator
+    ) -> SoftmaxLinear:
+        return SoftmaxLinear(
+            n_features,
+            n_classes,
+            bias=self.fit_intercept,
+            init_scale=getattr(self, "init_scale", 0.0),
+            generator=generator,
+        )
+
+    def _logits_of(self, features: Any) -> Tensor:
+        if not issparse(features):
+            return super()._logits_of(features)
+        weight = self.module_.weight.detach().cpu().double()
+        logits = torch.from_numpy(features @ weight.T.contiguous().numpy())
+        if self.module_.bias is not None:
+            logits += self.module_.bias.detach().cpu()
+        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
+        return into_range(logits, dtype)
+
+
+def set_coefficients(
+    module: SoftmaxLinear, weight: Tensor, bias: Tensor | None
+) -> None:
+    r"""Copy a solution into a module, with intercepts that sum to zero."""
+    with torch.no_grad():
+        module.weight.copy_(weight)
+        if bias is not None:
+            module.bias.copy_(bias)
+    if not all(parameter.isfinite().all() for parameter in module.parameters()):
+        raise ValueError(
+            f"The coefficients reach {weight.abs().max().item():.3g}, which "
+            f"{module.weight.dtype} cannot hold. Pass X in float64, scale the "
+            "features, for instance with a StandardScaler in a Pipeline, or lower C."
+        )
+    center_intercepts(module)
+
+
+def center_intercepts(module: SoftmaxLinear) -> None:
+    r"""Shift the intercepts to a sum of zero, which changes no probability."""
+    if module.bias is not None:
+        with torch.no_grad():
+            module.bias.sub_(module.bias.mean())
+
+
+def _by_class(parameter: Tensor) -> NDArray[np.floating[Any]]:
+    r"""Return a parameter in scikit-learn's shape: a single row for two classes."""
+    values: NDArray[np.floating[Any]] = parameter.detach().cpu().numpy().copy()
+    if len(values) == 2:
+        values = values[1:] - values[:1]
+    # Read-only: a change of this copy would have no effect on predictions.
+    values.flags.writeable = False
+    return values
+
+
+def _set_by_class(parameter: Tensor, values: ArrayLike) -> None:
+    r"""Set a parameter from an array in scikit-learn's shape."""
+    rows = torch.from_numpy(np.array(values, dtype=np.float64))
+    if len(parameter) == 2:
+        rows = torch.cat([-rows / 2, rows / 2])
+    if rows.shape != parameter.shape:
+        raise ValueError(
+            f"Got coefficients of shape {np.shape(values)}, but expected the shape "
+            "of those that they replace."
+        )
+    with torch.no_grad():
+        parameter.copy_(rows)

@@ -1,0 +1,123 @@
+r"""Folds of a cross-validation and the scores of their validation rows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+
+from .._data.copies import FEW_COPIES, first_of_each, join, numbers_of_copies
+from .._data.training_rows import TrainingRows
+from .._utils.compat import score_function, with_options
+from .solver import weights_of_rows
+
+# Folds of ``cv=None``, as in scikit-learn.
+_DEFAULT_N_FOLDS = 5
+
+
+class Fold(NamedTuple):
+    r"""Indices of the rows that a fold trains on, and of its validation rows."""
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def stratified_folds(data: TrainingRows, n_folds: int) -> list[Fold]:
+    r"""Return stratified folds in which equal rows, and those of a group, are together.
+
+    Copies of a row are in the fold of the first of them, which is in the fold that it
+    has without copies.
+    """
+    y = data.y
+    copies = numbers_of_copies(data.X, np.arange(len(y)))
+    if data.group is not None:
+        group = data.group if copies is None else join(copies, data.group)
+        return [
+            Fold(*parts) for parts in StratifiedGroupKFold(n_folds).split(y, y, group)
+        ]
+    first = np.arange(len(y)) if copies is None else first_of_each(copies)
+    if (
+        copies is None
+        or len(first) > (1 - FEW_COPIES) * len(y)
+        or np.bincount(y[first]).max() < n_folds
+    ):
+        return [Fold(*parts) for parts in StratifiedKFold(n_folds).split(y, y)]
+    fold_of = np.empty(len(first), dtype=np.int64)
+    for fold, (_, test) in enumerate(StratifiedKFold(n_folds).split(first, y[first])):
+        fold_of[test] = fold
+    in_fold = fold_of[copies] == np.arange(n_folds)[:, None]
+    return [Fold(np.flatnonzero(~test), np.flatnonzero(test)) for test in in_fold]
+
+
+def split_rows(
+    cv: Any,
+    X: Any,
+    data: TrainingRows,
+    labels: NDArray[Any],
+    kept: NDArray[np.int64],
+    params: Mapping[str, Any],
+) -> list[Fold]:
+    r"""Return the folds of ``cv``, as indices of the rows that are kept.
+
+    A number of folds is of these rows; a splitter, or a list of folds, is of all rows
+    and takes ``params``.
+    """
+    if cv is None or isinstance(cv, Integral):
+        return stratified_folds(data.take(kept), int(cv or _DEFAULT_N_FOLDS))
+    place = np.full(len(labels), -1)
+    place[kept] = np.arange(len(kept))
+    splitter = check_cv(cv, labels, classifier=True)
+    folds = []
+    for parts in splitter.split(X, labels, **params):
+        train, test = (place[part] for part in parts)
+        folds.append(Fold(train[train >= 0], test[test >= 0]))
+        if not len(folds[-1].test):
+            raise ValueError(
+                f"Fold {len(folds)} holds out rows whose weights are all 0. Expected "
+                "some weight in both parts of every fold: drop the rows without "
+                "weight, or shuffle them with `cv`."
+            )
+    return folds
+
+
+def weights_in_folds(data: TrainingRows, folds: list[Fold]) -> NDArray[np.float64]:
+    r"""Return the weight of each row in each fold, 0 for its validation rows.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_folds, N)
+    """
+    weight = weights_of_rows(data)
+    weights = np.zeros((len(folds), len(weight)))
+    for fold, (train, _) in enumerate(folds):
+        weights[fold, train] = weight[train]
+    is_empty = ~weights.any(1)
+    if is_empty.any():
+        raise ValueError(
+            f"Fold {is_empty.argmax() + 1} of {len(folds)} trains on rows whose "
+            "weights are all 0. Expected some weight in the training part of every "
+            "fold: drop the rows without weight, or shuffle them with `cv`."
+        )
+    return weights
+
+
+def with_classes(
+    scorer: Callable[..., float], classes: NDArray[Any]
+) -> Callable[..., float]:
+    r"""Return a scorer with all classes, some of which a fold's labels may lack."""
+    metric = score_function(scorer)
+    if metric is None:
+        return scorer
+    accepted = inspect.signature(metric).parameters
+    if "labels" not in accepted:
+        return scorer
+    known: dict[str, Any] = {"labels": classes}
+    if len(classes) == 2 and "pos_label" in accepted:
+        known["pos_label"] = classes[1]
+    fold_scorer: Callable[..., float] = with_options(scorer, known)
+    return fold_scorer
