@@ -26,7 +26,7 @@ from .._utils.arrays import as_tensor, to_be_stored
 from .._utils.compat import __version__
 from .._utils.devices import resolve_device
 from .._utils.random import make_generator
-from ..modules._augmentation import SeededTransform
+from ..modules._user_transforms import SeededTransform
 
 if TYPE_CHECKING:
     from .base import BaseSoftmaxClassifier

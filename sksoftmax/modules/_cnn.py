@@ -14,22 +14,22 @@ from ._layers import (
     ACTIVATIONS,
     Dropout,
     Temperature,
-    empty,
     hidden_layers,
     initialize,
     linear,
     make_input_scaling,
+    uninitialized,
 )
 
 
 class SoftmaxCNN(SoftmaxModule):
     r"""Convolutional net: convolutions and pooling, hidden layers, logits.
 
-    A block is convolution -> max pooling -> normalisation -> activation, followed by
-    further convolutions -> normalisation -> activation of the smaller image. After the
-    last block comes pooling over the whole image, unless ``global_pooling`` is None.
-    With ``n_estimators`` above 1 it is that many nets, trained together; in evaluation
-    mode their probabilities are averaged.
+    A block is convolution -> max pooling -> normalization -> activation, followed by
+    further convolutions -> normalization -> activation of the smaller image. After the
+    last block, the whole image is pooled, unless ``global_pooling`` is None. With
+    ``n_estimators`` above 1 it is an ensemble of that many nets, trained together; in
+    evaluation mode their probabilities are averaged.
 
     Parameters
     ----------
@@ -43,29 +43,29 @@ class SoftmaxCNN(SoftmaxModule):
     convolutions_per_block : int, default=2
         Number of convolutions in each block.
     kernel_size : int, sequence of int or "auto", default="auto"
-        Side of the kernels of each block. "auto" is 5 for the first convolution of all
-        and 3 for the rest.
+        Side of the kernels of each block. "auto" is 5 for the first convolution of the
+        net and 3 for all others.
     padding : {"same", "valid"}, default="same"
-        Whether convolutions keep the size of the image or shrink it.
+        Whether convolutions keep the size of the image ("same") or shrink it.
     pool_size : int, default=2
-        Side of the pooling window; an image that has become smaller is not pooled.
+        Side of the pooling window; smaller images are not pooled.
     global_pooling : {"max", "average"} or None, default="max"
-        How the whole image is pooled after the last block; it stays as it is if None.
+        How the whole image is pooled after the last block; not at all if None.
     hidden_layer_sizes : sequence of int, default=()
         Widths of hidden layers between the last block and the logits.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function.
     normalization : {"batch"} or None, default="batch"
-        Normalisation in each block and hidden layer.
+        Normalization in each block and hidden layer.
     dropout : float, default=0.0
         Dropout rate before each linear layer.
     input_scaling : {"standard"} or None, default=None
         Whether an :class:`InputScaling` in front scales each channel.
     augmentation : torch.nn.Module, default=None
-        Layer in front of everything that varies the images in training, such as
-        :class:`RandomShift`; nothing does if None.
+        First layer, which varies the images in training, such as :class:`RandomShift`;
+        they stay as they are if None.
     n_estimators : int, default=1
-        Number of members. They are the groups of one net's convolutions.
+        Number of members, computed as groups of each convolution.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -114,20 +114,22 @@ class SoftmaxCNN(SoftmaxModule):
         self.n_estimators = n_estimators
         self.augmentation = nn.Identity() if augmentation is None else augmentation
         self.input_scaling = make_input_scaling((image_shape[0], 1, 1), input_scaling)
-        sides = _kernel_sizes(kernel_size, len(channels), padding)
-        n_more = convolutions_per_block - 1
+        sides = _kernel_sizes(
+            kernel_size, len(channels), convolutions_per_block, padding
+        )
         pool_sizes = [pool_size] * len(channels)
-        if global_pooling is not None and not n_more:
-            # Where pooling over the whole image follows at once, it is enough.
+        if global_pooling is not None and convolutions_per_block == 1:
+            # The pooling over the whole image follows at once.
             pool_sizes[-1:] = [1]
         blocks: list[Block] = []
         shape = self.image_shape
-        for out_channels, side, window in zip(channels, sides, pool_sizes, strict=True):
-            more = 3 if isinstance(kernel_size, str) else side
+        for out_channels, block_sides, window in zip(
+            channels, sides, pool_sizes, strict=True
+        ):
             block = Block(
                 shape,
                 out_channels,
-                kernel_sizes=[side, *[more] * n_more],
+                kernel_sizes=block_sides,
                 padding=padding,
                 pool_size=window,
                 activation=activation,
@@ -140,15 +142,15 @@ class SoftmaxCNN(SoftmaxModule):
             if min(shape) < 1:
                 raise ValueError(
                     f"Got image_shape={self.image_shape}, which is too small for "
-                    f"kernel_size={tuple(sides)} with padding={padding!r}: "
-                    f"nothing is left in block {len(blocks)}. Expected a larger "
-                    "image, smaller kernels, fewer channels or padding='same'."
+                    f"kernel_size={tuple(s[0] for s in sides)} with "
+                    f"padding={padding!r}: nothing is left in block {len(blocks)}. "
+                    "Expected a larger image, smaller kernels, fewer channels or "
+                    "padding='same'."
                 )
-        # Multiplications that the largest convolution spends on one row.
         self.largest_product = max(
             (block.largest_product for block in blocks), default=0
         )
-        # Pooling and normalisation run over neighbouring channels several times faster.
+        # Pooling and normalization are several times faster with channels last.
         self.blocks = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
         self.global_pooling = _global_pooling(global_pooling, shape[1:])
         n_values = math.prod(shape) if global_pooling is None else shape[0]
@@ -168,8 +170,8 @@ class SoftmaxCNN(SoftmaxModule):
         x : Tensor of shape (batch_size, n_channels * height * width)
             The images, flat or with their axes.
         members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
-            Which members are averaged for each row in evaluation; all of them if None.
-            More than two axes ask for several averages of each row.
+            The members that are averaged for each row in evaluation; all if None. With
+            more than two axes, there are several averages of each row.
 
         Returns
         -------
@@ -194,10 +196,17 @@ class SoftmaxCNN(SoftmaxModule):
 
 
 class Block(nn.Sequential):
-    r"""Convolution -> pooling -> normalisation -> activation, more convolutions.
+    r"""Convolution -> pooling -> normalization -> activation, further convolutions.
 
-    The channels of several members follow one another; the first convolution of all
-    finds no members in the image.
+    The channels of the members follow one another. The first block of an ensemble takes
+    the same image for all members.
+
+    Attributes
+    ----------
+    output_shape : tuple of int
+        Shape (channels, height, width) of a member's output.
+    largest_product : int
+        Multiplications that the largest convolution spends on one row.
     """
 
     def __init__(
@@ -215,27 +224,26 @@ class Block(nn.Sequential):
     ) -> None:
         super().__init__()
         n_channels, *size = image_shape
-        # Multiplications that the largest convolution spends on one row.
         self.largest_product = 0
         n_groups = 1 if is_first else n_members
         for index, side in enumerate(kernel_sizes):
             if padding == "valid":
                 size = [length - side + 1 for length in size]
-            convolution = empty(
+            convolution = uninitialized(
                 nn.Conv2d,
                 n_channels * n_groups,
                 out_channels * n_members,
                 side,
                 padding=padding,
                 groups=n_groups,
-                # A shift follows every normalisation, so the convolution needs none.
+                # Normalization ends with a shift, so a bias would have no effect.
                 bias=normalization is None,
             )
             self.append(convolution)
             product = convolution.weight.numel() * math.prod(size)
             self.largest_product = max(self.largest_product, product)
             if index == 0 and pool_size > 1:
-                # Before normalisation and activation, which then have less to do.
+                # Normalization and activation then have a smaller image.
                 window = [max(1, min(pool_size, length)) for length in size]
                 self.append(nn.MaxPool2d((window[0], window[1])))
                 size = [n // step for n, step in zip(size, window, strict=True)]
@@ -254,40 +262,45 @@ def _global_pooling(method: str | None, size: Sequence[int]) -> nn.Module:
 
 
 def _kernel_sizes(
-    kernel_size: int | Sequence[int] | str, n_blocks: int, padding: str
-) -> list[int]:
-    r"""Return one kernel side per block."""
+    kernel_size: int | Sequence[int] | str,
+    n_blocks: int,
+    n_per_block: int,
+    padding: str,
+) -> list[list[int]]:
+    r"""Return the sides of the kernels of the convolutions of each block."""
     if isinstance(kernel_size, str):
-        return [5, *[3] * n_blocks][:n_blocks]
+        sides = [[3] * n_per_block for _ in range(n_blocks)]
+        if sides:
+            sides[0][0] = 5
+        return sides
     if isinstance(kernel_size, int | np.integer):
-        sides: Sequence[int] = [int(kernel_size)] * n_blocks
-    else:
-        sides = kernel_size
-    if len(sides) != n_blocks:
+        kernel_size = [int(kernel_size)] * n_blocks
+    if len(kernel_size) != n_blocks:
         raise ValueError(
-            f"Got kernel_size={kernel_size!r} of length {len(sides)}, but channels has "
-            f"length {n_blocks}. Expected one integer for all blocks or one for each."
+            f"Got kernel_size={kernel_size!r} of length {len(kernel_size)}, but "
+            f"channels has length {n_blocks}. Expected one integer for all blocks or "
+            "one for each."
         )
-    if padding == "same" and any(side % 2 == 0 for side in sides):
+    if padding == "same" and any(side % 2 == 0 for side in kernel_size):
         raise ValueError(
-            f"Got kernel_size={kernel_size!r} with padding='same', which has no middle "
-            "for an even side. Expected odd sides, or padding='valid'."
+            f"Got kernel_size={kernel_size!r} with padding='same', but an even side "
+            "has no center. Expected odd sides, or padding='valid'."
         )
-    return [int(side) for side in sides]
+    return [[int(side)] * n_per_block for side in kernel_size]
 
 
 def channels_seem_last(rows: Tensor, image_shape: tuple[int, int, int]) -> bool:
-    r"""Return whether rows ``(N, C * H * W)`` seem to be of shape ``(N, H, W, C)``.
+    r"""Return whether rows (N, C * H * W) seem to be images of shape (N, H, W, C).
 
-    Neighboring pixels of a picture are alike. In the wrong order they are pixels some
-    way apart, or different channels.
+    Neighboring pixels of an image are alike. In the wrong order they are distant pixels
+    or different channels.
     """
     n_channels, height, width = image_shape
     first = rows.reshape(-1, n_channels, height, width)
     last = rows.reshape(-1, height, width, n_channels)
-    roughness = [
+    roughness_first, roughness_last = (
         sum(float(images.diff(dim=axis).square().mean()) for axis in axes)
         for images, axes in ((first, (2, 3)), (last, (1, 2)))
-    ]
-    # Twice: the order makes no difference to noise.
-    return 2 * roughness[1] < roughness[0]
+    )
+    # A factor of 2: for noise, the order makes no difference.
+    return 2 * roughness_last < roughness_first

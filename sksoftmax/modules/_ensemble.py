@@ -1,6 +1,7 @@
-r"""Layers of many nets at once: one batched product for all members of an ensemble.
+r"""Layers of an ensemble: one batched product for all members.
 
-Between them, features have the shape ``(n_members, batch_size, n_features)``.
+Shapes: K members, B rows of a batch, D input features, H output features, C classes.
+Between these layers, features have the shape (K, B, D).
 """
 
 from __future__ import annotations
@@ -11,7 +12,31 @@ import torch
 from torch import Tensor, nn
 
 
-class MemberLinear(nn.Module):
+class EnsembleLinear(nn.Module):
+    r"""Base of the linear maps of K members.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(n_members, batch_size, in_features)``
+    - output: ``(n_members, batch_size, out_features)``
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def _make_bias(self, n_members: int, out_features: int) -> nn.Parameter:
+        return nn.Parameter(torch.zeros(n_members, 1, out_features))
+
+    @torch.no_grad()
+    def initialize(self, gain: float, generator: torch.Generator | None) -> None:
+        r"""Draw normal parameters of standard deviation gain / sqrt(in_features)."""
+        std = gain / math.sqrt(self.weight.shape[-2])
+        self.weight.normal_(0, std, generator=generator)
+
+
+class MemberLinear(EnsembleLinear):
     r"""A linear map for each member.
 
     Parameters
@@ -23,14 +48,7 @@ class MemberLinear(nn.Module):
     out_features : int
         Number of output features.
     bias : bool, default=True
-        Whether something is added.
-
-    Notes
-    -----
-    **Shape**
-
-    - input: ``(n_members, batch_size, in_features)``
-    - output: ``(n_members, batch_size, out_features)``
+        Whether there is a bias, one for each member.
     """
 
     def __init__(
@@ -38,24 +56,18 @@ class MemberLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(n_members, in_features, out_features))
-        shape = (n_members, 1, out_features)
-        self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
-
-    def initialize(self, gain: float, generator: torch.Generator | None) -> None:
-        r"""Draw the weights, of a size that keeps the signal's."""
-        with torch.no_grad():
-            std = gain / math.sqrt(self.weight.shape[1])
-            self.weight.normal_(0, std, generator=generator)
+        self.bias = self._make_bias(n_members, out_features) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Map each member's features."""
+        # (K, B, D) @ (K, D, H) -> (K, B, H)
         if self.bias is None:
             return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-class SharedLinear(nn.Module):
-    r"""One linear map for all members, each of which scales what goes in and comes out.
+class SharedLinear(EnsembleLinear):
+    r"""One matrix for all members, each of which scales its inputs and outputs.
 
     Parameters
     ----------
@@ -66,17 +78,10 @@ class SharedLinear(nn.Module):
     out_features : int
         Number of output features.
     bias : bool, default=True
-        Whether something is added, different for each member.
+        Whether there is a bias, one for each member.
     is_first : bool, default=False
-        Whether this layer tells the members apart: their scales of the input begin
-        as random signs, elsewhere as ones.
-
-    Notes
-    -----
-    **Shape**
-
-    - input: ``(n_members, batch_size, in_features)``
-    - output: ``(n_members, batch_size, out_features)``
+        Whether the scales of the inputs begin as random signs, which make the members
+        differ. In later layers they begin as ones.
 
     References
     ----------
@@ -98,26 +103,24 @@ class SharedLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(in_features, out_features))
         self.input_scale = nn.Parameter(torch.ones(n_members, 1, in_features))
         self.output_scale = nn.Parameter(torch.ones(n_members, 1, out_features))
-        shape = (n_members, 1, out_features)
-        self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
+        self.bias = self._make_bias(n_members, out_features) if bias else None
 
+    @torch.no_grad()
     def initialize(self, gain: float, generator: torch.Generator | None) -> None:
-        r"""Draw the weights, of a size that keeps the signal's, and the signs."""
-        with torch.no_grad():
-            std = gain / math.sqrt(len(self.weight))
-            self.weight.normal_(0, std, generator=generator)
-            if self.is_first:
-                self.input_scale.bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+        r"""Draw the matrix, and the signs of a first layer."""
+        super().initialize(gain, generator)
+        if self.is_first:
+            self.input_scale.bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Map each member's features."""
-        # (K, B, D) @ (D, H): one product of K * B rows
+        # (K, B, D) @ (D, H) -> (K, B, H): one product of K * B rows
         x = ((x * self.input_scale) @ self.weight) * self.output_scale
         return x if self.bias is None else x + self.bias
 
 
 class MemberBatchNorm(nn.BatchNorm1d):
-    r"""Batch normalisation of each member by itself.
+    r"""Batch normalization of each member's features.
 
     Parameters
     ----------
@@ -139,7 +142,7 @@ class MemberBatchNorm(nn.BatchNorm1d):
         self.n_members = n_members
 
     def forward(self, x: Tensor) -> Tensor:
-        r"""Normalise each member's features over the batch."""
+        r"""Normalize each member's features over the batch."""
         n_members, n_rows, n_features = x.shape
         # (K, B, H) -> (B, K * H), as if they were features of one net
         flat = x.transpose(0, 1).reshape(n_rows, n_members * n_features)
@@ -159,13 +162,14 @@ def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
 
     Returns
     -------
-    log_probabilities : Tensor of shape (..., batch_size, n_classes)
-        They are logits, too: those of the mean.
+    log_proba : Tensor of shape (..., batch_size, n_classes)
+        These are also logits of the mean probabilities.
     """
-    # (K, B, C) -> (B, C, K): over the last axis PyTorch sums in one order for every
-    # row, over the first in one that depends on where in the batch a row is.
+    # (K, B, C) -> (B, C, K): PyTorch sums over the last axis in the same order for each
+    # row; over the first axis the order depends on the row's place in the batch.
     log_proba = logits.log_softmax(2).movedim(0, -1).contiguous()
     if members is None:
         return log_proba.logsumexp(-1) - math.log(len(logits))
+    # (..., B, K) -> (..., B, 1, K)
     log_proba = log_proba.masked_fill(~members.unsqueeze(-2), -math.inf)
     return log_proba.logsumexp(-1) - members.sum(-1, keepdim=True).log()

@@ -1,8 +1,9 @@
-r"""Layers that the modules share: input scaling, and dropout with its own seed."""
+r"""Layers and builders that several modules share."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
+from ._ensemble import EnsembleLinear, MemberBatchNorm, MemberLinear, SharedLinear
 from ._scaling import InputScaling
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
@@ -25,17 +26,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def empty(layer: Callable[..., _Layer], *args: Any, **kwargs: Any) -> _Layer:
-    r"""Return a layer whose parameters are left for `initialize` to draw."""
+def uninitialized(layer: Callable[..., _Layer], *args: Any, **kwargs: Any) -> _Layer:
+    r"""Return a layer whose parameters `initialize` draws later."""
     made = layer(*args, device="meta", **kwargs)
     for name, parameter in list(made.named_parameters(recurse=False)):
-        # `skip_init` asks for one like it instead, which imports SymPy: half a second.
+        # torch.nn.utils.skip_init does the same, but imports SymPy: half a second.
         setattr(made, name, nn.Parameter(torch.empty(parameter.shape)))
     return made
 
 
 def make_input_scaling(shape: Sequence[int], method: str | None) -> nn.Module:
-    r"""Return the scaling in front of a module, which may be none."""
+    r"""Return the scaling in front of a module; an identity if the method is None."""
     return nn.Identity() if method is None else InputScaling(shape, method=method)
 
 
@@ -47,10 +48,10 @@ def hidden_layers(
     n_members: int = 1,
     share_weights: bool = False,
 ) -> list[nn.Module]:
-    r"""Return linear -> normalisation -> activation -> dropout for each width."""
+    r"""Return linear -> normalization -> activation -> dropout for each width."""
     layers: list[nn.Module] = []
     for size_in, size_out in pairwise(sizes):
-        # A shift follows every normalisation, so the linear map needs none.
+        # Normalization ends with a shift, so a bias would have no effect.
         has_bias = normalization is None
         if n_members > 1 and share_weights:
             is_first = not layers
@@ -74,21 +75,25 @@ def hidden_layers(
 def linear(
     n_members: int, size_in: int, size_out: int, has_bias: bool = True
 ) -> nn.Linear | MemberLinear:
-    r"""Return a linear map, or one for each of several members."""
+    r"""Return a linear map; of several members, one for each."""
     if n_members > 1:
         return MemberLinear(n_members, size_in, size_out, has_bias)
-    return empty(nn.Linear, size_in, size_out, bias=has_bias)
+    return uninitialized(nn.Linear, size_in, size_out, bias=has_bias)
 
 
 def initialize(
     module: nn.Module, activation: str, generator: torch.Generator | None
 ) -> None:
-    r"""Draw hidden weights by He's method, those of the logits with a gain of 1."""
+    r"""Draw normal parameters of standard deviation gain / sqrt(number of inputs).
+
+    He's method: the gain is sqrt(2) before an activation that halves the signal, and 1
+    before other ones and in the layer ``module.output``.
+    """
     hidden_gain = math.sqrt(2.0) if activation in ("relu", "gelu", "silu") else 1.0
     with torch.no_grad():
         for layer in module.modules():
-            gain = 1.0 if layer is getattr(module, "output", None) else hidden_gain
-            if isinstance(layer, MemberLinear | SharedLinear):
+            gain = 1.0 if layer is module.output else hidden_gain
+            if isinstance(layer, EnsembleLinear):
                 layer.initialize(gain, generator)
             elif isinstance(layer, nn.Linear | nn.Conv2d):
                 std = gain / math.sqrt(math.prod(layer.weight.shape[1:]))
@@ -98,21 +103,44 @@ def initialize(
 
 
 class RandomLayer(nn.Module):
-    r"""Base of the layers that draw from a generator of their own in training."""
+    r"""Base of the layers that draw from their own generator in training."""
 
     def __init__(self) -> None:
         super().__init__()
         self.generator: torch.Generator | None = None
 
 
-class Dropout(RandomLayer):
-    r"""Dropout that can be seeded on its own and costs little on a CPU.
+class Augmentation(RandomLayer, ABC):
+    r"""Base of the layers that vary images in training only."""
 
-    Does what :class:`torch.nn.Dropout` does, but draws from ``generator``, so
-    that training neither depends on PyTorch's global generator nor disturbs it. On a
-    CPU, where drawing a float per element takes half of a training step, it draws a
-    byte per element; the rate is then the nearest multiple of 1/256 (from 1/64 on),
-    and the scale is that rate's, so that the expectation is exact.
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Vary the images in training, do nothing in evaluation.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The images, of any dtype.
+
+        Returns
+        -------
+        x : Tensor of shape (batch_size, n_channels, height, width)
+            The varied images.
+        """
+        return self._vary(x) if self.training else x
+
+    @abstractmethod
+    def _vary(self, x: Tensor) -> Tensor:
+        r"""Return the varied images of a batch."""
+
+
+class Dropout(RandomLayer):
+    r"""Dropout with its own generator and a small cost on a CPU.
+
+    Computes what :class:`torch.nn.Dropout` does, but draws from ``generator``, so that
+    training neither depends on PyTorch's global generator nor changes it. On a CPU, one
+    float for each element takes half of the time of a training step. This layer draws
+    one byte instead. The rate is then the nearest multiple of 1/256 (from 1/64 on), and
+    the scale is exact for that rate.
 
     Parameters
     ----------
@@ -122,7 +150,7 @@ class Dropout(RandomLayer):
     Attributes
     ----------
     generator : torch.Generator or None
-        Where the random numbers come from; PyTorch's global generator if None.
+        Draws the elements; PyTorch's global generator if None.
 
     Notes
     -----
@@ -151,7 +179,7 @@ class Dropout(RandomLayer):
 
     __module__ = "sksoftmax.modules"
 
-    # Below this threshold of 256, rounding the rate to a byte would change it much.
+    # In 1/256: smaller rates would change by more than 12% when rounded to a byte.
     _LOWEST_THRESHOLD = 4
 
     def __init__(self, p: float = 0.5) -> None:
@@ -171,7 +199,7 @@ class Dropout(RandomLayer):
         Returns
         -------
         x : Tensor
-            Those that are kept, divided by their expected share, and 0 for the others.
+            The elements that are kept, divided by ``1 - p``, and 0 for the others.
         """
         if not self.training or self.p == 0:
             return x
@@ -179,11 +207,11 @@ class Dropout(RandomLayer):
         if x.device.type != "cpu" or threshold < self._LOWEST_THRESHOLD:
             mask = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
             return x * mask.div_(1 - self.p)
-        # `random_` without an upper end leaves the sign bit at 0, hence the range.
+        # Without this range, `random_` leaves the sign bit at 0.
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
         words.random_(-(2**63), None, generator=self.generator)
         bits = words.view(torch.uint8)[: x.numel()].view(x.shape)
-        # Through a tensor of booleans it would take several times as long.
+        # A tensor of booleans in between would take several times as long.
         mask = torch.ge(bits, threshold, out=torch.empty(x.shape, dtype=x.dtype))
         return x * mask.mul_(256 / (256 - threshold))
 
@@ -193,7 +221,7 @@ class Dropout(RandomLayer):
 
 
 class Temperature(nn.Module):
-    r"""Divide logits by a number that is learned after the training.
+    r"""Divide logits by a number that is learned after training.
 
     Attributes
     ----------

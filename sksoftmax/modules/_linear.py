@@ -50,7 +50,7 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
         init_scale: float = 0.0,
         generator: torch.Generator | None = None,
     ) -> None:
-        # Linear's own initialisation would draw from the global generator.
+        # nn.Linear calls reset_parameters, which draws from this generator.
         self.init_scale = init_scale
         self.init_generator = generator
         super().__init__(n_features, n_classes, bias=bias)

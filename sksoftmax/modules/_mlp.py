@@ -1,15 +1,16 @@
-r"""The modules that take rows as they are: a linear map, and one with hidden layers."""
+r"""The module of hidden layers for rows of a table."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from ._base import SoftmaxModule
-from ._ensemble import MemberLinear, SharedLinear
 from ._layers import (
     Dropout,
     Temperature,
@@ -24,10 +25,10 @@ from ._table_input import TableInput, fill_missing
 class SoftmaxMLP(SoftmaxModule):
     r"""Feed-forward net: hidden layers, then a linear map to the logits.
 
-    A hidden layer is linear -> normalisation -> activation -> dropout. Weights start
-    with He's normal initialisation, so that the signal keeps its size at any depth.
-    With ``n_estimators`` above 1 it is that many nets, trained together; in evaluation
-    mode their probabilities are averaged.
+    A hidden layer is linear -> normalization -> activation -> dropout. Its parameters
+    begin with He's normal initialization, so that the signal keeps its size at any
+    depth. With ``n_estimators`` above 1 it is an ensemble of that many nets, trained
+    together; in evaluation mode their probabilities are averaged.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class SoftmaxMLP(SoftmaxModule):
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function of the hidden layers.
     normalization : {"batch", "layer"} or None, default=None
-        Normalisation of each hidden layer.
+        Normalization of each hidden layer.
     dropout : float, default=0.0
         Dropout rate after each hidden layer.
     input_dropout : float, default=0.0
@@ -50,17 +51,17 @@ class SoftmaxMLP(SoftmaxModule):
     n_estimators : int, default=1
         Number of members.
     share_weights : bool, default=False
-        Whether the members have the weight matrices in common, and differ in scales of
-        each layer's inputs and outputs and in biases, as in TabM.
+        Whether the members share the matrices of the hidden layers, and differ in
+        biases and in scales of each layer's inputs and outputs, as in TabM.
     cardinalities : sequence of (int or None), default=None
         Number of categories of each feature, for a :class:`TableInput` in front.
     missing : sequence of bool, default=None
-        Where to learn from missing values, for a :class:`TableInput` in front.
+        Features with missing values to learn from, for a :class:`TableInput` in front.
     n_bins : sequence of int, default=None
         Number of bins of each feature, for a :class:`TableInput` in front.
     alternate_bins : bool, default=False
-        Whether of several members only every other one is shown the bins, beginning
-        with the first.
+        Whether only every other member, beginning with the first, has the bins among
+        its inputs.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -89,6 +90,7 @@ class SoftmaxMLP(SoftmaxModule):
 
     __module__ = "sksoftmax.modules"
 
+    # 1 for the inputs of a member, 0 for the bins that it does not have: (K, 1, D).
     shown: Tensor | None
 
     def __init__(
@@ -129,18 +131,15 @@ class SoftmaxMLP(SoftmaxModule):
         self.register_buffer("shown", shown, persistent=False)
         sizes = [n_features, *hidden_layer_sizes]
         self.input_dropout = Dropout(input_dropout)
-        layers = hidden_layers(
-            sizes, activation, normalization, dropout, n_estimators, share_weights
+        self.hidden = nn.Sequential(
+            *hidden_layers(
+                sizes, activation, normalization, dropout, n_estimators, share_weights
+            )
         )
-        self.hidden = nn.Sequential(*layers)
         self.output = linear(n_estimators, sizes[-1], n_classes)
         self.temperature = Temperature()
-        # Multiplications that the largest layer spends on one row.
-        self.largest_product = max(
-            layer.weight.numel() * (n_estimators if is_shared else 1)
-            for layer in self.modules()
-            if (is_shared := isinstance(layer, SharedLinear))
-            or isinstance(layer, nn.Linear | MemberLinear)
+        self.largest_product = n_estimators * max(
+            map(math.prod, pairwise([*sizes, n_classes]))
         )
         initialize(self, activation, generator)
 
@@ -152,8 +151,8 @@ class SoftmaxMLP(SoftmaxModule):
         x : Tensor of shape (batch_size, n_features)
             The rows.
         members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
-            Which members are averaged for each row in evaluation; all of them if None.
-            More than two axes ask for several averages of each row.
+            The members that are averaged for each row in evaluation; all if None. With
+            more than two axes, there are several averages of each row.
 
         Returns
         -------
@@ -163,7 +162,7 @@ class SoftmaxMLP(SoftmaxModule):
         """
         x = self.input_scaling(x).to(self.output.weight.dtype)
         if not isinstance(self.input_scaling, TableInput):
-            # A value may be missing also where none was while the scaling was learned.
+            # A TableInput has filled in missing values itself.
             x = fill_missing(x)
         if self.n_estimators > 1 and x.ndim == 2:
             # (B, D) -> (K, B, D)
@@ -175,7 +174,7 @@ class SoftmaxMLP(SoftmaxModule):
 
     @contextmanager
     def without_input_dropout(self) -> Iterator[None]:
-        r"""Leave all inputs in for a while.
+        r"""Return a context in which no inputs are dropped.
 
         Yields
         ------

@@ -1,4 +1,4 @@
-r"""Piecewise-linear encoding: how far a number has come in each of its bins."""
+r"""Piecewise-linear encoding of numbers: the position in each of their bins."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from ._scaling import InputScaling
 
 
 def bin_edges(values: Tensor, n_bins: int) -> Tensor:
-    r"""Return between which values the bins of a feature lie.
+    r"""Return the edges of the bins of a feature.
 
-    One edge is the commonest value, and the others are quantiles of the rest, so that
-    a feature which is 0 in most rows has bins for those where it is not.
+    One edge is the most frequent value. The others are quantiles of all other values,
+    so that a feature that is 0 in most rows has bins for the positive values.
 
     Parameters
     ----------
     values : Tensor of shape (n_samples,)
-        The values of some rows. NaN and infinities are left out.
+        Values of the feature. NaN and infinities are left out.
     n_bins : int
-        The most bins.
+        Largest number of bins.
 
     Returns
     -------
     edges : Tensor of shape (n_edges,), float64
-        In ascending order, at most ``n_bins + 1``. None for up to two distinct values,
-        of which one bin would say what the feature itself says.
+        At most ``n_bins + 1`` values in ascending order. Empty for up to two distinct
+        values, whose only bin would repeat the feature.
     """
     known = values[values.isfinite()].double().numpy()
     distinct, counts = np.unique(known, return_counts=True)
     if len(distinct) <= 2:
         return torch.empty(0, dtype=torch.float64)
-    commonest = distinct[counts.argmax()]
-    # Of values that occur: nothing would lie between two edges around such a value.
+    most_frequent = distinct[counts.argmax()]
+    # Quantiles that occur as values: edges around a value would enclose no others.
     quantiles = np.quantile(
-        known[known != commonest], np.linspace(0, 1, n_bins), method="inverted_cdf"
+        known[known != most_frequent], np.linspace(0, 1, n_bins), method="inverted_cdf"
     )
-    return torch.from_numpy(np.unique([commonest, *quantiles]))
+    return torch.from_numpy(np.unique([most_frequent, *quantiles]))
 
 
 class PiecewiseLinear(nn.Module):
-    r"""Encode each feature by how far it has come in each of its bins.
+    r"""Encode each feature by its position in each of its bins.
 
-    A bin from ``left`` to ``right`` contributes 0 to its left, 1 to its right and
-    ``(x - left) / (right - left)`` in between; the results are scaled. What follows can
-    then weigh each part of a feature's range by itself.
+    A bin from ``left`` to ``right`` is 0 for values to its left, 1 for values to its
+    right and ``(x - left) / (right - left)`` in between; the results are scaled. The
+    next layer then has one parameter for each part of a feature's range.
 
     Parameters
     ----------
     n_bins : sequence of int
-        Number of bins of each feature; a feature of 0 contributes nothing.
+        Number of bins of each feature, which may be 0.
     method : {"smooth", "standard"} or None, default="smooth"
         Method of the :class:`InputScaling` of the results.
 
@@ -61,7 +61,7 @@ class PiecewiseLinear(nn.Module):
     **Shape**
 
     - input: ``(batch_size, n_features)``
-    - output: ``(batch_size, sum(n_bins))``; NaN where the feature is
+    - output: ``(batch_size, sum(n_bins))``; NaN where the feature is NaN
 
     References
     ----------
@@ -96,18 +96,18 @@ class PiecewiseLinear(nn.Module):
             self.scaling = InputScaling((len(columns),), method=method)
 
     def learn(self, edges: Sequence[Tensor], x: Tensor) -> None:
-        r"""Set the bins, and learn from rows how to scale what they contribute.
+        r"""Set the bins, and learn the scaling of the results from rows.
 
         Parameters
         ----------
         edges : sequence of Tensor
-            The edges of each feature's bins in ascending order, one more than bins.
+            Ascending edges of the bins of each feature, one more than bins.
         x : Tensor of shape (n_samples, n_features)
             The rows.
         """
-        self.left.copy_(torch.cat([one[:-1] for one in edges]))
-        widths = torch.cat([one.diff() for one in edges])
-        # Edges that float32 cannot tell apart.
+        self.left.copy_(torch.cat([edge[:-1] for edge in edges]))
+        widths = torch.cat([edge.diff() for edge in edges])
+        # Two edges may be equal in float32.
         self.width.copy_(torch.where(widths > 0, widths, 1.0))
         if isinstance(self.scaling, InputScaling):
             self.scaling.reset()

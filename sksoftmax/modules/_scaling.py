@@ -10,48 +10,51 @@ from torch import Tensor, nn
 
 from .._utils.bulk import UNLIMITED, Bulk, extended, find_bulk, sample_size
 
-# Scale of a feature without variance: other values, which may come in prediction, have
-# no effect, since no row has taught any. Small enough that quotients are normal floats.
+# Scale of a feature without variance: other values, which may come in prediction, then
+# have no effect, since no row has taught any. Quotients stay normal floats.
 _NO_VARIANCE = 1e35
 
-
-# Relative to its mean, a standard deviation that summing up many rows can leave.
+# Ratio to the mean: a standard deviation up to here may be the rounding error of a sum.
 _ROUNDING = 1e4 * torch.finfo(torch.float64).eps
-# What is added to a count before the root, which then varies most evenly.
+
+# Added to a count before the root, whose variance is then most constant (Anscombe).
 _ANSCOMBE = 3 / 8
-# From about this mean on, whole numbers may be anything, grey levels for example, and
-# the noise of a count would matter little.
+
+# Mean of the positive values: larger whole numbers may be anything, for example gray
+# levels, and the noise of counts would hardly matter.
 _LARGE_COUNT = 10.0
-# So many standard deviations of a count's root are changed little by the smooth method.
-_STRAIGHT_COUNTS = 4.0
+
+# Standard deviations of a count's root that the smooth method changes little.
+_LINEAR_COUNTS = 4.0
 
 
 class InputScaling(nn.Module):
-    r"""Centre and scale features with statistics learned from data.
+    r"""Center and scale features by statistics of the training rows.
 
     ``method="standard"`` gives zero mean and unit variance, as
-    :class:`~sklearn.preprocessing.StandardScaler` does. ``method="smooth"`` follows
-    that with the inverse hyperbolic sine, which is the identity around zero and a
-    logarithm far from it: heavy tails lose their outliers, and a value never seen in
-    training cannot blow up the first layer. Of counts it takes the square root first,
-    which makes their noise as large for large ones as for small ones; then the sine
-    begins to bend only at some four standard deviations. Counts are features whose
-    values in the first :meth:`update` are whole numbers from 0 on, not only 0 and 1,
-    with a mean of the positive ones below 10.
+    :class:`~sklearn.preprocessing.StandardScaler` does. ``method="smooth"`` applies the
+    inverse hyperbolic sine afterwards, which is the identity around zero and a
+    logarithm far from it: outliers of heavy tails come closer, and a value never seen
+    in training cannot dominate the first layer. Of counts, it takes the square root
+    first, so that the noise of a count does not depend on its size; the sine then bends
+    only from about four standard deviations on. Counts are features whose values in the
+    first :meth:`update` are whole numbers from 0 on, not only 0 and 1, with a mean of
+    the positive ones below 10.
 
-    Outliers change neither. The statistics are those of the bulk: values that are
-    farther from the median than 30 times its scale are left out of them, as NaN is. And
-    where from some distance on the next one is ten times as large, a sentinel such as
-    999999 for example, values count as if they were 1.5 times as far as the last one
-    before, by either method. A feature without variance, or without values, becomes 0.
+    Outliers change neither method. The statistics are those of the bulk of the values:
+    values farther from the median than 30 times its scale are left out, as NaN is.
+    Where the distance from the median becomes ten times as large from a value to the
+    next one, as for a sentinel such as 999999, the values beyond count as 1.5 times as
+    far as the last value before. A feature without variance, or without values, becomes
+    0.
 
     Parameters
     ----------
     shape : tuple of int
-        Shape of one row's statistics: ``(n_features,)`` scales each feature,
-        ``(n_channels, 1, 1)`` each channel, whose pixels are averaged over.
+        Shape of the statistics: ``(n_features,)`` scales each feature,
+        ``(n_channels, 1, 1)`` each channel by statistics of all its pixels.
     method : {"standard", "smooth"}, default="smooth"
-        What is done to the values.
+        How the values are scaled.
 
     Notes
     -----
@@ -60,7 +63,8 @@ class InputScaling(nn.Module):
     - input: ``(batch_size, *row)``, any dtype, ``row`` broadcastable with ``shape``
     - output: the same shape, float32
 
-    Before the first :meth:`update` the mean is 0, the scale 1, and no value an outlier.
+    Before the first :meth:`update` the mean is 0, the scale is 1, and no value is an
+    outlier.
 
     References
     ----------
@@ -92,14 +96,14 @@ class InputScaling(nn.Module):
         super().__init__()
         self.method = method
         self.register_buffer("mean", torch.zeros(*shape))
-        # What float32 cannot hold of the mean; not every device has float64.
+        # The mean minus its float32 value; not every device has float64.
         self.register_buffer("mean_remainder", torch.zeros(*shape))
         self.register_buffer("scale", torch.ones(*shape))
-        # Unlike its square, it fits into float32 for all features that do.
+        # Not the variance, which float32 may not hold for features that it holds.
         self.register_buffer("deviation", torch.zeros(*shape))
         self.register_buffer("weight_seen", torch.zeros(*shape))
         self.register_buffer("is_count", torch.zeros(*shape, dtype=torch.bool))
-        # How far from the mean a value counts at most.
+        # Largest distance from the mean: values beyond count as if they were there.
         self.register_buffer("reach", torch.full(tuple(shape), UNLIMITED))
 
     def reset(self) -> None:
@@ -109,21 +113,20 @@ class InputScaling(nn.Module):
 
     @torch.no_grad()
     def find_bulk(self, X: Tensor) -> Bulk:
-        r"""Return where the bulk of each statistic's values lies.
+        r"""Return the center and the width of the bulk of each feature's values.
 
-        The first call also decides which features are counts, of which it is the bulk
-        of the roots. A feature of which these rows are too few to tell has the bulk of
-        those before.
+        The first call also decides which features are counts; their bulk is that of the
+        roots. A feature with too few values here has the bulk of earlier rows.
 
         Parameters
         ----------
         X : Tensor of shape (n_samples, ...)
-            Rows from all over the table, or the same rows flat.
+            Rows from all parts of the table, or the same rows flat.
 
         Returns
         -------
         bulk : Bulk
-            What to pass to :meth:`update`.
+            The argument of :meth:`update`.
         """
         values = self._sample(X)
         bulk = find_bulk(values)
@@ -136,10 +139,7 @@ class InputScaling(nn.Module):
             if is_count.any():
                 values = torch.where(is_count, _root(values), values)
                 bulk = find_bulk(values)
-        mean, remainder, reach = (
-            buffer.double().cpu().flatten()
-            for buffer in (self.mean, self.mean_remainder, self.reach)
-        )
+        mean, remainder, reach = self._read("mean", "mean_remainder", "reach")
         is_known = bulk.reach < UNLIMITED
         before = extended(values, Bulk(mean + remainder, reach, reach))
         return Bulk(
@@ -155,19 +155,18 @@ class InputScaling(nn.Module):
     ) -> None:
         r"""Merge the statistics of more rows into those of the rows seen before.
 
-        Missing values, NaN, are left out of them, and so are values beyond the bulk.
-        Computed in float64, of which a copy of the rows is made: pass a large table in
-        parts.
+        Missing values, NaN, and values beyond the bulk are left out. The rows are
+        copied to float64: pass a large table in parts.
 
         Parameters
         ----------
         X : Tensor of shape (n_samples, ...)
             The rows, or the same rows flat.
         sample_weight : Tensor of shape (n_samples,), default=None
-            How often each row counts; once each if None.
+            Weight of each row; 1 if None.
         bulk : Bulk, default=None
-            What :meth:`find_bulk` returned for the table that these rows are a part of;
-            that of these rows if None.
+            The result of :meth:`find_bulk` for the table that has these rows; for these
+            rows alone if None.
         """
         if not len(X):
             return
@@ -184,31 +183,32 @@ class InputScaling(nn.Module):
         is_far = (rows - bulk.middle[:, None]).abs_() > bulk.width[:, None]
         if is_far.any():
             rows = rows.masked_fill(is_far, torch.nan)
-        if rows.isnan().any():
-            self._merge(*_moments_without_missing(rows, weight), bulk)
-            return
-        total = weight.sum()
-        if not total:
-            return
-        share = weight / total
-        # (N) @ (N, S * P) -> (S, P) -> (S)
-        mean = (share @ rows.flatten(1)).reshape(rows.shape[1:]).mean(1)
-        squares = (rows - mean[:, None]).square_()
-        variance = (share @ squares.flatten(1)).reshape(rows.shape[1:]).mean(1)
-        self._merge(mean, variance, total, bulk)
+        moments = _weighted_moments(rows, weight)
+        if moments is not None:
+            self._merge(*moments, bulk)
+
+    def _read(self, *names: str) -> list[Tensor]:
+        r"""Return buffers as they are computed with: float64, (S,), on the CPU."""
+        return [getattr(self, name).double().cpu().flatten() for name in names]
+
+    def _write(self, **values: Tensor) -> None:
+        r"""Set buffers to values of shape (S,)."""
+        for name, value in values.items():
+            buffer = getattr(self, name)
+            buffer.copy_(value.reshape(buffer.shape))
 
     def _rows(self, X: Tensor) -> Tensor:
-        r"""Return rows as ``(N, S, P)``: S statistics, each of P values in a row."""
+        r"""Return rows as (N, S, P): S features, each of P values in a row."""
         return X.reshape(len(X), self.mean.numel(), -1).cpu().double()
 
     def _sample(self, X: Tensor) -> Tensor:
-        r"""Return values of each statistic, at most so many, as ``(N * P, S)``."""
+        r"""Return a sample of the values of each feature, (number of values, S)."""
         n_values = sample_size(self.mean.numel())
         rows = self._rows(X[:: -(-len(X) // n_values) or 1])
         values = rows.transpose(1, 2).flatten(0, 1)
         if len(values) <= n_values:
             return values
-        # At random, since a step would meet the same pixels of each image.
+        # A random sample: every n-th value would be the same pixels of each image.
         generator = torch.Generator().manual_seed(0)
         return values[torch.randint(len(values), (n_values,), generator=generator)]
 
@@ -216,18 +216,12 @@ class InputScaling(nn.Module):
         self, mean_here: Tensor, variance_here: Tensor, total: Tensor, bulk: Bulk
     ) -> None:
         r"""Merge by Chan, Golub and LeVeque's update, stable for large means."""
-        mean, remainder, deviation, seen = (
-            buffer.double().cpu().flatten()
-            for buffer in (
-                self.mean,
-                self.mean_remainder,
-                self.deviation,
-                self.weight_seen,
-            )
+        mean, remainder, deviation, seen, reach = self._read(
+            "mean", "mean_remainder", "deviation", "weight_seen", "reach"
         )
         mean = mean + remainder
         seen = seen + total
-        # A column of which nothing was seen yet has no share to divide up.
+        # 0 for a feature without any values yet, instead of 0 / 0.
         share = torch.where(seen > 0, total / seen, 0.0)
         delta = mean_here - mean
         mean = mean + share * delta
@@ -236,28 +230,21 @@ class InputScaling(nn.Module):
             + share * variance_here
             + share * (1 - share) * delta**2
         )
-        # Values of earlier rows stay within reach, too.
-        before = self.reach.double().cpu().flatten()
-        reach = (bulk.reach + (bulk.middle - mean).abs()).clamp(max=UNLIMITED)
-        reach = torch.where(before < UNLIMITED, torch.maximum(reach, before), reach)
-        # What rounding alone makes of a constant is no variance.
         deviation = variance.sqrt()
-        constant = deviation <= _ROUNDING * mean.abs()
-        # Nor is there a number to divide by where float32 has none so small.
-        constant |= deviation.to(self.scale.dtype) == 0
-        scale = torch.where(constant, _NO_VARIANCE, deviation)
-        # Of weights beyond float32's range is known whether there were any.
+        # The variance of a constant is a rounding error, or float32 holds no such
+        # divisor.
+        is_constant = deviation <= _ROUNDING * mean.abs()
+        is_constant |= deviation.to(self.scale.dtype) == 0
+        # float32 may not hold the sum of the weights, but it is known to be positive.
         limits = torch.finfo(self.weight_seen.dtype)
-        seen = torch.where(seen > 0, seen.clamp(limits.tiny, limits.max), 0.0)
-        for buffer, value in (
-            (self.mean, mean),
-            (self.mean_remainder, mean - mean.float().double()),
-            (self.deviation, deviation),
-            (self.scale, scale),
-            (self.weight_seen, seen),
-            (self.reach, reach),
-        ):
-            buffer.copy_(value.reshape(buffer.shape))
+        self._write(
+            mean=mean,
+            mean_remainder=mean - mean.float().double(),
+            deviation=deviation,
+            scale=torch.where(is_constant, _NO_VARIANCE, deviation),
+            weight_seen=torch.where(seen > 0, seen.clamp(limits.tiny, limits.max), 0.0),
+            reach=_merged_reach(reach, mean, bulk),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Scale a batch.
@@ -276,24 +263,16 @@ class InputScaling(nn.Module):
             x = x.to(self.mean.dtype)
         if self.method == "smooth":
             x = torch.where(self.is_count, _root(x), x)
-        centred = x - self.mean
+        centered = x - self.mean
         if x.dtype == torch.float64:
-            # In float64, a large offset does not drown the differences between rows.
-            centred = centred - self.mean_remainder
-        centred = centred.clamp(-self.reach, self.reach)
-        z = (centred / self.scale).to(self.mean.dtype)
+            # Differences between rows that are small compared to the mean.
+            centered = centered - self.mean_remainder
+        centered = centered.clamp(-self.reach, self.reach)
+        z = (centered / self.scale).to(self.mean.dtype)
         if self.method != "smooth":
             return z
-        # asinh(z / s) * s, whose own kernel takes five times as long.
-        straight = torch.where(self.is_count, _STRAIGHT_COUNTS, 1.0)
-        # What is larger would be infinite on the way, and its logarithm hardly differs;
-        # to PyTorch 2.6, log1p is infinite from 1e38 on.
-        most = torch.finfo(z.dtype).max / 8
-        z = (z / straight).clamp_(-most, most)
-        magnitude = z.abs()
-        root = torch.hypot(z, z.new_ones(()))
-        curved = (magnitude + magnitude * (magnitude / (1 + root))).log1p()
-        return curved.copysign(z) * straight
+        linear = torch.where(self.is_count, _LINEAR_COUNTS, 1.0)
+        return _asinh(z / linear) * linear
 
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""
@@ -301,28 +280,72 @@ class InputScaling(nn.Module):
 
 
 def _root(x: Tensor) -> Tensor:
-    r"""Return Anscombe's root, without its value at 0 and odd below."""
+    r"""Return Anscombe's root, shifted to be 0 at 0; odd for negative values."""
     return ((x.abs() + _ANSCOMBE).sqrt() - math.sqrt(_ANSCOMBE)).copysign(x)
 
 
+def _asinh(z: Tensor) -> Tensor:
+    r"""Return asinh(z) in a fifth of the time of PyTorch's kernel; changes ``z``.
+
+    With a = |z|, it is log1p(a + a^2 / (1 + sqrt(1 + a^2))) with the sign of z.
+    """
+    # Larger values would overflow, and their logarithm hardly differs. log1p of PyTorch
+    # 2.6 is infinite from 1e38 on.
+    largest = torch.finfo(z.dtype).max / 8
+    z = z.clamp_(-largest, largest)
+    magnitude = z.abs()
+    root = torch.hypot(z, z.new_ones(()))
+    return (magnitude + magnitude * (magnitude / (1 + root))).log1p().copysign(z)
+
+
 def _are_counts(values: Tensor) -> Tensor:
-    r"""Return which statistics are of small whole numbers, ``(N, S) -> (S,)``."""
+    r"""Return the features of small whole numbers, ``(N, S) -> (S,)``."""
     known = values.nan_to_num(0.0)
-    positive = known.clamp(min=0).sum(0) / (known > 0).sum(0).clamp(min=1)
-    whole = ((known == known.floor()) & (known >= 0)).all(0)
-    # Two values are scaled to the same ones whatever was done to them before.
-    return whole & (positive < _LARGE_COUNT) & (known > 1).any(0)
+    mean_positive = known.clamp(min=0).sum(0) / (known > 0).sum(0).clamp(min=1)
+    is_whole = ((known == known.floor()) & (known >= 0)).all(0)
+    # Two values become the same two values with or without a root.
+    return is_whole & (mean_positive < _LARGE_COUNT) & (known > 1).any(0)
 
 
-def _moments_without_missing(
+def _weighted_moments(
     rows: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Return mean, variance and total weight of each statistic's own values."""
-    # (N) * (N, S, P) -> (N, S, P)
-    share = weight[:, None, None] * ~rows.isnan()
-    total = share.sum((0, 2))
-    share = share / torch.where(total > 0, total, 1.0)[:, None]
-    rows = rows.nan_to_num(0.0)
-    mean = (share * rows).sum((0, 2))
-    variance = (share * (rows - mean[:, None]).square_()).sum((0, 2))
-    return mean, variance, total / rows.shape[2]
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    r"""Return the mean, the variance and the total weight of each feature.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_samples, S, P), float64
+        P values of each of S features. NaN is left out.
+    weight : Tensor of shape (n_samples,), float64
+        Weight of each row.
+
+    Returns
+    -------
+    moments : tuple of Tensor of shape (S,), or None
+        None if no row has a weight. The total weight is one number, of shape (), if no
+        values are missing.
+    """
+    if rows.isnan().any():
+        # (N) * (N, S, P) -> (N, S, P)
+        share = weight[:, None, None] * ~rows.isnan()
+        total = share.sum((0, 2))
+        share = share / torch.where(total > 0, total, 1.0)[:, None]
+        rows = rows.nan_to_num(0.0)
+        mean = (share * rows).sum((0, 2))
+        variance = (share * (rows - mean[:, None]).square_()).sum((0, 2))
+        return mean, variance, total / rows.shape[2]
+    total = weight.sum()
+    if not total:
+        return None
+    share = weight / total
+    # (N) @ (N, S * P) -> (S, P) -> (S): faster than the sums above
+    mean = (share @ rows.flatten(1)).reshape(rows.shape[1:]).mean(1)
+    squares = (rows - mean[:, None]).square_()
+    variance = (share @ squares.flatten(1)).reshape(rows.shape[1:]).mean(1)
+    return mean, variance, total
+
+
+def _merged_reach(before: Tensor, mean: Tensor, bulk: Bulk) -> Tensor:
+    r"""Return the largest distances from the mean, which contain those before."""
+    reach = (bulk.reach + (bulk.middle - mean).abs()).clamp(max=UNLIMITED)
+    return torch.where(before < UNLIMITED, torch.maximum(reach, before), reach)

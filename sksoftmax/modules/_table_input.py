@@ -1,4 +1,4 @@
-r"""The layer that takes in tables with missing values and categories."""
+r"""The first layer for tables with missing values and categories."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .._utils.bulk import Bulk
 from ._piecewise import PiecewiseLinear
 from ._scaling import InputScaling
 
-# Up to this many categories, a column of the first matrix for each costs little.
+# Categories: up to here a column has one 0/1 input for each, which costs little.
 _MOST_SLOTS = 16
-# Elements of a learned vector. More of them, for more categories, learn rows by heart.
+
+# Elements of a learned vector. With more, a column of many categories overfits.
 _VECTOR_SIZE = 8
 
 
@@ -21,12 +22,12 @@ class TableInput(nn.Module):
     r"""Turn the columns of a table, numbers and categories, into inputs of a net.
 
     Columns of numbers are scaled as by :class:`InputScaling`, and a missing value
-    counts as the mean. A category becomes one of as many 0/1 inputs as the column has
-    categories; from 17 categories on, a learned vector of 8 numbers. A missing or
-    unknown category is a vector of zeros, and so the learned ones begin. Columns in
-    which values may be missing have one more 0/1 input, which says whether the value
-    is; a learned vector has its own instead. Columns of numbers may be encoded by
-    :class:`PiecewiseLinear` besides.
+    counts as the mean. A column of up to 16 categories becomes as many 0/1 inputs; a
+    column of more categories becomes a learned vector of 8 numbers. A missing or
+    unknown category is a vector of zeros, and all learned vectors begin as zeros. A
+    column with missing values has one more 0/1 input, which is 1 where the value is
+    missing; among the learned vectors there is one for missing categories instead.
+    Columns of numbers may also be encoded by :class:`PiecewiseLinear`.
 
     Parameters
     ----------
@@ -38,18 +39,18 @@ class TableInput(nn.Module):
         Method of the :class:`InputScaling`; None leaves the numbers as they are, with
         0 for a missing value.
     n_bins : sequence of int, default=None
-        Number of bins of each column, which :meth:`learn_bins` has to be told of; 0
-        for columns without any. None stands for no bins at all.
+        Number of bins of each column, 0 for columns without bins; no bins at all if
+        None. :meth:`learn_bins` sets their edges.
     n_members : int, default=1
-        Number of nets that learn vectors of their own. If one of them leaves a row out,
-        the others must not tell it through a vector which class that row has.
+        Number of members of an ensemble, each with its own learned vectors: vectors in
+        common would tell a member the classes of validation rows.
 
     Attributes
     ----------
     n_outputs : int
         Number of outputs.
     binned_outputs : slice
-        Where among the outputs the bins are.
+        Positions of the bins among the outputs.
 
     Notes
     -----
@@ -133,17 +134,17 @@ class TableInput(nn.Module):
             self.scaling.reset()
 
     def find_bulk(self, X: Tensor) -> Bulk | None:
-        r"""Return where the bulk of the columns of numbers lies.
+        r"""Return the center and the width of the bulk of each column of numbers.
 
         Parameters
         ----------
         X : Tensor of shape (n_samples, n_columns)
-            Rows from all over the table.
+            Rows from all parts of the table.
 
         Returns
         -------
         bulk : Bulk or None
-            What to pass to :meth:`update`; None if nothing is scaled.
+            The argument of :meth:`update`; None if no column is scaled.
         """
         if not isinstance(self.scaling, InputScaling):
             return None
@@ -162,10 +163,10 @@ class TableInput(nn.Module):
         X : Tensor of shape (n_samples, n_columns)
             The rows. Missing values and outliers are left out.
         sample_weight : Tensor of shape (n_samples,), default=None
-            How often each row counts; once each if None.
+            Weight of each row; 1 if None.
         bulk : Bulk, default=None
-            What :meth:`find_bulk` returned for the table that these rows are a part of;
-            that of these rows if None.
+            The result of :meth:`find_bulk` for the table that has these rows; for these
+            rows alone if None.
         """
         if isinstance(self.scaling, InputScaling):
             X = X[:, self.numeric.to(X.device)]
@@ -178,10 +179,10 @@ class TableInput(nn.Module):
         Parameters
         ----------
         edges : sequence of Tensor
-            For each column the values between which its bins lie, in ascending order:
-            one more than bins, or none.
+            Ascending edges of the bins of each column, one more than bins; empty for a
+            column without bins.
         X : Tensor of shape (n_samples, n_columns)
-            Rows to learn from how to scale what the bins contribute.
+            Training rows, for the scaling of the encoded bins.
 
         Raises
         ------
@@ -194,9 +195,9 @@ class TableInput(nn.Module):
                 "n_bins with the number of bins of each column."
             )
         columns, device = self.numeric.tolist(), self.numeric.device
-        # One device has no float64.
+        # "mps" has no float64.
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        # Scaling acts on rows: one for each edge, filled up where there are fewer.
+        # (largest number of edges, D): the edges of a column are the values of rows.
         padded = nn.utils.rnn.pad_sequence([edges[column] for column in columns])
         scaled = self.scaling(padded.to(device, dtype))
         self.pieces.learn(
@@ -217,12 +218,12 @@ class TableInput(nn.Module):
         inputs : Tensor of shape (batch_size, n_outputs)
             The scaled numbers, their bins, the inputs for missing values and for
             categories, and the learned vectors; of shape (n_members, batch_size,
-            n_outputs) if there are vectors of several members.
+            n_outputs) with learned vectors of several members.
         """
         dtype = self.slot_code.dtype
         scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
         is_missing = x.index_select(1, self.indicated).isnan()
-        # (N, D) -> (N, S): each slot is 1 for its own code only, and 0 for NaN
+        # (B, D) -> (B, S): each of S slots is 1 for its own code only, and 0 for NaN
         is_code = x.index_select(1, self.slot_column) == self.slot_code
         parts = [fill_missing(scaled), is_missing.to(dtype), is_code.to(dtype)]
         if self.pieces is not None:
@@ -236,10 +237,10 @@ class TableInput(nn.Module):
             vectors.append(layer(torch.where(code.isnan(), 0, code + 1).long()))
         if self.n_members == 1:
             return torch.cat([inputs, *vectors], 1)
-        # (N, K * E) -> (K, N, E)
+        # (B, K * E) -> (K, B, E)
         shape = (self.n_members, _VECTOR_SIZE)
-        own = [one.unflatten(1, shape).transpose(0, 1) for one in vectors]
-        return torch.cat([inputs.expand(self.n_members, -1, -1), *own], 2)
+        vectors = [vector.unflatten(1, shape).transpose(0, 1) for vector in vectors]
+        return torch.cat([inputs.expand(self.n_members, -1, -1), *vectors], 2)
 
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""
@@ -250,15 +251,15 @@ class TableInput(nn.Module):
 
 
 def fill_missing(scaled: Tensor) -> Tensor:
-    r"""Return scaled values with the mean, 0, for missing ones."""
+    r"""Return scaled values, with the mean, 0, in the place of NaN."""
     return scaled.nan_to_num(0.0, torch.inf, -torch.inf)
 
 
 def _embedding(cardinality: int, n_members: int) -> nn.Embedding:
     r"""Return vectors for "missing or unknown" and for each category.
 
-    Those of the members follow one another. They begin at zero, so that a category of
-    which a member sees no row is an unknown one to it.
+    The vectors of the members follow one another. They begin as zeros, so that a
+    category without rows to train a member counts as unknown to it.
     """
     vectors = torch.zeros(1 + cardinality, n_members * _VECTOR_SIZE)
     layer: nn.Embedding

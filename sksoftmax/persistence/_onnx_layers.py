@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._utils.bulk import UNLIMITED
-from ..modules._augmentation import RandomShift, RandomWarp, SeededTransform
+from ..modules._augmentation import RandomShift, RandomWarp
 from ..modules._cnn import Block, SoftmaxCNN
 from ..modules._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
 from ..modules._layers import Dropout, Temperature
 from ..modules._linear import SoftmaxLinear
 from ..modules._mlp import SoftmaxMLP
 from ..modules._piecewise import PiecewiseLinear
-from ..modules._scaling import _ANSCOMBE, _STRAIGHT_COUNTS, InputScaling
+from ..modules._scaling import _ANSCOMBE, _LINEAR_COUNTS, InputScaling
 from ..modules._table_input import TableInput
+from ..modules._user_transforms import SeededTransform
 from ._onnx_graph import FLOAT32, INT64, Value
 
 # How ONNX calls the paddings of a convolution that PyTorch has a word for.
@@ -187,7 +188,7 @@ def _scaling(module: InputScaling, x: Value) -> Value:
     z = (x / module.scale).cast_like(module.mean)
     if module.method != "smooth":
         return z
-    straight = torch.where(module.is_count, _STRAIGHT_COUNTS, 1.0)
+    straight = torch.where(module.is_count, _LINEAR_COUNTS, 1.0)
     return (z / straight).node("Asinh") * straight
 
 

@@ -1,4 +1,4 @@
-r"""Augmentation in training and the averaging over shifted images in prediction."""
+r"""Layers that vary images in training, alone and in a classifier."""
 
 import pickle
 
@@ -12,18 +12,11 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torchvision.transforms import v2
 
-from sksoftmax import SoftmaxCNNClassifier
-from sksoftmax.modules import Dropout, RandomShift, RandomWarp, SoftmaxCNN
-from sksoftmax.modules._augmentation import SeededTransform, make_augmentation, shifted
+from sksoftmax.modules import RandomShift, RandomWarp, SoftmaxCNN
+from sksoftmax.modules._augmentation import make_augmentation, shifted
 from sksoftmax.modules._base import set_generator
 
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def images(*shape, seed=0):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(seed))
+from .images import generator, images, load_large_digits, make_cnn
 
 
 def invert(batch):
@@ -36,15 +29,7 @@ def noisy(batch):
 
 @pytest.fixture(scope="module")
 def large_digits():
-    r"""Digits of 16 x 16 pixels, few enough for a fit in no time."""
-    X, y = load_digits(return_X_y=True)
-    X = X[:400].reshape(-1, 8, 8).repeat(2, axis=1).repeat(2, axis=2)
-    return X.reshape(len(X), -1).astype(np.uint8), y[:400]
-
-
-def make(**params):
-    options = {"channels": (4, 8), "kernel_size": 3, "max_epochs": 2, "random_state": 0}
-    return SoftmaxCNNClassifier(**{**options, **params})
+    return load_large_digits()
 
 
 class TestShifted:
@@ -240,143 +225,6 @@ class TestRandomWarp:
             RandomWarp(**{name: value})
 
 
-def posterized(batch):
-    if batch.dtype != torch.uint8:
-        raise TypeError("Only torch.uint8 image tensors are supported.")
-    return batch & 0xF0
-
-
-class TestTransforms:
-    def test_same_seed_same_noise_and_global_generator_as_before(self):
-        batch = images(4, 1, 5, 5).float()
-        before = torch.get_rng_state()
-        results = []
-        for seed in (0, 0, 1):
-            layer = SeededTransform(noisy)
-            set_generator(layer, generator(seed))
-            results.append(layer(batch))
-        assert torch.equal(torch.get_rng_state(), before)
-        assert torch.equal(results[0], results[1])
-        assert not torch.equal(results[0], results[2])
-
-    def test_every_call_draws_anew(self):
-        layer = SeededTransform(noisy)
-        set_generator(layer, generator())
-        batch = images(4, 1, 5, 5).float()
-        assert not torch.equal(layer(batch), layer(batch))
-
-    def test_evaluation_changes_nothing(self):
-        batch = images(4, 1, 5, 5)
-        assert SeededTransform(invert).eval()(batch) is batch
-
-    def test_module_given_by_the_user_is_copied(self):
-        dropout = Dropout(0.5)
-        layer = SeededTransform(dropout)
-        set_generator(layer, generator())
-        layer.eval()
-        assert dropout.training
-        assert dropout.generator is None
-        assert layer.transform.generator is not None
-
-    @pytest.mark.parametrize(
-        ("transform", "got"),
-        [
-            (lambda batch: batch[..., :-1], r"Tensor of shape \(\d+, 1, 16, 15\)"),
-            (lambda batch: batch[:3], r"Tensor of shape \(3, 1, 16, 16\)"),
-            (lambda batch: batch.numpy(), "ndarray of shape None"),
-        ],
-    )
-    def test_other_shapes_are_refused(self, transform, got, large_digits):
-        with pytest.raises(ValueError, match=f"augmentation returned {got}.*same"):
-            make(augmentation=transform).fit(*large_digits)
-
-    def test_floats_that_torchvision_clamps_are_refused(self, large_digits):
-        # In silence, the accuracy fell from .8 to .1.
-        X, y = large_digits
-        X = (255 * (X / X.max())).astype(np.float32)
-        jitter = v2.Compose([v2.ColorJitter(brightness=0.3)])
-        for augmentation in (jitter, v2.Compose([v2.RandomApply([jitter])])):
-            model = make(augmentation=augmentation, max_epochs=3)
-            with pytest.raises(ValueError, match=r"to 255 into .* to 1, .*uint8"):
-                model.fit(X, y)
-            assert not hasattr(model, "module_")
-
-    @pytest.mark.parametrize("scale", [1, 255])
-    def test_scales_that_torchvision_knows_are_learned_from(self, scale, large_digits):
-        X, y = large_digits
-        X = scale * (X / X.max()).astype(np.float32)
-        X = X.astype(np.uint8) if scale == 255 else X
-        jitter = v2.Compose([v2.ColorJitter(brightness=0.3)])
-        scores = [
-            make(augmentation=augmentation, max_epochs=8).fit(X, y).score(X, y)
-            for augmentation in (None, jitter)
-        ]
-        assert scores[0] > 0.5
-        assert scores[1] > scores[0] - 0.2
-
-    def test_another_scale_is_refused(self, large_digits):
-        X, y = large_digits
-        X = (255 * (X / X.max())).astype(np.uint8)
-        scaled = v2.Compose([v2.ToDtype(torch.float32, scale=True)])
-        for augmentation in (scaled, lambda batch: batch.float() / 100):
-            with pytest.raises(ValueError, match="expected the same scale"):
-                make(augmentation=augmentation).fit(X, y)
-
-    @pytest.mark.parametrize(
-        ("low", "high", "transform"),
-        [
-            (-1, 1, v2.ColorJitter(brightness=0.3)),
-            (0, 255, v2.RandomInvert(0.5)),
-            (0, 255, v2.RandomSolarize(0.5)),
-            (0, 1, v2.Normalize([0.5], [0.5])),
-        ],
-    )
-    def test_another_range_is_refused(self, low, high, transform, large_digits):
-        # With pixels from -1 to 1, the accuracy fell from .93 to .48 in silence.
-        X, y = large_digits
-        X = (low + (high - low) * (X / X.max())).astype(np.float32)
-        with pytest.raises(ValueError, match="expected the same scale"):
-            make(augmentation=transform, max_epochs=3).fit(X, y)
-
-    @pytest.mark.parametrize(
-        ("low", "transform"),
-        [
-            (-1, v2.RandomAffine(5)),
-            (-1, v2.RandomErasing(0.9)),
-            (0, v2.GaussianNoise(sigma=0.5, clip=False)),
-            (0, v2.RandomInvert(0.5)),
-        ],
-    )
-    def test_the_same_range_is_learned_from(self, low, transform, large_digits):
-        X, y = large_digits
-        X = (low + (1 - low) * (X / X.max())).astype(np.float32)
-        make(augmentation=transform, max_epochs=1).fit(X, y)
-
-    def test_dark_draws_are_no_other_scale(self):
-        # A draw in five is almost black.
-        layer = SeededTransform(
-            lambda batch: batch * (1e-3 if torch.rand(()) < 0.2 else 1.0)
-        )
-        set_generator(layer, generator())
-        batch = 255 * images(4, 1, 5, 5).float() / images(4, 1, 5, 5).max()
-        largest = [float(layer(batch).max()) for _ in range(50)]
-        assert min(largest) < 1 < max(largest)
-
-    def test_transforms_of_whole_numbers_say_so(self, large_digits):
-        X, y = large_digits
-        X = (X / X.max()).astype(np.float32)
-        model = make(augmentation=v2.Compose([v2.RandomEqualize(p=1)]))
-        # Some versions of torchvision equalize floats, too.
-        with pytest.raises(ValueError, match=r"float32 images .*uint8"):
-            make(augmentation=posterized).fit(X, y)
-        model.fit((255 * X).astype(np.uint8), y)
-
-    @pytest.mark.parametrize("value", [np.nan, np.inf, 1j])
-    def test_pixels_that_are_no_numbers_are_refused(self, value, large_digits):
-        with pytest.raises(ValueError, match="NaN, infinite or complex"):
-            make(augmentation=lambda batch: batch * value).fit(*large_digits)
-
-
 class TestAuto:
     @pytest.mark.parametrize(
         ("size", "max_shift"),
@@ -403,8 +251,8 @@ class TestAuto:
 
     def test_layer_is_taken_as_it_is_and_left_alone(self, large_digits):
         layer = RandomShift((1, 1), flip=True)
-        by_layer = make(augmentation=layer).fit(*large_digits)
-        by_name = make(augmentation="shift_flip").fit(*large_digits)
+        by_layer = make_cnn(augmentation=layer).fit(*large_digits)
+        by_name = make_cnn(augmentation="shift_flip").fit(*large_digits)
         assert layer.training
         assert layer.generator is None
         # Predictions average over the views that suit it, too.
@@ -414,14 +262,16 @@ class TestAuto:
     def test_small_images_train_as_without(self):
         X, y = load_digits(return_X_y=True)
         auto, without = (
-            make(augmentation=augmentation).fit(X, y).predict_proba(X)
+            make_cnn(augmentation=augmentation).fit(X, y).predict_proba(X)
             for augmentation in ("auto", None)
         )
         assert_array_equal(auto, without)
 
     def test_large_images_train_otherwise(self, large_digits):
         curves = {
-            augmentation: make(augmentation=augmentation).fit(*large_digits).loss_curve_
+            augmentation: make_cnn(augmentation=augmentation)
+            .fit(*large_digits)
+            .loss_curve_
             for augmentation in ("auto", "shift", "shift_flip", None)
         }
         assert curves["auto"] == curves["shift"]
@@ -449,7 +299,7 @@ class TestClassifier:
     def test_random_state_decides_every_bit(self, augmentation, large_digits):
         X, y = large_digits
         first, again, other = (
-            make(augmentation=augmentation, random_state=seed).fit(X, y)
+            make_cnn(augmentation=augmentation, random_state=seed).fit(X, y)
             for seed in (0, 0, 1)
         )
         assert_array_equal(first.predict_proba(X), again.predict_proba(X))
@@ -457,12 +307,12 @@ class TestClassifier:
 
     def test_prediction_is_not_augmented(self, augmentation, large_digits):
         X, y = large_digits
-        model = make(augmentation=augmentation).fit(X, y)
+        model = make_cnn(augmentation=augmentation).fit(X, y)
         assert_array_equal(model.predict_proba(X), model.predict_proba(X))
 
     def test_copies_continue_with_the_same_bits(self, augmentation, large_digits):
         X, y = large_digits
-        model = make(augmentation=augmentation)
+        model = make_cnn(augmentation=augmentation)
         cloned = clone(model).fit(X, y)
         model.fit(X, y)
         restored = pickle.loads(pickle.dumps(model))
@@ -475,7 +325,7 @@ class TestClassifier:
 @pytest.mark.parametrize("augmentation", ["flip", 2, True])
 def test_unknown_augmentation(augmentation, large_digits):
     with pytest.raises(ValueError, match=r"The 'augmentation' parameter .* must be"):
-        make(augmentation=augmentation).fit(*large_digits)
+        make_cnn(augmentation=augmentation).fit(*large_digits)
 
 
 def test_transform_gets_the_images_as_they_came():
@@ -486,7 +336,7 @@ def test_transform_gets_the_images_as_they_came():
         batches.append(batch.clone())
         return batch
 
-    make(
+    make_cnn(
         image_shape=(2, 4, 6), augmentation=recording, batch_size=40, max_epochs=1
     ).fit(X, np.arange(80) % 2)
     assert [tuple(batch.shape) for batch in batches] == [(40, 2, 4, 6)] * 2
@@ -499,7 +349,7 @@ def test_learns_what_is_shifted(large_digits):
     X, y = large_digits
     scores = {}
     for augmentation in (None, lambda batch: RandomShift((3, 3))(batch)):
-        model = make(
+        model = make_cnn(
             augmentation=augmentation,
             channels=(8, 16),
             global_pooling=None,
@@ -512,112 +362,8 @@ def test_learns_what_is_shifted(large_digits):
     assert scores[False] > scores[True] + 0.1
 
 
-SHIFTS = [(0, 0), (-1, -1), (1, 1)]
-
-
-class TestTestTimeAugmentation:
-    def moved(self, X, by, flip):
-        batch = X.reshape(-1, 16, 16)
-        batch = ndimage.shift(batch, (0, *by), order=0, mode="nearest")
-        return (batch[..., ::-1] if flip else batch).reshape(X.shape).copy()
-
-    @pytest.mark.parametrize("augmentation", ["shift", "shift_flip", "warp", None])
-    def test_is_the_average(self, augmentation, large_digits):
-        X, y = large_digits
-        model = make(augmentation=augmentation, test_time_augmentation=False)
-        model.fit(X, y)
-        flips = (False, True) if augmentation == "shift_flip" else (False,)
-        expected = np.mean(
-            [
-                model.predict_proba(self.moved(X, by, flip))
-                for by in SHIFTS
-                for flip in flips
-            ],
-            axis=0,
-        )
-        plain = model.predict_proba(X)
-        model.set_params(test_time_augmentation=True)
-        assert_allclose(model.predict_proba(X), expected, atol=1e-6)
-        assert np.abs(plain - expected).max() > 0.001
-        assert_allclose(model.predict_log_proba(X), np.log(expected), atol=1e-5)
-        assert_allclose(model.decision_function(X), np.log(expected), atol=1e-5)
-        assert_array_equal(model.predict(X), model.classes_[expected.argmax(1)])
-
-    @pytest.mark.parametrize(
-        ("augmentation", "expected"),
-        [
-            ("auto", True),
-            ("shift", True),
-            ("shift_flip", True),
-            ("warp", True),
-            (None, False),
-            (torch.clone, False),
-        ],
-    )
-    def test_auto_goes_by_training(self, augmentation, expected, large_digits):
-        X, y = large_digits
-        model = make(augmentation=augmentation).fit(X, y)
-        probabilities = model.predict_proba(X)
-        model.set_params(test_time_augmentation=expected)
-        assert_array_equal(model.predict_proba(X), probabilities)
-        model.set_params(test_time_augmentation=not expected)
-        assert np.abs(model.predict_proba(X) - probabilities).max() > 0.001
-
-    def test_auto_leaves_small_images_alone(self):
-        X, y = load_digits(return_X_y=True)
-        model = make().fit(X, y)
-        probabilities = model.predict_proba(X)
-        model.set_params(test_time_augmentation=False)
-        assert_array_equal(model.predict_proba(X), probabilities)
-
-    def test_two_classes(self, large_digits):
-        X, y = large_digits
-        model = make(test_time_augmentation=True).fit(X, y > 4)
-        probabilities = model.predict_proba(X)
-        assert_allclose(probabilities.sum(1), 1, atol=1e-6)
-        assert_allclose(
-            model.decision_function(X),
-            np.log(probabilities[:, 1] / probabilities[:, 0]),
-            atol=1e-4,
-        )
-
-    def test_color_images_that_are_not_square(self):
-        X = images(60, 3 * 6 * 10).numpy()
-        y = X[:, 0] > 128
-        model = make(image_shape=(3, 6, 10), test_time_augmentation=False).fit(X, y)
-        batch = torch.from_numpy(X).reshape(-1, 3, 6, 10)
-        expected = np.mean(
-            [
-                model.predict_proba(
-                    ndimage.shift(
-                        batch.numpy(), (0, 0, *by), order=0, mode="nearest"
-                    ).reshape(X.shape)
-                )
-                for by in SHIFTS
-            ],
-            axis=0,
-        )
-        model.set_params(test_time_augmentation=True)
-        assert_allclose(model.predict_proba(X), expected, atol=1e-6)
-
-    def test_one_row_alone_and_a_pickle(self, large_digits):
-        X, y = large_digits
-        model = make(test_time_augmentation=True).fit(X, y)
-        restored = pickle.loads(pickle.dumps(model))
-        assert_array_equal(model.predict_proba(X), restored.predict_proba(X))
-        assert_allclose(model.predict_proba(X[:1]), model.predict_proba(X)[:1], 1e-5)
-
-    def test_training_is_the_same(self, large_digits):
-        X, y = large_digits
-        with_it, without = (
-            make(test_time_augmentation=value).fit(X, y) for value in (True, False)
-        )
-        with_it.set_params(test_time_augmentation=False)
-        assert_array_equal(with_it.predict_proba(X), without.predict_proba(X))
-
-
 def test_state_of_the_module_is_that_without_augmentation(large_digits):
-    with_it = make(augmentation="shift").fit(*large_digits).module_
-    without = make(augmentation=None).fit(*large_digits).module_
+    with_it = make_cnn(augmentation="shift").fit(*large_digits).module_
+    without = make_cnn(augmentation=None).fit(*large_digits).module_
     assert list(with_it.state_dict()) == list(without.state_dict())
     assert isinstance(without.augmentation, nn.Identity)
