@@ -1,4 +1,4 @@
-r"""What the displays share: matplotlib, colours, panels, and what X looks like."""
+r"""Functions that the displays share: matplotlib, panels, shapes and predictions."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from .._utils.images import check_image_shape, square_image_shape
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of the palette of Okabe and Ito, which those who are colour-blind can tell apart.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5F5F5F"
+# Two colors of the palette of Okabe and Ito, which color-blind readers can tell apart.
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
 
-NOT_IN_A_GRID = (
-    "Got an ax that is not part of a grid, so that its place cannot be divided. "
-    "Expected one made by pyplot.subplots or Figure.add_subplot."
-)
+# Lines that the data is compared with.
+GRAY = "#5F5F5F"
 
-# What is small enough to be a table by accident is no image: 7 x 7 pixels and less.
+# Pixels: 8 x 8. A smaller square number of features is likely to be a table's.
 _SMALLEST_IMAGE = 64
+
+# Largest distance from 1 of the sum of a row's probabilities: rounding of float16.
+_SUM_TOLERANCE = 1e-3
 
 
 def import_pyplot(name: str) -> Any:
-    r"""Return ``matplotlib.pyplot``, which only who draws has to have."""
+    r"""Return ``matplotlib.pyplot``, an optional dependency."""
     try:
         from matplotlib import pyplot
     except ImportError as error:
@@ -42,7 +44,7 @@ def import_pyplot(name: str) -> Any:
 
 
 def final_estimator(estimator: Any) -> Any:
-    r"""Return what is at the end of searches and pipelines."""
+    r"""Return the fitted classifier in searches and pipelines."""
     check_is_fitted(estimator)
     if hasattr(estimator, "best_estimator_"):
         return final_estimator(estimator.best_estimator_)
@@ -73,6 +75,18 @@ def looks_like_image(n_features: int) -> bool:
     return n_features >= _SMALLEST_IMAGE and math.isqrt(n_features) ** 2 == n_features
 
 
+def subplot_spec(ax: Axes, advice: str = "") -> Any:
+    r"""Return the place of axes in their grid, which can be divided."""
+    spec = ax.get_subplotspec()
+    if spec is None:
+        raise ValueError(
+            "Got an ax that is not part of a grid, so that its place cannot be "
+            "divided. Expected one made by pyplot.subplots or Figure.add_subplot."
+            f"{advice}"
+        )
+    return spec
+
+
 def make_panels(
     pyplot: Any,
     ax: Axes | None,
@@ -80,32 +94,23 @@ def make_panels(
     n_columns: int,
     panel_size: tuple[float, float],
 ) -> tuple[Axes, NDArray[np.object_]]:
-    r"""Return what bounds the panels, and the panels, in place of ``ax`` if given."""
-    from matplotlib.gridspec import GridSpecFromSubplotSpec
-
+    r"""Return axes, ``ax`` if given, and the panels that divide their place."""
     n_columns = min(n_columns, n_panels)
     n_rows = math.ceil(n_panels / n_columns)
     if ax is None:
-        width, height = panel_size
-        size = (width * n_columns, height * n_rows)
-        ax = pyplot.figure(figsize=size, layout="constrained").add_subplot()
+        size = np.multiply(panel_size, (n_columns, n_rows))
+        _, ax = pyplot.subplots(figsize=size, layout="constrained")
     assert ax is not None
-    spec = ax.get_subplotspec()
-    if spec is None:
-        raise ValueError(NOT_IN_A_GRID)
+    grid = subplot_spec(ax).subgridspec(n_rows, n_columns)
     ax.set_axis_off()
-    grid = GridSpecFromSubplotSpec(n_rows, n_columns, subplot_spec=spec)
-    figure = ax.figure
-    panels = np.empty(n_panels, dtype=object)
-    for index in range(n_panels):
-        panels[index] = figure.add_subplot(grid[index // n_columns, index % n_columns])
-    return ax, panels
+    panels = [ax.figure.add_subplot(grid[index]) for index in range(n_panels)]
+    return ax, np.array(panels)
 
 
 def check_probabilities(
     y_true: ArrayLike, y_proba: ArrayLike, classes: ArrayLike | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[Any]]:
-    r"""Validate predictions; return the true labels' indices first."""
+    r"""Validate predictions; return indices of labels, probabilities and classes."""
     proba = np.asarray(from_any_device(y_proba), dtype=np.float64)
     labels = np.asarray(from_any_device(y_true))
     known = np.unique(labels) if classes is None else np.asarray(classes)
@@ -124,7 +129,7 @@ def check_probabilities(
             f"Got y_proba with values from {proba.min():.3g} to {proba.max():.3g}. "
             "Expected probabilities, as predict_proba returns them."
         )
-    if np.abs(sums - 1).max() > 1e-3:
+    if np.abs(sums - 1).max() > _SUM_TOLERANCE:
         raise ValueError(
             f"Got y_proba whose rows sum to values from {sums.min():.3g} to "
             f"{sums.max():.3g}. Expected 1, as predict_proba returns them."

@@ -1,14 +1,16 @@
-r"""Which images are mistaken, and what for."""
+r"""Display of images with their true and predicted labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._utils.arrays import from_any_device
+from .._utils.images import CHANNELS
 from ._plotting import (
     BLUE,
     ORANGE,
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class PredictionsDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class PredictionsDisplay:  # numpydoc ignore=PR02
     r"""Images with their true and predicted labels, the surest mistakes first.
 
     After the mistakes, the one made with the highest probability first, come the right
@@ -33,7 +36,7 @@ class PredictionsDisplay:
     Parameters
     ----------
     images : array-like of shape (n_images, height, width)
-        The images in the order in which they are shown; of colours if there is a
+        The images in the order in which they are shown; of colors if there is a
         fourth axis, of three.
     y_true : array-like of shape (n_images,)
         True labels.
@@ -76,22 +79,12 @@ class PredictionsDisplay:
 
     __module__ = "sksoftmax.inspection"
 
-    def __init__(
-        self,
-        *,
-        images: ArrayLike,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        confidence: ArrayLike,
-        n_mistakes: int | None = None,
-        n_samples: int | None = None,
-    ) -> None:
-        self.images = images
-        self.y_true = y_true
-        self.y_pred = y_pred
-        self.confidence = confidence
-        self.n_mistakes = n_mistakes
-        self.n_samples = n_samples
+    images: ArrayLike
+    y_true: ArrayLike
+    y_pred: ArrayLike
+    confidence: ArrayLike
+    n_mistakes: int | None = None
+    n_samples: int | None = None
 
     @classmethod
     def from_estimator(
@@ -124,7 +117,7 @@ class PredictionsDisplay:
         n_columns : int, default=5
             Most images beside each other.
         cmap : str, default="gray_r"
-            Colours of images of one channel.
+            Colors of images of one channel.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
 
@@ -188,7 +181,7 @@ class PredictionsDisplay:
         n_columns : int, default=5
             Most images beside each other.
         cmap : str, default="gray_r"
-            Colours of images of one channel.
+            Colors of images of one channel.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
 
@@ -214,7 +207,8 @@ class PredictionsDisplay:
         shape = resolve_image_shape(image_shape, rows.shape[1])
         predicted, confidence = proba.argmax(1), proba.max(1)
         is_wrong = predicted != true
-        # Mistakes first, by falling confidence; what is right, by a rising one.
+        # First the mistakes, in descending order of confidence; then the correct
+        # predictions, in ascending order.
         order = np.lexsort((np.where(is_wrong, -confidence, confidence), ~is_wrong))
         shown = order[:n_images]
         images = rows[shown].reshape(len(shown), *shape)
@@ -240,7 +234,7 @@ class PredictionsDisplay:
         n_columns : int, default=5
             Most images beside each other.
         cmap : str, default="gray_r"
-            Colours of images of one channel.
+            Colors of images of one channel.
 
         Returns
         -------
@@ -250,42 +244,42 @@ class PredictionsDisplay:
         pyplot = import_pyplot("PredictionsDisplay")
         if n_columns < 1:
             raise ValueError(f"Got n_columns={n_columns}. Expected at least 1.")
-        images = np.asarray(self.images)
+        images = _as_colors(np.asarray(self.images))
         true, predicted = np.asarray(self.y_true), np.asarray(self.y_pred)
         confidence = np.asarray(self.confidence)
-        size = (1.7, 2.2)
+        size = (1.7, 2.2)  # inches
         self.ax_, self.axes_ = make_panels(pyplot, ax, len(images), n_columns, size)
         self.figure_ = self.ax_.figure
-        # In a figure of somebody else's, the title is theirs.
+        # A figure that was passed keeps its own title.
         if ax is None and self.n_mistakes is not None:
             title = f"{self.n_mistakes} of {self.n_samples} predictions are wrong"
             self.figure_.suptitle(title)
+        # One scale for all, or a faint image would look like a strong one.
+        style = {"cmap": cmap, "vmin": images.min(), "vmax": images.max()}
         self.images_ = []
         for index, panel in enumerate(self.axes_):
-            # One scale for all, or a faint image would look like a strong one.
-            limits = {"vmin": images.min(), "vmax": images.max()}
-            pixels = images[index] if images.ndim == 3 else _as_colors(images, index)
-            self.images_.append(panel.imshow(pixels, cmap=cmap, **limits))
+            self.images_.append(panel.imshow(images[index], **style))
             panel.set(xticks=[], yticks=[])
-            is_wrong = true[index] != predicted[index]
-            color = ORANGE if is_wrong else BLUE
-            told = f"pred {predicted[index]} ({confidence[index]:.0%})"
+            color = BLUE if true[index] == predicted[index] else ORANGE
             panel.set_title(
-                f"{told}\ntrue {true[index]}", fontsize="small", color=color
+                f"pred {predicted[index]} ({confidence[index]:.0%})\n"
+                f"true {true[index]}",
+                fontsize="small",
+                color=color,
             )
-            for spine in panel.spines.values():
-                spine.set(color=color, linewidth=1.5)
+            panel.spines[:].set(color=color, linewidth=1.5)
         return self
 
 
-def _as_colors(images: NDArray[Any], index: int) -> NDArray[Any]:
-    r"""Return an image of colours as matplotlib takes it: bytes, or from 0 to 1."""
-    if images.shape[-1] not in (3, 4):
+def _as_colors(images: NDArray[Any]) -> NDArray[Any]:
+    r"""Return images as matplotlib takes them: colors as bytes, or from 0 to 1."""
+    if images.ndim == 3:
+        return images
+    if images.shape[-1] not in CHANNELS[1:]:
         raise ValueError(
             f"Got images of {images.shape[-1]} channels. Expected 1, 3 or 4."
         )
-    colors: NDArray[Any] = images[index]
-    if colors.dtype != np.uint8:
+    if images.dtype != np.uint8:
         low, high = images.min(), images.max()
-        colors = (colors - low) / ((high - low) or 1.0)
-    return colors
+        images = (images - low) / ((high - low) or 1.0)
+    return images

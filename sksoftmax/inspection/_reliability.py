@@ -1,7 +1,8 @@
-r"""How far the probabilities of predictions can be trusted."""
+r"""Display of how well the probabilities of predictions are calibrated."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -9,20 +10,23 @@ from numpy.typing import ArrayLike
 
 from .._utils.compat import check_sample_weight
 from ._plotting import (
-    GREY,
-    NOT_IN_A_GRID,
+    GRAY,
     check_probabilities,
     final_estimator,
     import_pyplot,
+    subplot_spec,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_DIAGONAL, _CONFIDENCE = "perfectly calibrated", "Confidence"
+# Labels of the diagonal and of the x axis.
+_DIAGONAL = "perfectly calibrated"
+_CONFIDENCE = "Confidence"
 
 
-class ReliabilityDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class ReliabilityDisplay:  # numpydoc ignore=PR02
     r"""Accuracy of the predictions by the confidence that they are made with.
 
     The confidence is the probability of the predicted class, of however many there are;
@@ -80,20 +84,11 @@ class ReliabilityDisplay:
 
     __module__ = "sksoftmax.inspection"
 
-    def __init__(
-        self,
-        *,
-        prob_true: ArrayLike,
-        prob_pred: ArrayLike,
-        counts: ArrayLike,
-        expected_calibration_error: float,
-        name: str | None = None,
-    ) -> None:
-        self.prob_true = prob_true
-        self.prob_pred = prob_pred
-        self.counts = counts
-        self.expected_calibration_error = expected_calibration_error
-        self.name = name
+    prob_true: ArrayLike
+    prob_pred: ArrayLike
+    counts: ArrayLike
+    expected_calibration_error: float
+    name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -206,25 +201,22 @@ class ReliabilityDisplay:
             raise ValueError(f"Got n_bins={n_bins}. Expected at least 1.")
         weight = check_sample_weight(sample_weight, proba, ensure_non_negative=True)
         confidence, is_right = proba.max(1), proba.argmax(1) == true
-        # As Guo and others have them, bins are closed on the right.
+        # Bins are closed on the right, as in Guo et al. (2017).
         bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
         counts, sums, hits = (
             np.bincount(bins, weight * values, minlength=n_bins)
             for values in (np.ones(len(true)), confidence, is_right)
         )
         filled = counts > 0
-        prob_true, prob_pred = (
-            hits[filled] / counts[filled],
-            sums[filled] / counts[filled],
-        )
+        prob_true = hits[filled] / counts[filled]
+        prob_pred = sums[filled] / counts[filled]
         shares = counts / counts.sum()
+        error = shares[filled] @ np.abs(prob_true - prob_pred)
         display = cls(
             prob_true=prob_true,
             prob_pred=prob_pred,
             counts=shares,
-            expected_calibration_error=float(
-                shares[filled] @ np.abs(prob_true - prob_pred)
-            ),
+            expected_calibration_error=float(error),
             name=name,
         )
         return display.plot(ax=ax, histogram=histogram, line_kw=line_kw)
@@ -261,12 +253,7 @@ class ReliabilityDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         label = f"ECE = {self.expected_calibration_error:.3f}"
         label = label if self.name is None else f"{self.name} ({label})"
-        style: dict[str, Any] = {
-            "marker": "o",
-            "markersize": 5,
-            "label": label,
-            "clip_on": False,
-        }
+        style: Any = {"marker": "o", "markersize": 5, "label": label, "clip_on": False}
         style |= line_kw or {}
         self.line_: Any = ax.plot(self.prob_pred, self.prob_true, **style)[0]
         self.gap_lines_ = ax.vlines(
@@ -278,9 +265,9 @@ class ReliabilityDisplay:
             linewidth=4,
         )
         if not any(line.get_label() == _DIAGONAL for line in ax.lines):
-            ax.plot([0, 1], [0, 1], color=GREY, linestyle=":", label=_DIAGONAL)
+            ax.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label=_DIAGONAL)
         ax.set(ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
-        # Above the axes it covers nothing, wherever the curves go.
+        # Above the axes, the legend covers no curve.
         ax.legend(
             loc="lower left",
             bbox_to_anchor=(0, 1),
@@ -292,15 +279,13 @@ class ReliabilityDisplay:
         if histogram:
             self._plot_histogram()
         elif len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
-            # There is no histogram of another display below that says so.
+            # No histogram of another display below has the label.
             ax.set_xlabel(_CONFIDENCE)
         return self
 
     def _plot_histogram(self) -> None:
         counts = np.asarray(self.counts)
-        spec = self.ax_.get_subplotspec()
-        if spec is None:
-            raise ValueError(NOT_IN_A_GRID + " With histogram=False any ax will do.")
+        spec = subplot_spec(self.ax_, advice=" With histogram=False any ax will do.")
         grid = spec.subgridspec(2, 1, height_ratios=(4, 1), hspace=0.08)
         self.ax_.set_subplotspec(grid[0])
         ax: Any = self.figure_.add_subplot(grid[1], sharex=self.ax_)

@@ -1,22 +1,24 @@
-r"""How training went."""
+r"""Display of the loss and the validation score of each epoch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._plotting import BLUE, GREY, ORANGE, final_estimator, import_pyplot
+from ._plotting import BLUE, GRAY, ORANGE, final_estimator, import_pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Up to so many points are marked, or a line of one or two could not be seen.
-_FEW_STEPS = 25
+# Most steps that get markers, without which a curve of one step is invisible.
+_MOST_MARKED_STEPS = 25
 
 
-class TrainingCurveDisplay:
+@dataclass(kw_only=True, eq=False, repr=False)
+class TrainingCurveDisplay:  # numpydoc ignore=PR02
     r"""Loss and validation score of each epoch.
 
     Make it with :meth:`from_estimator`. A validation loss shares the axis of the
@@ -77,22 +79,12 @@ class TrainingCurveDisplay:
 
     __module__ = "sksoftmax.inspection"
 
-    def __init__(
-        self,
-        *,
-        loss_curve: ArrayLike,
-        validation_scores: ArrayLike | None = None,
-        scoring: str = "loss",
-        best_epoch: int | None = None,
-        is_exact: bool = False,
-        name: str | None = None,
-    ) -> None:
-        self.loss_curve = loss_curve
-        self.validation_scores = validation_scores
-        self.scoring = scoring
-        self.best_epoch = best_epoch
-        self.is_exact = is_exact
-        self.name = name
+    loss_curve: ArrayLike
+    validation_scores: ArrayLike | None = None
+    scoring: str = "loss"
+    best_epoch: int | None = None
+    is_exact: bool = False
+    name: str | None = None
 
     @classmethod
     def from_estimator(
@@ -140,10 +132,10 @@ class TrainingCurveDisplay:
         display = cls(
             loss_curve=classifier.loss_curve_,
             validation_scores=getattr(classifier, "validation_scores_", None),
-            # scikit-learn's perceptron is scored by its accuracy.
+            # MLPClassifier has no such parameter: its score is the accuracy.
             scoring=getattr(classifier, "scoring", None) or "accuracy",
             best_epoch=best_epoch,
-            # A solver that goes to the optimum has steps, but no epochs.
+            # Exact solvers have steps, but no epochs.
             is_exact=hasattr(classifier, "coef_") and best_epoch is None,
             name=type(classifier).__name__ if name is None else name,
         )
@@ -186,13 +178,10 @@ class TrainingCurveDisplay:
         if ax is None:
             _, ax = pyplot.subplots(layout="constrained")
         assert ax is not None
-        # An exact solver's curve has the start as well.
+        # The curve of an exact solver begins with the objective before the first step.
         steps = np.arange(len(losses)) + (not self.is_exact)
-        style: dict[str, Any] = {
-            "color": BLUE,
-            "label": "training loss",
-        }
-        style["marker"] = "o" if len(steps) <= _FEW_STEPS else ""
+        marker = "o" if len(steps) <= _MOST_MARKED_STEPS else ""
+        style = {"color": BLUE, "label": "training loss", "marker": marker}
         self.line_: Any = ax.plot(steps, losses, **(style | (line_kw or {})))[0]
         self.ax_, self.figure_ = ax, ax.figure
         ax.set(
@@ -202,7 +191,7 @@ class TrainingCurveDisplay:
         has_legend = self.validation_scores is not None
         ax.set_title(self.name or "", loc="left", pad=26 if has_legend else 8)
         ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-        self._plot_validation(steps, style["marker"], validation_line_kw or {})
+        self._plot_validation(steps, marker, validation_line_kw or {})
         return self
 
     def _plot_validation(
@@ -222,21 +211,22 @@ class TrainingCurveDisplay:
         if self.scoring != "loss":
             ax = self.ax_score_ = self.ax_.twinx()
             ax.set_ylabel("Validation accuracy")
-        style = {"color": ORANGE, "linestyle": "--", "marker": marker}
-        label = f"validation {self.scoring}"
         values = -scores if self.scoring == "loss" else scores
-        (self.validation_line_,) = ax.plot(
-            steps, values, **({"label": label} | style | line_kw)
-        )
+        style = {
+            "color": ORANGE,
+            "label": f"validation {self.scoring}",
+            "linestyle": "--",
+            "marker": marker,
+        }
+        (self.validation_line_,) = ax.plot(steps, values, **(style | line_kw))
         self.best_epoch_ = self.best_epoch or int(steps[scores.argmax()])
+        label = f"best epoch: {self.best_epoch_}"
         self.best_line_ = self.ax_.axvline(
-            self.best_epoch_, color=GREY, linestyle=":", zorder=0
+            self.best_epoch_, color=GRAY, label=label, linestyle=":", zorder=0
         )
-        self.best_line_.set_label(f"best epoch: {self.best_epoch_}")
-        lines = [self.line_, self.validation_line_, self.best_line_]
-        # Above the axes it covers neither curve, wherever they go.
+        # Above the axes, the legend covers no curve.
         ax.legend(
-            handles=lines,
+            handles=[self.line_, self.validation_line_, self.best_line_],
             loc="lower left",
             bbox_to_anchor=(0, 1),
             ncols=3,

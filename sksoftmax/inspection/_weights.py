@@ -1,8 +1,9 @@
-r"""What a linear classifier recognises its classes by."""
+r"""Display of the weights of a linear classifier."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -23,11 +24,15 @@ from ._plotting import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Longer names of features would leave no room for the bars.
+# Characters: longer names of features would leave too little room for the bars.
 _LONGEST_NAME = 28
 
+# Panels of bars beside each other: their names need room.
+_MOST_COLUMNS_OF_BARS = 3
 
-class WeightsDisplay:
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class WeightsDisplay:  # numpydoc ignore=PR02
     r"""Weights of a linear classifier, a panel for each class.
 
     As images, where the features are pixels, or else as bars, the largest weights
@@ -56,7 +61,7 @@ class WeightsDisplay:
     images_ : list of matplotlib AxesImage or None
         The images; None if there are bars.
     colorbar_ : matplotlib Colorbar or None
-        What the colours mean.
+        What the colors mean.
     bars_ : list of matplotlib BarContainer or None
         The bars, the largest first; None if there are images.
 
@@ -80,18 +85,10 @@ class WeightsDisplay:
 
     __module__ = "sksoftmax.inspection"
 
-    def __init__(
-        self,
-        *,
-        coef: ArrayLike,
-        classes: ArrayLike,
-        feature_names: ArrayLike | None = None,
-        image_shape: tuple[int, ...] | None = None,
-    ) -> None:
-        self.coef = coef
-        self.classes = classes
-        self.feature_names = feature_names
-        self.image_shape = image_shape
+    coef: ArrayLike
+    classes: ArrayLike
+    feature_names: ArrayLike | None = None
+    image_shape: tuple[int, ...] | None = None
 
     @classmethod
     def from_estimator(
@@ -122,7 +119,7 @@ class WeightsDisplay:
         n_columns : int, default=5
             Most panels beside each other; three if there are bars.
         cmap : str, default="RdBu_r"
-            Colours of the images, whose middle stands for zero.
+            Colors of the images, whose middle stands for zero.
         ax : matplotlib Axes, default=None
             Where to draw; a new figure if None.
 
@@ -181,7 +178,7 @@ class WeightsDisplay:
         n_columns : int, default=5
             Most panels beside each other; three if there are bars.
         cmap : str, default="RdBu_r"
-            Colours of the images, whose middle stands for zero.
+            Colors of the images, whose middle stands for zero.
 
         Returns
         -------
@@ -195,26 +192,26 @@ class WeightsDisplay:
                 f"Got max_features={max_features} and n_columns={n_columns}. Expected "
                 "at least 1."
             )
+        n_bars = min(max_features, coef.shape[1])
+        has_bars = self.image_shape is None
+        # Inches.
+        size = (4.2, 0.8 + 0.26 * n_bars) if has_bars else (1.8, 2.0)
+        n_columns = min(n_columns, _MOST_COLUMNS_OF_BARS) if has_bars else n_columns
+        self.ax_, self.axes_ = make_panels(pyplot, ax, len(coef), n_columns, size)
+        self.figure_ = self.ax_.figure
         self.images_: list[Any] | None = None
         self.bars_: list[Any] | None = None
         self.colorbar_: Any = None
-        if self.image_shape is None:
-            n_bars = min(max_features, coef.shape[1])
-            size = (4.2, 0.8 + 0.26 * n_bars)
-            n_columns = min(n_columns, 3)
-            self.ax_, self.axes_ = make_panels(pyplot, ax, len(coef), n_columns, size)
+        if has_bars:
             self._plot_bars(coef, n_bars)
         else:
-            size = (1.8, 2.0)
-            self.ax_, self.axes_ = make_panels(pyplot, ax, len(coef), n_columns, size)
             self._plot_images(coef, cmap)
-        self.figure_ = self.ax_.figure
         for panel, title in zip(self.axes_, titles, strict=True):
             panel.set_title(title, fontsize="medium")
         return self
 
     def _check(self) -> tuple[NDArray[np.float64], list[str]]:
-        r"""Return the weights and what they are titled."""
+        r"""Return the weights and a title for each panel."""
         coef = np.asarray(from_any_device(self.coef), dtype=np.float64)
         labels = np.asarray(self.classes).tolist()
         n_rows = 1 if len(labels) == 2 else len(labels)
@@ -226,7 +223,7 @@ class WeightsDisplay:
         if self.image_shape is not None and len(self.image_shape) != 2:
             raise ValueError(
                 f"Got image_shape={self.image_shape}. Expected (height, width), since "
-                "a weight has a sign and no colour. With image_shape=None bars are "
+                "a weight has a sign and no color. With image_shape=None bars are "
                 "drawn."
             )
         if len(coef) < len(labels):
@@ -235,18 +232,18 @@ class WeightsDisplay:
 
     def _plot_images(self, coef: NDArray[np.float64], cmap: str) -> None:
         largest = np.abs(coef).max() or 1.0
-        images = []
-        for panel, weights in zip(self.axes_, coef, strict=True):
-            image = panel.imshow(
+        images = self.images_ = [
+            panel.imshow(
                 weights.reshape(self.image_shape),
                 cmap=cmap,
                 vmin=-largest,
                 vmax=largest,
             )
+            for panel, weights in zip(self.axes_, coef, strict=True)
+        ]
+        for panel in self.axes_:
             panel.set(xticks=[], yticks=[])
-            images.append(image)
-        self.images_ = images
-        self.colorbar_ = self.ax_.figure.colorbar(
+        self.colorbar_ = self.figure_.colorbar(
             images[0], ax=list(self.axes_), label="Weight", shrink=0.8
         )
 
@@ -260,40 +257,33 @@ class WeightsDisplay:
                 f"Got {len(names)} feature_names for {coef.shape[1]} features. "
                 "Expected one for each."
             )
-        # The same scale for all classes, with some air at the ends.
+        # The same scale for all classes, with a margin of 5% at the ends.
         lowest, highest = 1.05 * coef.min(), 1.05 * coef.max()
-        self.bars_ = drawn = []
+        bars = self.bars_ = []
         for panel, weights in zip(self.axes_, coef, strict=True):
             largest = np.argsort(-np.abs(weights), kind="stable")[:n_bars]
             values = weights[largest]
             colors = np.where(values > 0, BLUE, ORANGE).tolist()
-            bars = panel.barh(np.arange(n_bars), values, color=colors)
+            bars.append(panel.barh(np.arange(n_bars), values, color=colors))
             panel.axvline(0, color="black", linewidth=0.8)
             panel.set_yticks(np.arange(n_bars), [names[index] for index in largest])
             panel.tick_params(axis="y", length=0)
             panel.invert_yaxis()
             panel.set(xlabel="Weight", xlim=(min(lowest, 0), max(highest, 0)))
-            for side in ("top", "right", "left"):
-                panel.spines[side].set_visible(False)
-            drawn.append(bars)
+            panel.spines[["top", "right", "left"]].set_visible(False)
 
 
 def _names_of_features(estimator: Any) -> NDArray[Any] | None:
-    r"""Return the names of what the last step of a pipeline sees, None if unknown."""
+    r"""Return the names of the features of the last step, None if they are unknown."""
     if hasattr(estimator, "best_estimator_"):
         return _names_of_features(estimator.best_estimator_)
-    named = estimator
-    if isinstance(estimator, Pipeline):
-        while isinstance(named, Pipeline):
-            named = named.steps[0][1]
-    names: NDArray[Any] | None = getattr(named, "feature_names_in_", None)
-    if names is None or not isinstance(estimator, Pipeline) or len(estimator) == 1:
-        return names
-    try:
-        names = estimator[:-1].get_feature_names_out()
-    except (AttributeError, ValueError):
-        # A transformer that cannot say what it makes.
-        return None
+    names: NDArray[Any] | None = getattr(estimator, "feature_names_in_", None)
+    if names is not None and isinstance(estimator, Pipeline) and len(estimator) > 1:
+        try:
+            names = estimator[:-1].get_feature_names_out()
+        except (AttributeError, ValueError):
+            # Some transformers do not name their output.
+            return None
     return names
 
 

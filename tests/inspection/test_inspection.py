@@ -247,7 +247,7 @@ class TestWeights:
             WeightsDisplay.from_estimator(net().fit(*digits[:2]))
         with pytest.raises(ValueError, match=r"\(7, 9\), .* X has 64 features"):
             WeightsDisplay.from_estimator(on_digits, image_shape=(7, 9))
-        with pytest.raises(ValueError, match=r"a weight has a sign and no colour"):
+        with pytest.raises(ValueError, match=r"a weight has a sign and no color"):
             WeightsDisplay.from_estimator(on_digits, image_shape=(4, 4, 4))
         with pytest.raises(ValueError, match="Got 2 feature_names for 64 features"):
             WeightsDisplay.from_estimator(on_digits, feature_names=["a", "b"])
