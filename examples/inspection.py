@@ -2,7 +2,7 @@ r"""
 Pictures of a classifier
 ========================
 
-How training went, what a class is recognised by, which images are mistaken and whether
+How training went, what a class is recognized by, which images are mistaken and whether
 the probabilities can be trusted: four displays in the manner of scikit-learn's own, on
 its bundled digits and wines. They need matplotlib (``pip install "sksoftmax[plot]"``).
 """

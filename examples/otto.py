@@ -51,9 +51,9 @@ print(f"accuracy from the id alone: {leak.mean():.3f}")
 # Cross-validation
 # ----------------
 # Counts with a long tail and many zeros do not suit a linear model as they are; their
-# logarithms, standardised, do. The multi-layer perceptron takes the raw counts: its
+# logarithms, standardized, do. The multi-layer perceptron takes the raw counts: its
 # ``input_scaling`` does about the same inside. (A convolutional net would take the rows
-# as strips of 93 pixels, but which features are neighbours means nothing here.)
+# as strips of 93 pixels, but which features are neighbors means nothing here.)
 models = {
     "softmax regression": make_pipeline(
         FunctionTransformer(np.log1p), StandardScaler(), SoftmaxRegression()

@@ -53,7 +53,7 @@ LEAVE_ONE_OUT = dict.fromkeys(
         "check_transformer_general",
         "check_transformer_data_not_an_array",
     ],
-    "fit_transform leaves each row out of its own neighbours; transform does not",
+    "fit_transform leaves each row out of its own neighbors; transform does not",
 )
 
 

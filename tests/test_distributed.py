@@ -120,7 +120,7 @@ def test_all_processes_raise_what_one_of_them_meets(fitted):
     _, results = fitted
     for found in results:
         assert "rank 1: Input X contains infinity" in found[4]
-        assert "batch normalisation" in found[5]
+        assert "batch normalization" in found[5]
         assert found[6].startswith("TypeError: In the process of rank 1: Column 63 of")
 
 

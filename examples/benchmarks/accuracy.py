@@ -133,7 +133,7 @@ def tabm(seed):
 
 
 def otto_ensemble(seed, n_informed, n_sure):
-    # The search for neighbours, too, takes the threads that the others are allowed.
+    # The search for neighbors, too, takes the threads that the others are allowed.
     return make_ensemble(seed, n_informed, n_sure, n_jobs=torch.get_num_threads())
 
 
@@ -366,16 +366,16 @@ def small(benchmark):
     # Divided by what the shares of the classes alone reach: 0 is perfect, 1 is a guess.
     # What is worse than a guess counts as one, or else a fit that diverges, as those of
     # boosted trees with rare classes may, would decide the mean.
-    normalised = (measured["log loss"] / measured["guess"]).clip(upper=1)
-    measured = measured.assign(normalised=normalised)
+    normalized = (measured["log loss"] / measured["guess"]).clip(upper=1)
+    measured = measured.assign(normalized=normalized)
     ranks = table.rank(axis=1).mean()
     rows = {}
     for name, of_one in measured.groupby("estimator", sort=False):
-        by_seed = of_one.groupby("seed")[["normalised", "fit, s", "predict, s"]]
+        by_seed = of_one.groupby("seed")[["normalized", "fit, s", "predict, s"]]
         rows[name] = [
             f"{ranks[name]:.2f}",
             f"{of_one['normalised'].mean():.4f}",
-            spread(by_seed.mean()["normalised"]),
+            spread(by_seed.mean()["normalized"]),
             f"{by_seed.sum()['fit, s'].mean():.1f}",
             f"{by_seed.sum()['predict, s'].mean():.1f}",
         ]

@@ -80,7 +80,7 @@ def wide(n_rows, n_columns, n_classes):
 
 
 # %%
-# The contestants, and what they minimise.
+# The contestants, and what they minimize.
 def contestants(C, shape, sparse):
     yield "SoftmaxRegression", SoftmaxRegression(C)
     solvers = {

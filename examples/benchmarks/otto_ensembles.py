@@ -1,5 +1,5 @@
 """
-Ensembles for Otto, beside what neighbours say
+Ensembles for Otto, beside what neighbors say
 ==============================================
 
 The pipeline of ``otto_kaggle.ipynb``, with any numbers of nets. Its first nets see the
@@ -52,7 +52,7 @@ def make_ensemble(seed, n_informed, n_sure, n_jobs=-1):
         for sense in SENSES.values()
     ]
     neighbors = make_union("passthrough", *encoders)
-    # What neighbours say, three features for each class, needs no bins.
+    # What neighbors say, three features for each class, needs no bins.
     n_bins = [8] * N_COUNTS + [0] * (3 * N_CLASSES * len(SENSES))
     informed = SoftmaxMLPClassifier(
         n_estimators=n_informed, n_bins=n_bins, random_state=2 * seed

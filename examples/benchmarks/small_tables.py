@@ -124,7 +124,7 @@ def spirals(n_rows=2_000):
 
 
 def checkerboard(n_rows=4_000):
-    r"""Return three colours of the squares of two features, and six of noise."""
+    r"""Return three colors of the squares of two features, and six of noise."""
     rng = np.random.default_rng(0)
     X = rng.random((n_rows, 8))
     y = np.floor(4 * X[:, :2]).sum(axis=1).astype(int) % 3

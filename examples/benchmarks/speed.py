@@ -5,7 +5,7 @@ Speed: ours, a loop by hand, skorch, scikit-learn
 Prints what training and prediction cost relative to the alternatives. "Bare" is a loop
 by hand over sliced tensors with the same module, float32 and a fused optimizer; skorch
 and scikit-learn are used as their documentation shows. The contestants take turns, and
-medians of the ratios of neighbouring runs are printed. The data is made up, of the
+medians of the ratios of neighboring runs are printed. The data is made up, of the
 shapes of MNIST and Otto and with something to learn in it, so nothing is downloaded.
 
 Run with ``python examples/benchmarks/speed.py [--repeats 5] [--device auto]``; all of

@@ -2,7 +2,7 @@
 Time to 98.14% on MNIST
 =======================
 
-Prints how long it takes until that many of the official test images are recognised: by
+Prints how long it takes until that many of the official test images are recognized: by
 the small net of many tutorials (two convolutions, of 10 and 20 channels) in a loop by
 hand, as these show it, and by a ``SoftmaxCNNClassifier``. The tutorials arrive in nine
 passes over the 60,000 images. Both are timed in one run; loading, predicting and

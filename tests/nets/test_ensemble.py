@@ -134,7 +134,7 @@ def test_each_convolutional_member_is_a_net_of_its_own(options):
                 member.parameters(), ensemble.parameters(), strict=True
             ):
                 if target.ndim == source.ndim:
-                    # Convolutions and normalisation: a part of the channels.
+                    # Convolutions and normalization: a part of the channels.
                     part = source.chunk(3)[k]
                 else:
                     # Linear layers: (K, D, H) -> (H, D), (K, 1, H) -> (H)

@@ -183,6 +183,16 @@ def test_changelog_and_package_agree_on_the_version():
     assert versions[0] == "Unreleased" or versions[0] == sksoftmax.__version__
 
 
+@pytest.mark.parametrize(
+    "name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/scaling_out.md"]
+)
+def test_paths_that_a_page_names_exist(name):
+    text = (ROOT / name).read_text()
+    paths = re.findall(r"(?<![\w/.:])(?:tests|examples|docs)(?:/\w+)+\.\w+", text)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def readme_blocks(language):
     readme = (ROOT / "README.md").read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)

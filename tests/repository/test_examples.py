@@ -529,12 +529,12 @@ def test_accuracy_benchmark_of_otto_and_images(accuracy, capsys, folder):
 
 def test_accuracy_benchmark_prepares_strings_and_missing_values(accuracy):
     rng = np.random.default_rng(0)
-    X = pd.DataFrame({"number": rng.normal(size=120), "colour": ["red", "green"] * 60})
-    y = np.where((X["number"] > 0) ^ (X["colour"] == "red"), "yes", "no")
+    X = pd.DataFrame({"number": rng.normal(size=120), "color": ["red", "green"] * 60})
+    y = np.where((X["number"] > 0) ^ (X["color"] == "red"), "yes", "no")
     X.loc[::10, "number"] = np.nan
-    X.loc[::7, "colour"] = np.nan
-    # A colour that training never sees.
-    X.loc[119, "colour"] = "blue"
+    X.loc[::7, "color"] = np.nan
+    # A color that training never sees.
+    X.loc[119, "color"] = "blue"
     for name, make in accuracy["TABLES"].items():
         if name not in {"SoftmaxMLPClassifier", "SoftmaxMLPClassifier-16", "TabM"}:
             classifier = make(0).fit(X[:100], y[:100])
@@ -577,14 +577,14 @@ def drawn(monkeypatch):
             "rownames": range(n_rows),
             "size": rng.normal(size=n_rows),
             "flag": rng.random(n_rows) < 0.5,
-            "colour": pd.Categorical(rng.choice(["red", "green"], n_rows)),
+            "color": pd.Categorical(rng.choice(["red", "green"], n_rows)),
             "constant": 1.0,
             "name": [f"row {number}" for number in range(n_rows)],
             "kind": np.arange(n_rows) % 4,
             "weight": rng.normal(size=n_rows),
         }
     )
-    table["shade"] = table["colour"].map({"red": "warm", "green": "cold"})
+    table["shade"] = table["color"].map({"red": "warm", "green": "cold"})
     table.loc[:4, "size"] = [np.nan, np.inf, -np.inf, np.nan, np.nan]
     tables = {"good": table, "narrow": table[["size", "weight"]], "lost": None}
     listed = {"Title": list(tables), "Item": list(tables), "Package": "p"}
@@ -602,8 +602,8 @@ def drawn(monkeypatch):
 def test_drawn_tables(drawn):
     # The others have no column for a class, or are not there; four numbers are none.
     [name] = drawn["draw"](3)
-    assert name in {f"p/good:{target}" for target in ("flag", "colour", "shade")}
-    X, y = drawn["load"]("p/good:colour")
+    assert name in {f"p/good:{target}" for target in ("flag", "color", "shade")}
+    X, y = drawn["load"]("p/good:color")
     # Not the constant, nor the names of rows, nor the class by another name; but who
     # knows what four numbers are for.
     assert list(X) == ["size", "flag", "name", "kind", "weight"]

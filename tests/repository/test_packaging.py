@@ -35,7 +35,7 @@ def modules_of(requirements):
 OPTIONAL = {
     extra: modules_of(requirements)
     for extra, requirements in PROJECT["optional-dependencies"].items()
-    if extra not in {"all", "test", "docs", "benchmark"}
+    if extra not in {"all", "test", "docs", "dev", "benchmark"}
 }
 CORE = modules_of(PROJECT["dependencies"]) | IMPLIED
 
