@@ -3,6 +3,7 @@ r"""Grid search in which the penalties of a softmax regression share the work.""
 from __future__ import annotations
 
 import time
+from itertools import product
 from typing import Any, Self
 
 import numpy as np
@@ -29,7 +30,7 @@ from .._utils.compat import (
 from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .fold_scores import mean_over_folds, warn_about_missing_scores
-from .grid_search_fits import Evaluation, groups_of, with_parameters
+from .grid_search_fits import Evaluation, Split, group_candidates, with_parameters
 
 
 # The linter reads files, and does not see the parameters that are inherited.
@@ -193,7 +194,7 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
             X = from_any_device(X)
         y = _typed_labels(y)
         candidates = list(ParameterGrid(self.param_grid))
-        groups = groups_of(self.estimator, candidates)
+        groups = group_candidates(self.estimator, candidates)
         with fitted_state_kept(self):
             if len(groups) == len(candidates) or has_callbacks(self):
                 super().fit(X, y, **params)
@@ -230,11 +231,18 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         candidates: list[dict[str, Any]],
         groups: list[list[int]],
     ) -> None:
-        r"""Do what ``GridSearchCV.fit`` does, but fit groups of candidates."""
+        r"""Do the same as ``GridSearchCV.fit``, but fit groups of candidates."""
         scorers, refit_metric = self._get_scorers()
         X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(check_method_params(X, params=params))
-        splits = self._split(X, y, routed.splitter.split)
+        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
+        splits = [
+            Split(fold, *rows)
+            for fold, rows in enumerate(cv.split(X, y, **routed.splitter.split))
+        ]
+        if not splits:
+            raise ValueError(f"Expected splits by cv={self.cv!r}, at least one; got 0.")
+        self.n_splits_ = len(splits)
         evaluation = Evaluation(
             self.estimator,
             X,
@@ -261,70 +269,23 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         self.scorer_ = scorers_by_name(scorers)
         self.cv_results_ = results
 
-    def _format_results(
-        self,
-        candidate_params: list[dict[str, Any]],
-        n_splits: int,
-        out: list[dict[str, Any]],
-        more_results: dict[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        r"""Return ``cv_results_``; where all means are NaN, those of what is known."""
-        results: dict[str, Any] = super()._format_results(
-            candidate_params, n_splits, out, more_results
-        )
-        for key in [key for key in results if key.startswith("mean_test_")]:
-            name = key.removeprefix("mean_test_")
-            scores = np.array(
-                [results[f"split{fold}_test_{name}"] for fold in range(n_splits)]
-            )
-            if not np.isnan(results[key]).all() or np.isnan(scores).all():
-                continue
-            warn_about_missing_scores(scores, name)
-            means = results[key] = mean_over_folds(scores)
-            results[f"std_test_{name}"] = np.sqrt(
-                mean_over_folds((scores - means) ** 2)
-            )
-            lowest = np.nanmin(means) - 1
-            ranked = np.nan_to_num(-means, nan=-lowest)
-            ranks = rankdata(ranked, method="min").astype(np.int32)
-            results[f"rank_test_{name}"] = ranks
-        return results
-
-    def _split(self, X: Any, y: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
-        r"""Return the folds, and set their number."""
-        cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        self.n_splits_ = cv.get_n_splits(X, y, **params)
-        splits = list(cv.split(X, y, **params))
-        if not splits or len(splits) != self.n_splits_:
-            raise ValueError(
-                f"cv.split and cv.get_n_splits return inconsistent results, or no "
-                f"splits. Expected {self.n_splits_} splits, and at least one; got "
-                f"{len(splits)}."
-            )
-        return splits
-
     def _evaluate(
-        self,
-        evaluation: Evaluation,
-        groups: list[list[int]],
-        splits: list[tuple[Any, Any]],
+        self, evaluation: Evaluation, groups: list[list[int]], splits: list[Split]
     ) -> list[dict[str, Any]]:
         r"""Return the results in scikit-learn's order: by candidate, then by fold."""
-        n_splits, n_candidates = len(splits), len(evaluation.candidates)
         if self.verbose > 0:
+            n_splits, n_candidates = len(splits), len(evaluation.candidates)
             print(
                 f"Fitting {n_splits} folds for each of {n_candidates} candidates, "
                 f"totalling {n_candidates * n_splits} fits"
             )
-        jobs = [(group, fold) for group in groups for fold in range(n_splits)]
+        jobs = list(product(groups, splits))
         parallel = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
-        done = parallel(
-            delayed(evaluation.run)(group, fold, *splits[fold]) for group, fold in jobs
-        )
+        results = parallel(delayed(evaluation.run)(*job) for job in jobs)
         by_place = {
-            (candidate, fold): result
-            for (group, fold), results in zip(jobs, done, strict=True)
-            for candidate, result in zip(group, results, strict=True)
+            (index, split.fold): result
+            for (group, split), in_group in zip(jobs, results, strict=True)
+            for index, result in zip(group, in_group, strict=True)
         }
         out = [by_place[place] for place in sorted(by_place)]
         warn_or_raise_about_fit_failures(out, self.error_score)
@@ -347,6 +308,33 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         self.refit_time_ = time.time() - start
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+    def _format_results(
+        self,
+        candidate_params: list[dict[str, Any]],
+        n_splits: int,
+        out: list[dict[str, Any]],
+        more_results: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        r"""Return ``cv_results_``; if all means are NaN, means without empty folds."""
+        results: dict[str, Any] = super()._format_results(
+            candidate_params, n_splits, out, more_results
+        )
+        for key in [key for key in results if key.startswith("mean_test_")]:
+            name = key.removeprefix("mean_test_")
+            scores = np.array(
+                [results[f"split{fold}_test_{name}"] for fold in range(n_splits)]
+            )
+            if not np.isnan(results[key]).all() or np.isnan(scores).all():
+                continue
+            warn_about_missing_scores(scores, name)
+            means = results[key] = mean_over_folds(scores)
+            variances = mean_over_folds((scores - means) ** 2)
+            results[f"std_test_{name}"] = np.sqrt(variances)
+            ranked = np.where(np.isnan(means), np.inf, -means)
+            ranks = rankdata(ranked, method="min").astype(np.int32)
+            results[f"rank_test_{name}"] = ranks
+        return results
 
 
 def _typed_labels(y: Any) -> Any:

@@ -1,10 +1,10 @@
-r"""Fits of a grid search: groups of candidates that share the work, and how they do."""
+r"""Fits of a grid search: candidates that share the work, and their scores."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,16 +21,15 @@ from .._utils.compat import (
 )
 from .regression import MINIBATCH_SOLVERS, SoftmaxRegression, fit_together
 
-_PENALTIES = ("C", "l1_ratio")
-# The width that scikit-learn fills up with dots.
-_REPORT_WIDTH = 80
+_PENALTY_PARAMETERS = ("C", "l1_ratio")
+# Characters of a printed line, which scikit-learn fills up with dots.
+_LINE_WIDTH = 80
 
 
-class Together(BaseEstimator):
-    r"""Takes the place of softmax regressions in a fit, and passes it on to all.
+class ClassifierGroup(BaseEstimator):
+    r"""Stand-in for softmax regressions in a pipeline: `fit` fits all of them.
 
-    In a pipeline, scikit-learn then fits the other steps once, routes metadata and
-    caches as ever.
+    scikit-learn then fits the other steps once, routes metadata and caches as usual.
     """
 
     def __init__(self, classifiers: list[SoftmaxRegression]) -> None:
@@ -47,14 +46,22 @@ class Together(BaseEstimator):
         *,
         groups: ArrayLike | None = None,
     ) -> Self:
-        # An exact solver holds no rows out, by groups or otherwise.
+        # An exact solver holds out no rows, for which groups would count.
         fit_together(self.classifiers, X, y, sample_weight)
         return self
 
 
+class Split(NamedTuple):
+    r"""Number of a fold, and the indices of its rows."""
+
+    fold: int
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    r"""What all fits of a search have in common."""
+    r"""Data and options of all fits of a search."""
 
     estimator: Any
     X: Any
@@ -68,43 +75,31 @@ class Evaluation:
     error_score: Any
     verbose: int
 
-    def run(
-        self,
-        group: list[int],
-        fold: int,
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-    ) -> list[dict[str, Any]]:
-        r"""Return the results of some candidates in a fold."""
+    def run(self, group: list[int], split: Split) -> list[dict[str, Any]]:
+        r"""Return the results of a group of candidates in a fold."""
         if len(group) > 1:
             try:
-                fitted, seconds = self._fit(group, train)
+                estimators, seconds = self._fit_together(group, split.train)
             except Exception:
-                # Alone, those who are to blame fail, as error_score says; others not.
+                # Alone, those that cause the error fail, as error_score says.
                 pass
             else:
                 return [
-                    self._score(estimator, candidate, fold, train, test, seconds)
-                    for estimator, candidate in zip(fitted, group, strict=True)
+                    self._score(estimator, index, split, seconds)
+                    for estimator, index in zip(estimators, group, strict=True)
                 ]
-        return [self._fit_and_score(one, fold, train, test) for one in group]
+        return [self._fit_alone(index, split) for index in group]
 
-    def _fit_and_score(
-        self,
-        candidate: int,
-        fold: int,
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-    ) -> dict[str, Any]:
+    def _fit_alone(self, index: int, split: Split) -> dict[str, Any]:
         result: dict[str, Any] = fit_and_score(
             clone(self.estimator),
             self.X,
             self.y,
-            train=train,
-            test=test,
-            parameters=self.candidates[candidate],
-            split_progress=(fold, self.n_splits),
-            candidate_progress=(candidate, len(self.candidates)),
+            train=split.train,
+            test=split.test,
+            parameters=self.candidates[index],
+            split_progress=(split.fold, self.n_splits),
+            candidate_progress=(index, len(self.candidates)),
             scorer=self.scorer,
             fit_params=self.fit_params,
             score_params=self.score_params,
@@ -116,121 +111,118 @@ class Evaluation:
         )
         return result
 
-    def _fit(
+    def _fit_together(
         self, group: list[int], train: NDArray[np.int64]
     ) -> tuple[list[Any], float]:
-        r"""Return the candidates, fitted together, and how long one of them took."""
+        r"""Return the fitted candidates and the seconds for each of them."""
         fit_params = check_method_params(self.X, params=self.fit_params, indices=train)
         estimators = [
-            with_parameters(self.estimator, self.candidates[one]) for one in group
+            with_parameters(self.estimator, self.candidates[index]) for index in group
         ]
+        first = estimators[0]
         start = time.time()
-        X, y = safe_split(estimators[0], self.X, self.y, train)
-        if not isinstance(estimators[0], Pipeline):
-            Together(estimators).fit(X, y, **fit_params)
-            return estimators, (time.time() - start) / len(group)
-        classifiers = [pipeline.steps[-1][1] for pipeline in estimators]
-        shared, name = estimators[0], estimators[0].steps[-1][0]
-        shared.set_params(**{name: Together(classifiers)}).fit(X, y, **fit_params)
-        transformers = shared.steps[:-1]
-        for pipeline, classifier in zip(estimators, classifiers, strict=True):
-            pipeline.set_params(steps=[*transformers, (name, classifier)])
+        X, y = safe_split(first, self.X, self.y, train)
+        if isinstance(first, Pipeline):
+            name = first.steps[-1][0]
+            classifiers = [pipeline.steps[-1][1] for pipeline in estimators]
+            first.set_params(**{name: ClassifierGroup(classifiers)})
+            first.fit(X, y, **fit_params)
+            transformers = first.steps[:-1]
+            for pipeline, classifier in zip(estimators, classifiers, strict=True):
+                pipeline.set_params(steps=[*transformers, (name, classifier)])
+        else:
+            ClassifierGroup(estimators).fit(X, y, **fit_params)
         return estimators, (time.time() - start) / len(group)
 
     def _score(
-        self,
-        estimator: Any,
-        candidate: int,
-        fold: int,
-        train: NDArray[np.int64],
-        test: NDArray[np.int64],
-        seconds: float,
+        self, estimator: Any, index: int, split: Split, seconds: float
     ) -> dict[str, Any]:
-        r"""Return what ``_fit_and_score`` does, of an estimator that is fitted."""
-        parts = {"test_scores": test}
-        if self.return_train_score:
-            parts["train_scores"] = train
+        r"""Return what scikit-learn's ``_fit_and_score`` does, without the fit."""
         result: dict[str, Any] = {
             "fit_error": None,
             "fit_time": seconds,
-            "n_test_samples": num_samples(test),
+            "n_test_samples": num_samples(split.test),
         }
+        parts = {"test_scores": split.test}
+        if self.return_train_score:
+            parts["train_scores"] = split.train
         for name, rows in parts.items():
             start = time.time()
-            X, y = safe_split(estimator, self.X, self.y, rows, train)
+            X, y = safe_split(estimator, self.X, self.y, rows, split.train)
             params = check_method_params(self.X, params=self.score_params, indices=rows)
             result[name] = score_estimator(
                 estimator, X, y, self.scorer, params, self.error_score
             )
-            # As in scikit-learn, the time is that of the test rows alone.
+            # The time for the validation rows alone, as in scikit-learn.
             result.setdefault("score_time", time.time() - start)
         if self.verbose > 1:
-            print(self._report(candidate, fold, result))
+            print(self._line(index, split.fold, result))
         return result
 
-    def _report(self, candidate: int, fold: int, result: dict[str, Any]) -> str:
-        r"""Return the line that scikit-learn prints of a fit."""
-        begin = "[CV"
+    def _line(self, index: int, fold: int, result: dict[str, Any]) -> str:
+        r"""Return the line that scikit-learn prints after a fit."""
+        progress = f" {fold + 1}/{self.n_splits}" * (self.verbose > 2)
+        progress += f"; {index + 1}/{len(self.candidates)}" * (self.verbose > 9)
+        begin = f"[CV{progress}] END "
+        parameters = sorted(self.candidates[index].items())
+        end = ", ".join(f"{name}={value}" for name, value in parameters) + ";"
         if self.verbose > 2:
-            begin += f" {fold + 1}/{self.n_splits}"
-        if self.verbose > 9:
-            begin += f"; {candidate + 1}/{len(self.candidates)}"
-        begin += "] END "
-        parameters = self.candidates[candidate]
-        end = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
-        end += ";"
-        if self.verbose > 2:
-            end += self._reported_scores(result)
-        end += f" total time={result['fit_time'] + result['score_time']:6.1f}s"
-        return begin + "." * (_REPORT_WIDTH - len(begin) - len(end)) + end
+            end += _scores_text(result["test_scores"], result.get("train_scores"))
+        seconds = result["fit_time"] + result["score_time"]
+        end += f" total time={seconds:6.1f}s"
+        return begin + end.rjust(_LINE_WIDTH - len(begin), ".")
 
-    def _reported_scores(self, result: dict[str, Any]) -> str:
-        test, train = result["test_scores"], result.get("train_scores")
-        if not isinstance(test, dict):
-            if train is None:
-                return f", score={test:.3f}"
-            return f", score=(train={train:.3f}, test={test:.3f})"
-        both = {
-            name: f"test={test[name]:.3f}"
-            if train is None
-            else f"train={train[name]:.3f}, test={test[name]:.3f}"
-            for name in sorted(test)
-        }
-        return "".join(f" {name}: ({scores})" for name, scores in both.items())
+
+def _scores_text(test: Any, train: Any) -> str:
+    r"""Return the scores of one scorer, or of a dict of them, as scikit-learn does."""
+    if not isinstance(test, dict):
+        if train is None:
+            return f", score={test:.3f}"
+        return f", score=(train={train:.3f}, test={test:.3f})"
+    return "".join(
+        f" {name}: ("
+        + ("" if train is None else f"train={train[name]:.3f}, ")
+        + f"test={test[name]:.3f})"
+        for name in sorted(test)
+    )
 
 
 def with_parameters(estimator: Any, parameters: dict[str, Any]) -> Any:
-    # Parameters may be estimators, which belong to the grid.
+    r"""Return a clone with parameters; those that are estimators are cloned as well."""
     return clone(estimator).set_params(**clone(parameters, safe=False))
 
 
-def groups_of(estimator: Any, candidates: list[dict[str, Any]]) -> list[list[int]]:
-    r"""Return the indices of candidates that can be fitted together."""
+def group_candidates(
+    estimator: Any, candidates: list[dict[str, Any]]
+) -> list[list[int]]:
+    r"""Return the indices of the candidates, those that can share the work together."""
     groups: dict[Any, list[int]] = {}
     for index, parameters in enumerate(candidates):
-        penalties = _penalties(with_parameters(estimator, parameters))
+        penalty_names = _penalty_names(with_parameters(estimator, parameters))
         key: Any = index
-        if penalties:
-            # Values may be anything, arrays or estimators: those of one grid are the
-            # same objects, and the list of candidates keeps them alive.
+        if penalty_names:
+            # Values need no equality: they may be arrays or estimators. Those of one
+            # grid are the same objects, which `candidates` keeps alive.
             key = frozenset(
                 (name, id(value))
                 for name, value in parameters.items()
-                if name not in penalties
+                if name not in penalty_names
             )
         groups.setdefault(key, []).append(index)
     return list(groups.values())
 
 
-def _penalties(estimator: Any) -> set[str]:
-    r"""Return the names of the parameters that may differ in one problem, if any."""
+def _penalty_names(estimator: Any) -> set[str]:
+    r"""Return the names of the parameters in which one problem's candidates differ.
+
+    The set is empty if the estimator cannot share the work.
+    """
     prefix, last = "", estimator
     if type(estimator) is Pipeline and estimator.steps:
         name, last = estimator.steps[-1]
         prefix = f"{name}__"
     if type(last) is not SoftmaxRegression or last.solver in MINIBATCH_SOLVERS:
         return set()
-    parts = [estimator, *estimator.get_params().values()]
-    if any(has_callbacks(part) for part in parts):
+    if any(map(has_callbacks, [estimator, *estimator.get_params().values()])):
         return set()
-    return {prefix + name for name in _PENALTIES}
+    return {prefix + name for name in _PENALTY_PARAMETERS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -36,8 +36,6 @@ _MAX_NAMED_COLUMNS = 5
 # Largest strength of a penalty on the mean loss: it leaves nothing of the coefficients,
 # and a larger one would overflow.
 _MAX_STRENGTH = 1e100
-
-Snapshot = Callable[[Tensor, Tensor | None, list[float]], dict[str, Any]]
 
 
 class Candidate(NamedTuple):
@@ -75,7 +73,6 @@ def solve(
     start: Sequence[SoftmaxLinear] | None = None,
     large_table_tol: float = 0.0,
     report: FitReport | None = None,
-    snapshot: Snapshot | None = None,
 ) -> list[Solution]:
     r"""Return the coefficients of all candidates, solved as one problem.
 
@@ -91,14 +88,13 @@ def solve(
     fold_weights : ndarray of shape (n_folds, N)
         Weight of each row in each fold, 0 for validation rows.
     start : sequence of M SoftmaxLinear, default=None
-        Modules with the coefficients to start from; zeros if None.
+        Modules with the coefficients to start from, the first of which is that of
+        ``classifier``; zeros if None.
     large_table_tol : float, default=0.0
         Lower bound of ``tol`` where the table is large.
     report : FitReport, default=None
-        Report of the fit, to which each Newton step is added.
-    snapshot : callable, default=None
-        Returns the fitted attributes, given the coefficients and intercepts of the
-        first candidate and the objectives so far.
+        Report of the fit, to which each Newton step is added, with the attributes that
+        the classifier would have by then if there is a ``start``.
 
     Returns
     -------
@@ -123,7 +119,7 @@ def solve(
         coef = torch.stack([_standardized(problem, module) for module in start])
     observer = None
     if report is not None and report.is_watched:
-        observer = StepReport(report, problem, snapshot)
+        observer = StepReport(report, problem, None if start is None else classifier)
     solutions = minimize(
         problem,
         coef,
@@ -160,7 +156,6 @@ def solve_in_place(
         fold_weights=weights_of_rows(data)[None],
         start=modules,
         report=report,
-        snapshot=partial(_snapshot, first),
     )
     for classifier, solution in zip(classifiers, solutions, strict=True):
         set_coefficients(classifier.module_, solution.weight, solution.bias)
@@ -168,23 +163,6 @@ def solve_in_place(
         n_iter = min(solution.n_iter, first.max_iter)
         classifier.n_iter_ = np.array([n_iter], dtype=np.int32)
         classifier.loss_curve_ = solution.objectives
-
-
-def _snapshot(
-    classifier: LinearClassifier,
-    weight: Tensor,
-    bias: Tensor | None,
-    objectives: list[float],
-) -> dict[str, Any]:
-    r"""Return the fitted attributes of a classifier amid the steps of a solver."""
-    module = copy.deepcopy(classifier.module_).eval()
-    set_coefficients(module, weight, bias)
-    return {
-        "module_": module,
-        "net_": net_without_optimizer(classifier, module),
-        "n_iter_": np.array([len(objectives)], dtype=np.int32),
-        "loss_curve_": objectives.copy(),
-    }
 
 
 def _standardized(problem: SoftmaxProblem, module: SoftmaxLinear) -> Tensor:
@@ -227,14 +205,17 @@ def make_problem(
 
 
 class StepReport:
-    r"""Observer that reports every step of a solver."""
+    r"""Observer that reports every step of a solver, with snapshots of a classifier."""
 
     def __init__(
-        self, report: FitReport, problem: SoftmaxProblem, snapshot: Snapshot | None
+        self,
+        report: FitReport,
+        problem: SoftmaxProblem,
+        classifier: LinearClassifier | None,
     ) -> None:
         self.report = report
         self.problem = problem
-        self.snapshot = snapshot
+        self.classifier = classifier
         self.is_stopped = False
         self.objectives: list[float] = []
 
@@ -244,14 +225,21 @@ class StepReport:
     def end_step(self, objective: float, coef: Any) -> bool:
         self.objectives.append(objective)
         snapshot = None
-        if self.snapshot is not None:
-            snapshot = partial(self._take_snapshot, self.snapshot, coef)
+        if self.classifier is not None:
+            snapshot = partial(self._snapshot, self.classifier, coef)
         self.is_stopped = self.report.end_step({"objective": objective}, snapshot)
         return self.is_stopped
 
-    def _take_snapshot(self, snapshot: Snapshot, coef: Any) -> dict[str, Any]:
-        weight, bias = self.problem.rows.restore(torch.as_tensor(coef)[0])
-        return snapshot(weight, bias, self.objectives)
+    def _snapshot(self, classifier: LinearClassifier, coef: Any) -> dict[str, Any]:
+        r"""Return the fitted attributes at the present coefficients."""
+        module = copy.deepcopy(classifier.module_).eval()
+        set_coefficients(module, *self.problem.rows.restore(torch.as_tensor(coef)[0]))
+        return {
+            "module_": module,
+            "net_": net_without_optimizer(classifier, module),
+            "n_iter_": np.array([len(self.objectives)], dtype=np.int32),
+            "loss_curve_": self.objectives.copy(),
+        }
 
 
 def _warn_unless_converged(
