@@ -14,12 +14,12 @@ from sklearn.utils import Bunch
 from ._home import CONSTRAINTS, DOWNLOAD_ERRORS, get_data_home, validated
 
 _DESCR = {
-    "MNIST": """70,000 grey images of handwritten digits, 28 x 28 pixels.
+    "MNIST": """70,000 gray images of handwritten digits, 28 x 28 pixels.
 Source: http://yann.lecun.com/exdb/mnist/ (CC BY-SA 3.0)
 Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
 recognition", Proceedings of the IEEE 86(11), 1998, doi:10.1109/5.726791""",
-    "FashionMNIST": """70,000 grey images of clothes, 28 x 28 pixels.
-Source: https://github.com/zalandoresearch/fashion-mnist (MIT licence)
+    "FashionMNIST": """70,000 gray images of clothes, 28 x 28 pixels.
+Source: https://github.com/zalandoresearch/fashion-mnist (MIT license)
 H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
 Machine Learning Algorithms", 2017, arXiv:1708.07747""",
 }
@@ -45,7 +45,7 @@ def fetch_mnist(
         files beside it, as :class:`torchvision.datasets.MNIST` keeps them. By default
         ``SKSOFTMAX_DATA``, else ``sksoftmax`` in scikit-learn's data folder.
     subset : {"train", "test", "all"}, default="train"
-        The 60,000 training rows, the 10,000 test rows, or the ones and then the others.
+        The 60,000 training rows, the 10,000 test rows, or all: the training rows first.
     download_if_missing : bool, default=True
         If False, raise an OSError when the files are missing.
     return_X_y : bool, default=False
@@ -59,11 +59,11 @@ def fetch_mnist(
         ``data``: ndarray or DataFrame of shape (n_samples, 784), one flat uint8 image
         per row; ``target``: ndarray or Series (named "class") of shape (n_samples,),
         the int64 classes 0 to 9; ``frame``: DataFrame of both if ``as_frame=True``,
-        else None; ``feature_names``: "pixel1" to "pixel784"; ``target_names``: what
-        each class shows, "0" to "9"; ``image_shape``: ``(28, 28)``; ``DESCR``: source,
-        licence and citation.
+        else None; ``feature_names``: "pixel1" to "pixel784"; ``target_names``: names
+        of the classes, "0" to "9"; ``image_shape``: ``(28, 28)``; ``DESCR``: source,
+        license and citation.
     (data, target) : tuple if ``return_X_y`` is True
-        The two of them alone.
+        The data and the labels.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def fetch_fashion_mnist(
         The folder that holds ``FashionMNIST/raw/train-images-idx3-ubyte`` and the
         three files beside it. By default as in :func:`fetch_mnist`.
     subset : {"train", "test", "all"}, default="train"
-        The 60,000 training rows, the 10,000 test rows, or the ones and then the others.
+        The 60,000 training rows, the 10,000 test rows, or all: the training rows first.
     download_if_missing : bool, default=True
         If False, raise an OSError when the files are missing.
     return_X_y : bool, default=False
@@ -116,7 +116,7 @@ def fetch_fashion_mnist(
     dataset : :class:`~sklearn.utils.Bunch`
         As in :func:`fetch_mnist`, with the ``target_names`` "T-shirt/top" and so on.
     (data, target) : tuple if ``return_X_y`` is True
-        The two of them alone.
+        The data and the labels.
 
     Raises
     ------
@@ -166,6 +166,7 @@ def _fetch_images(
 
 
 def _find_images(dataset_class: Any, home: Path, download_if_missing: bool) -> None:
+    r"""Download the files, or raise OSError, unless they are there."""
     raw = home / dataset_class.__name__ / "raw"
     names = [archive.removesuffix(".gz") for archive, _ in dataset_class.resources]
     if all((raw / name).is_file() for name in names):

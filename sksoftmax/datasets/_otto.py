@@ -1,9 +1,4 @@
-r"""Loaders for MNIST, Fashion-MNIST and Kaggle's Otto Group challenge.
-
-The files are looked for in ``data_home``, else in the folder that the environment
-variable ``SKSOFTMAX_DATA`` names, else in ``sksoftmax`` under scikit-learn's own
-data folder (see :func:`sklearn.datasets.get_data_home`).
-"""
+r"""Loader of Kaggle's Otto challenge, and its table of predictions."""
 
 from __future__ import annotations
 
@@ -19,17 +14,18 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.compat import HasMethods, StrOptions
+from ._home import CONSTRAINTS, DOWNLOAD_ERRORS, get_data_home, validated
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
-from .._utils.compat import HasMethods, StrOptions, num_samples
-from ._home import CONSTRAINTS, DOWNLOAD_ERRORS, get_data_home, validated
 
 _OTTO = "otto-group-product-classification-challenge"
 _OTTO_URL = f"https://www.kaggle.com/c/{_OTTO}/data"
 _OTTO_FEATURES = [f"feat_{number}" for number in range(1, 94)]
 _OTTO_CLASSES = [f"Class_{number}" for number in range(1, 10)]
-# Where Kaggle's notebooks find a competition's files: the newer and the older place.
+# Folders of the competition's files in Kaggle's notebooks, the newer one first.
 _KAGGLE_FOLDERS = [
     Path("/kaggle/input/competitions", _OTTO),
     Path("/kaggle/input", _OTTO),
@@ -37,8 +33,8 @@ _KAGGLE_FOLDERS = [
 _DESCR = f"""93 counts for each product, 9 product categories.
 Source: {_OTTO_URL} (under the competition's rules)
 Otto Group Product Classification Challenge, Kaggle, 2015"""
-# What damaged tables and archives make pandas and zipfile raise; RuntimeError where a
-# damaged flag says that there is a password.
+# Errors of pandas and zipfile for damaged tables and archives. RuntimeError: a damaged
+# flag says that the archive has a password.
 _DAMAGE = (
     EOFError,
     KeyError,
@@ -70,10 +66,10 @@ def load_otto(
         ``SKSOFTMAX_DATA``, else ``sksoftmax`` in scikit-learn's data folder or, in a
         Kaggle notebook, the competition's input folder.
     subset : {"train", "test"}, default="train"
-        The 61,878 labelled rows, or the 144,368 whose labels Kaggle keeps.
+        The 61,878 labeled rows, or the 144,368 whose labels only Kaggle has.
     download_if_missing : bool, default=False
         If True and the files are missing, take OpenML's copy of the training rows
-        and cache it in ``data_home``. Kaggle's own files ask for an account.
+        and cache it in ``data_home``. Kaggle's own files need an account.
     return_X_y : bool, default=False
         If True, return ``(data, target)`` instead of a Bunch.
 
@@ -84,9 +80,9 @@ def load_otto(
         "feat_93"; ``target``: Series of the labels "Class_1" to "Class_9", None for the
         test rows; ``ids``: Series of Kaggle's ids, None if OpenML's copy lacks them;
         ``frame``: DataFrame of ``data`` and ``target``; ``feature_names``,
-        ``target_names``: their names; ``DESCR``: source, licence and citation.
+        ``target_names``: their names; ``DESCR``: source, license and citation.
     (data, target) : tuple if ``return_X_y`` is True
-        The two of them alone.
+        The data and the labels.
 
     Raises
     ------
@@ -97,9 +93,9 @@ def load_otto(
 
     Notes
     -----
-    The training rows are sorted by class, so ``id`` gives the target away: it is no
-    feature, and the rows must be shuffled before they are split. The counts would fit
-    int16, but the square of the largest would silently overflow it; so they are int64.
+    The training rows are sorted by class, and ``id`` counts them: it reveals the class,
+    so it is no feature, and the rows must be shuffled before they are split. The counts
+    are int64: they would fit into int16, but the square of the largest would overflow.
 
     Examples
     --------
@@ -135,14 +131,15 @@ def load_otto(
 
 
 def _read_otto(path: Path, subset: str) -> pd.DataFrame:
+    r"""Return the table of one of Kaggle's files."""
     import pandas as pd
 
     name = f"{subset}.csv"
-    # Apart, so that whatever happens in the parsing means that the content is wrong.
+    # Read before the parsing, any error of which means that the content is wrong.
     content = io.BytesIO(path.read_bytes())
     try:
-        # low_memory=False: in chunks, one stray text would make a column's type mixed
-        # and pandas warn of that, before _check_otto can say what is wrong with it.
+        # low_memory=False: with chunks, pandas warns of mixed types in a column, where
+        # _check_otto says which value is wrong.
         if path.suffix == ".zip":
             with zipfile.ZipFile(content) as archive, archive.open(name) as file:
                 table = pd.read_csv(file, low_memory=False)
@@ -161,6 +158,7 @@ def _read_otto(path: Path, subset: str) -> pd.DataFrame:
 def _fetch_otto(
     folders: list[Path], subset: str, download_if_missing: bool
 ) -> pd.DataFrame:
+    r"""Return OpenML's table of the training rows, or raise OSError."""
     problem = (
         f"Otto's {subset}.csv was not found in {', '.join(map(str, folders))}. Log "
         f"in to Kaggle, accept the rules, download it from {_OTTO_URL} and point "
@@ -176,7 +174,7 @@ def _fetch_otto(
         table = fetch_openml(data_id=45548, as_frame=True, data_home=folders[1]).frame
     except DOWNLOAD_ERRORS as error:
         raise OSError(f"{problem}. OpenML's copy could not be downloaded.") from error
-    # By name: whatever else the copy holds, such as row numbers, may leak the target.
+    # Other columns, such as row numbers, may reveal the target.
     expected = [*(["id"] if "id" in table else []), *_OTTO_FEATURES, "target"]
     table = table[[name for name in expected if name in table]]
     _check_otto(table, expected, source="OpenML's copy of Otto")
@@ -184,6 +182,7 @@ def _fetch_otto(
 
 
 def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
+    r"""Check the columns, the counts and the labels of a table."""
     import pandas as pd
 
     missing = [name for name in expected if name not in table]
@@ -198,7 +197,7 @@ def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
         raise ValueError(f"Got {source} without rows, but expected at least one.")
     for name in table.columns.drop("target", errors="ignore"):
         counts = pd.to_numeric(table[name], errors="coerce")
-        # float64 tells whole numbers apart up to 2 ** 53.
+        # The range in which float64 holds all whole numbers.
         wrong = ~(counts.between(0, 2**53) & (counts % 1 == 0))
         if wrong.any():
             raise ValueError(
@@ -206,7 +205,8 @@ def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
                 f"{source}, but expected whole numbers >= 0 and none missing."
             )
     if "target" in table:
-        unknown = [x for x in table["target"].unique() if x not in _OTTO_CLASSES]
+        labels = table["target"].unique()
+        unknown = [label for label in labels if label not in _OTTO_CLASSES]
         if unknown:
             raise ValueError(
                 f"Got {_shorten(unknown)} in column 'target' of {source}, but expected "
@@ -215,6 +215,7 @@ def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
 
 
 def _shorten(values: list[Any]) -> str:
+    r"""Return the first five values as text."""
     shown = [str(value) for value in values[:5]]
     return f"[{', '.join(shown)}{', ...' if len(values) > 5 else ''}]"
 
@@ -237,7 +238,7 @@ def otto_submission(classifier: Any, X_test: Any, ids: ArrayLike) -> pd.DataFram
     -------
     submission : DataFrame of shape (n_samples, 10)
         The columns "id", "Class_1", ..., "Class_9". The probabilities are clipped to
-        at least 1e-15, as Kaggle does before scoring, and each row of them sums to 1.
+        at least 1e-15, as by Kaggle before scoring, and each row sums to 1.
         ``submission.to_csv("submission.csv", index=False)`` writes the file.
 
     Raises
@@ -258,11 +259,12 @@ def otto_submission(classifier: Any, X_test: Any, ids: ArrayLike) -> pd.DataFram
     classes = list(classifier.classes_)
     if set(classes) != set(_OTTO_CLASSES):
         raise ValueError(f"Got classes_ {classes}, but expected {_OTTO_CLASSES}.")
-    n_samples, ids = num_samples(X_test), np.asarray(ids)
-    if ids.shape != (n_samples,) or not np.issubdtype(ids.dtype, np.integer):
+    ids = np.asarray(ids)
+    proba = np.asarray(classifier.predict_proba(X_test), dtype=np.float64)
+    if ids.shape != (len(proba),) or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(
             f"Got ids of shape {ids.shape} and dtype {ids.dtype}, but expected "
-            f"{n_samples} integers, one for each row of X_test."
+            f"{len(proba)} integers, one for each row of X_test."
         )
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
@@ -270,10 +272,8 @@ def otto_submission(classifier: Any, X_test: Any, ids: ArrayLike) -> pd.DataFram
             f"Got the ids {_shorten(list(values[counts > 1]))} more than once, but "
             "expected a different one for each row."
         )
-    probabilities = np.asarray(classifier.predict_proba(X_test), dtype=np.float64)
-    probabilities = probabilities[:, [classes.index(name) for name in _OTTO_CLASSES]]
-    probabilities = np.clip(probabilities, 1e-15, 1.0)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    submission = pd.DataFrame(probabilities, columns=_OTTO_CLASSES)
+    # Kaggle clips the probabilities in the same way before it scores them.
+    submission = pd.DataFrame(proba, columns=classes)[_OTTO_CLASSES].clip(1e-15, 1.0)
+    submission = submission.div(submission.sum(axis=1), axis=0)
     submission.insert(0, "id", ids)
     return submission

@@ -251,7 +251,11 @@ class WeightsDisplay:  # numpydoc ignore=PR02
         names = self.feature_names
         if names is None:
             names = [f"x{index}" for index in range(coef.shape[1])]
-        names = [_shortened(str(name)) for name in np.asarray(names)]
+        names = [str(name) for name in np.asarray(names)]
+        names = [
+            name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+            for name in names
+        ]
         if len(names) != coef.shape[1]:
             raise ValueError(
                 f"Got {len(names)} feature_names for {coef.shape[1]} features. "
@@ -285,7 +289,3 @@ def _names_of_features(estimator: Any) -> NDArray[Any] | None:
             # Some transformers do not name their output.
             return None
     return names
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
