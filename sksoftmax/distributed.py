@@ -3,6 +3,7 @@ r"""One classifier, trained by several processes that have a part of the rows ea
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 
 from ._classifier.base import BaseSoftmaxClassifier
+from ._classifier.plan import Plan
 from ._data.features import check_features
 from ._data.labels import check_target, check_weights, class_weights, encode_target
 from ._data.training_rows import TrainingRows, check_number_of_classes, evenly_spread
@@ -131,12 +133,17 @@ def fit_distributed(
         data = _agree_on_rows(estimator, X, y, sample_weight)
         rows = data.indices()
         check_number_of_classes(estimator, data)
-        estimator._build(data, rows, None)
+        estimator._begin_fit(data, rows)
+        plan = estimator._plan(data, rows, is_new=True, is_stream=False)
+        if plan.recipe is not None:
+            # Each process would leave out other rows.
+            plan = replace(plan, recipe=replace(plan.recipe, data_pruning=0.0))
+        estimator._build(plan, data, rows)
         _check_no_batch_norm(estimator.module_)
-        _train(estimator, data, rows, report)
+        _train(estimator, plan, data, rows, report)
         # All processes know the same losses.
         if dist.get_rank() == 0:
-            estimator._warn_of_training(data, is_warm=False)
+            estimator._warn_of_training(plan, data, is_warm=False)
     return estimator
 
 
@@ -342,14 +349,13 @@ def _check_no_batch_norm(module: nn.Module) -> None:
 
 def _train(
     estimator: BaseSoftmaxClassifier,
+    plan: Plan,
     data: ShardedRows,
     rows: NDArray[np.int64],
     report: FitReport,
 ) -> None:
     r"""Train from one start, with one order of batches, and leave the net as usual."""
     net, module, device = estimator.net_, estimator.module_, estimator.device_
-    # Each process would leave out other rows.
-    net.data_pruning = 0.0
     with torch.no_grad():
         for tensor in module.state_dict().values():
             # The same already, but for what a user's module draws elsewhere.
@@ -362,6 +368,6 @@ def _train(
     # First, so that a user's callback that clips gradients clips those of the batch.
     net.callbacks_.insert(0, reduce)
     try:
-        estimator._train(table, None, report)
+        estimator._train(plan, table, None, report)
     finally:
         net.callbacks_.remove(reduce)

@@ -215,7 +215,7 @@ def show_epoch(label, estimator, X, y, repeats, make_bare=None):
     batch_size = estimator.batch_size
 
     def module():
-        made = estimator._build_module(X.shape[1], y.max() + 1, torch.Generator())
+        made = estimator._build_module(torch.Generator())
         return make_bare(made) if make_bare else made
 
     contestants = {

@@ -2,80 +2,45 @@ r"""What all estimators share: validate -> encode labels -> seed -> build -> tra
 
 from __future__ import annotations
 
-import copy
-import math
-import sys
-import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.exceptions import ConvergenceWarning
-from torch import nn
 
-from .._data.hold_out import HoldOut, Split
 from .._data.labels import as_labels
 from .._data.training_rows import (
-    TrainingRows,
     check_number_of_classes,
     check_same_problem,
     check_training_rows,
     check_validation_rows,
 )
-from .._training.batches import TensorTable
-from .._training.callbacks import EarlyStopping, EpochReport, epoch_metrics, kept_epoch
-from .._training.checkpoint import Checkpoint
 from .._training.optimizers import OPTIMIZERS
-from .._training.pruning import resolve_rate
-from .._training.recipe import Recipe, auto_batch_size, auto_epochs
-from .._training.restarts import late_fall, worse_than_guess
 from .._training.schedules import SCHEDULES
-from .._training.skorch_net import make_net, net_kept, train
-from .._training.stream import FirstRows, Pace
-from .._training.temperature import held_out_temperature
-from .._utils.arrays import as_tensor
 from .._utils.compat import (
     Interval,
     StrOptions,
     check_partial_fit_first_call,
     fit_context,
 )
-from .._utils.devices import modes_of_training, resolve_device, resolve_precision
+from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
-from .._utils.memmap import Pages
-from .._utils.progress import FitReport, reported
-from .._utils.random import draw_seed, make_generator
-from ..modules._base import (
-    favor_class,
-    generator_of,
-    input_scaling_of,
-    set_generator,
-    temperature_of,
-)
-from .module_classifier import ModuleClassifier
-from .state import (
-    check_described,
-    net_without_optimizer,
-    open_checkpoint,
-)
-
-# What the net records for a `scoring`, and its sign as a score: greater is better.
-MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
+from .._utils.progress import reported
+from .stream import StreamMixin
+from .training import MONITORS
 
 
-class BaseSoftmaxClassifier(ModuleClassifier):
-    r"""Base of the softmax classifiers that are trained by mini-batches.
+class BaseSoftmaxClassifier(StreamMixin):
+    r"""Base of the softmax classifiers that are trained by epochs.
 
-    A subclass lists its parameters in ``__init__`` and says in ``_build_module`` how
-    its module is made of them. The rest of ``fit`` is here.
+    ``fit`` checks the rows, holds some of them out, asks ``_plan`` how they are learned
+    from, builds a module by ``_build_module`` and a net around it, trains the net and
+    learns a temperature. A subclass lists its parameters in ``__init__`` and defines
+    these two methods; a solver without epochs defines ``_fit_rows`` as well. What data
+    it accepts is said by its scikit-learn tags.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -111,87 +76,8 @@ class BaseSoftmaxClassifier(ModuleClassifier):
     best_epoch_: int | None
     n_iter_: int | NDArray[np.int32]
 
-    # What "auto" aims at; see `_recipe`.
-    _auto_batch_size = 256
-    _auto_steps = 3000
-    _auto_epochs = (15, 100)
-
-    # The parameter that is the number of epochs.
-    _epochs_parameter = "max_epochs"
-
-    # Values of parameters that only some estimators have, for those that lack them.
-    # They are not attributes: `hasattr` tells other libraries what can be set.
-    _fixed_parameters: ClassVar[dict[str, Any]] = {
-        "checkpoint": None,
-        "data_pruning": 0.0,
-        "label_smoothing": 0.0,
-        "n_estimators": 1,
-        "temperature_scaling": False,
-    }
-
     # Whoever has groups, a cross-validation by groups for example, passes them on.
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
-
-    # What a refit with warm_start=True must find unchanged.
-    _constant_in_warm_start: ClassVar[tuple[str, ...]] = ("classes_", "n_features_in_")
-
-    n_samples_seen_: int
-    # Sum of the weights of these rows, and how many of them came in a fit.
-    _weight_seen: float
-    _n_fitted: int
-
-    def _parameter(self, name: str) -> Any:
-        r"""Return a parameter, or its fixed value in an estimator that lacks it."""
-        if hasattr(self, name):
-            return getattr(self, name)
-        return self._fixed_parameters[name]
-
-    def _copied(self, module: nn.Module) -> nn.Module:
-        r"""Return a copy of a fitted module."""
-        return copy.deepcopy(module)
-
-    def _check_built(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
-        r"""Check what a new module makes of training rows; a user's may be wrong."""
-
-    def _epochs_range(self, n_rows: int) -> tuple[int, int]:
-        r"""Return the fewest and the most passes over so many rows for "auto"."""
-        return self._auto_epochs
-
-    def _n_extensions(self) -> int:
-        r"""Return how many rounds may follow while the net underfits."""
-        return 0
-
-    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
-        r"""Return how to train on so many rows, with "auto" resolved.
-
-        They may be a part of rows of which nobody knows the number.
-        """
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = auto_batch_size(n_rows, self._auto_batch_size)
-        max_epochs = self.max_epochs
-        if max_epochs == "auto":
-            max_epochs = auto_epochs(
-                math.ceil(n_rows / batch_size),
-                self._auto_steps,
-                self._epochs_range(n_rows),
-            )
-        return Recipe(
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            lr_schedule=self.lr_schedule,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            data_pruning=resolve_rate(self._parameter("data_pruning"), n_rows),
-            label_smoothing=self.label_smoothing,
-            n_extensions=self._n_extensions(),
-            refines=bool(self._parameter("temperature_scaling")),
-            dtype=resolve_precision(
-                self.precision, self.device_, batch_size * self._largest_product()
-            ),
-        )
 
     @explain_keywords
     @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -356,309 +242,8 @@ class BaseSoftmaxClassifier(ModuleClassifier):
                     "DataFrame, X.to_dense() of a tensor), or fit with "
                     "solver='newton-cg'."
                 )
-            rows = data.indices()
-            net = None if is_first_call else getattr(self, "net_", None)
-            goes_on = net is not None and net.optimizer is not None
-            if net is None:
-                self._begin_stream(data, rows)
-            pace = Pace(self.n_samples_seen_, self._n_fitted)
-            self.n_samples_seen_ += len(rows)
-            self._weight_seen += data.total_weight(rows)
-            # A new net is given up whole.
-            with net_kept(self.net_) if goes_on else nullcontext():
-                if not goes_on:
-                    module = None if net is None else self.module_
-                    self._build(data, rows, module, is_part=True)
-                elif pace.is_first_after_fit:
-                    # Its gradients were those of learned rows, near zero.
-                    self.net_.optimizer_.state.clear()
-                self._learn_from_first_rows(data, rows)
-                self._adapt_net(pace)
-                table = self._table(data, rows, data.loss_weight)
-                self._train(table, None, report, epochs=1, pace=pace)
+            self._learn_piece(data, report, is_first_call=is_first_call)
         return self
 
-    def _begin_stream(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
-        self.n_samples_seen_, self._weight_seen = 0, 0.0
-        self._n_fitted = 0
-        first = FirstRows.begin(data, rows)
-        if first is not None:
-            self._first_rows = first
-
-    def _learn_from_first_rows(
-        self, data: TrainingRows, rows: NDArray[np.int64]
-    ) -> None:
-        r"""Learn the scaling of the inputs again early in a stream."""
-        if self._first_rows is None:
-            return
-        first = self._first_rows.extended(data, rows)
-        if first.are_due:
-            known = first.as_data()
-            if not self._learn_inputs(known, known.indices()):
-                del self._first_rows
-                return
-            first = replace(first, n_learned=len(first.X))
-        if first.are_enough:
-            del self._first_rows
-        else:
-            self._first_rows = first
-
-    def _adapt_net(self, pace: Pace) -> None:
-        r"""Change in the net what depends on how many rows were seen."""
-        if self.batch_size == "auto" and not self._n_fitted:
-            most = self._auto_batch_size
-            self.net_.batch_size = pace.batch_size(self.n_samples_seen_, most)
-
-    def _fit_rows(
-        self,
-        data: TrainingRows,
-        validation: TrainingRows | None,
-        module: nn.Module | None,
-        report: FitReport,
-    ) -> None:
-        seed = draw_seed(self.random_state)
-        if module is None or not hasattr(self, "_hold_out_seed"):
-            # A warm start keeps it: the module has learned from all other rows.
-            self._hold_out_seed = seed
-        data = data.without_copies(getattr(self, "is_categorical_", None))
-        split, held_out = self._hold_out(data, validation)
-        is_warm = module is not None and self._has_learned(data)
-        self._build(
-            data,
-            split.training.rows,
-            module,
-            early_stopping=self._early_stopping(split, held_out is not None),
-        )
-        temperature = temperature_of(self.module_)
-        if temperature is not None:
-            temperature.value.fill_(1.0)
-        checkpoint = open_checkpoint(self, data, validation)
-        table = self._table(data, *split.training)
-        self._train(table, held_out, report, None, checkpoint)
-        self._warn_of_training(data, is_warm=is_warm)
-        learns_temperature = self._parameter("temperature_scaling")
-        if temperature is not None and held_out is not None and learns_temperature:
-            temperature.value.fill_(
-                held_out_temperature(
-                    self.module_,
-                    held_out,
-                    self._views,
-                    self._prediction_rows,
-                )
-            )
-
-    def _hold_out(
-        self, data: TrainingRows, validation: TrainingRows | None
-    ) -> tuple[Split, TensorTable | None]:
-        r"""Return what training learns from, and the rows that it is watched by."""
-        plan = HoldOut(
-            self.early_stopping,
-            self._parameter("temperature_scaling"),
-            self.validation_fraction,
-            self._parameter("n_estimators"),
-        )
-        if validation is not None:
-            rows, weight = validation.indices(), validation.sample_weight
-            return plan.keep(data), self._table(validation, rows, weight)
-        split = plan.split(data, self._hold_out_seed)
-        if split.held_out is None:
-            return split, None
-        return split, self._table(data, *split.held_out)
-
-    def _early_stopping(self, split: Split, is_watched: bool) -> EarlyStopping | None:
-        r"""Return when training stops early; "auto" only keeps the best epoch.
-
-        Rows that do not choose the epoch still say whether a further round was of use.
-        """
-        if not split.chooses_epoch and not (is_watched and self._n_extensions()):
-            return None
-        monitor, sign = MONITORS[self.scoring]
-        stops = split.chooses_epoch and self.early_stopping != "auto"
-        patience = self.n_iter_no_change if stops else sys.maxsize
-        of_rounds = not split.chooses_epoch
-        return EarlyStopping(monitor, patience, self.tol, sign, of_rounds)
-
-    def _build(
-        self,
-        data: TrainingRows,
-        rows: NDArray[np.int64],
-        module: nn.Module | None,
-        *,
-        early_stopping: EarlyStopping | None = None,
-        with_optimizer: bool = True,
-        is_part: bool = False,
-    ) -> None:
-        r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
-        if not is_part and hasattr(self, "partial_fit"):
-            # A stream of rows can go on from here.
-            self.n_samples_seen_ = self._n_fitted = len(rows)
-            self._weight_seen = float(data.total_weight(rows))
-            self.__dict__.pop("_first_rows", None)
-        seed = draw_seed(self._parameter("random_state"))
-        generator = make_generator(seed)
-        if module is not None:
-            if not is_part:
-                check_described(self, module)
-            self.module_ = self._copied(module)
-        else:
-            with self._random_scope(seed):
-                self.module_ = self._build_module(
-                    self.n_features_in_, len(self.classes_), generator
-                )
-                self._check_built(data, rows)
-            if self._first_rows is None:
-                self._learn_inputs(data, rows)
-            present = np.unique(data.y[rows])
-            if len(present) == 1 and not is_part:
-                favor_class(self.module_, int(present[0]), len(self.classes_))
-        self.module_.to(self.device_)
-        noise_seed = int(torch.randint(2**31, (), generator=generator))
-        set_generator(self.module_, make_generator(noise_seed, self.device_))
-        recipe = None
-        if with_optimizer:
-            recipe = self._recipe(self.n_samples_seen_, self._weight_seen, is_part)
-        self.net_ = make_net(
-            self.module_,
-            recipe,
-            self.device_,
-            generator,
-            n_classes=len(self.classes_),
-            early_stopping=early_stopping,
-            callbacks=self._parameter("callbacks"),
-            verbose=self._parameter("verbose"),
-            input_dtype=self._input_dtype,
-        )
-
-    def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
-        r"""Learn from rows how inputs are scaled; return False if they are not."""
-        scaling = input_scaling_of(self.module_)
-        if scaling is None:
-            return False
-        scaling.reset()
-        data.teach(scaling, rows)
-        return True
-
-    def _table(
-        self,
-        data: TrainingRows,
-        rows: NDArray[np.int64],
-        weight: NDArray[np.float64] | None,
-        make_table: Callable[..., TensorTable] = TensorTable,
-    ) -> TensorTable:
-        if weight is not None:
-            # Relative to the largest, weights fit into float32. A positive weight stays
-            # positive: a weight of 0 says that a member leaves the row out.
-            smallest = np.finfo(np.float32).tiny
-            weight = weight / weight[rows].max()
-            weight = np.where(weight > 0, np.maximum(weight, smallest), 0.0)
-        X, pages, dtype = as_tensor(data.X), Pages(data.X), self._input_dtype
-        if not pages.is_mapped:
-            X = self._to_device(X)
-        elif self.device_.type == "mps" and X.dtype == torch.float64:
-            # Only batches go to the device, which has no float64.
-            dtype = torch.float32
-        return make_table(
-            X,
-            as_tensor(data.y).to(self.device_),
-            None if weight is None else as_tensor(weight).float().to(self.device_),
-            as_tensor(rows).to(self.device_) if len(rows) < len(data.y) else None,
-            dtype=dtype,
-            pages=pages,
-        )
-
-    def _train(
-        self,
-        table: TensorTable,
-        validation: TensorTable | None,
-        report: FitReport,
-        epochs: int | None = None,
-        checkpoint: Checkpoint | None = None,
-        pace: Pace | None = None,
-    ) -> None:
-        is_held_out = validation is not None
-        observer = None
-        if report.is_watched:
-            observer = EpochReport(report, lambda: self._snapshot(is_held_out))
-        n_epochs = self.net_.max_epochs if epochs is None else epochs
-        n_done = 0 if checkpoint is None else checkpoint.n_epochs
-        report.begin(max(n_epochs - n_done, 0), "epoch")
-        seed = int(
-            torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
-        )
-        with self._random_scope(seed):
-            train(self.net_, table, validation, epochs, observer, checkpoint, pace)
-        self.module_.eval()
-        history, kept = self.net_.history, kept_epoch(self.net_)
-        if history:
-            metrics = epoch_metrics(history[kept - 1])
-            report.keep(kept, kept == len(history), metrics)
-        self.__dict__.update(self._curves(is_held_out), best_epoch_=kept)
-
-    def _has_learned(self, data: TrainingRows) -> bool:
-        r"""Return whether the former fit predicted better than a guess."""
-        history = list(self.net_.history)
-        if not history:
-            # A file has no more than the curve.
-            history = [{"train_loss": loss} for loss in self.loss_curve_]
-        kept = history[: getattr(self, "best_epoch_", len(history))]
-        guess = data.entropy(self._parameter("label_smoothing"))
-        return not worse_than_guess(kept, guess, is_warm=True)
-
-    def _warn_of_training(self, data: TrainingRows, *, is_warm: bool) -> None:
-        r"""Warn if nothing was learned, or if more epochs would lower the loss."""
-        history = self.net_.history
-        smoothing = self._parameter("label_smoothing")
-        failure = worse_than_guess(
-            history[: self.best_epoch_], data.entropy(smoothing), is_warm
-        )
-        if failure:
-            remedy = "Scale the features, for instance with a StandardScaler in a "
-            remedy += "Pipeline, or change learning_rate."
-            if is_warm:
-                remedy += " With warm_start=False, a fit learns the scaling anew."
-            warnings.warn(
-                f"{type(self).__name__} has learned nothing: {failure}. {remedy}",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-            return
-        n_epochs = getattr(self, self._epochs_parameter)
-        if n_epochs == "auto" or not history or self.net_.stop_training_:
-            return
-        fall = late_fall(history)
-        if fall:
-            warnings.warn(
-                f"Maximum number of epochs ({self._epochs_parameter}={n_epochs}) "
-                f"reached and the optimization hasn't converged yet: {fall}. Increase "
-                f"{self._epochs_parameter}; with early_stopping=True, training ends "
-                "when more epochs do not help.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
-
-    def _curves(self, is_held_out: bool) -> dict[str, Any]:
-        r"""Return the fitted attributes that say how training went so far."""
-        history = self.net_.history
-        scores = None
-        if is_held_out:
-            monitor, sign = MONITORS[self.scoring]
-            scores = [sign * epoch[monitor] for epoch in history]
-        return {
-            "best_epoch_": len(history),
-            "n_iter_": len(history),
-            "loss_curve_": [epoch["train_loss"] for epoch in history],
-            "validation_scores_": scores,
-        }
-
-    def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
-        r"""Return the fitted attributes amid training, which does not change them."""
-        module = self._copied(self.module_).eval()
-        net = net_without_optimizer(self, module)
-        net.history = copy.deepcopy(self.net_.history)
-        return {"module_": module, "net_": net, **self._curves(is_held_out)}
-
-    def _generators(self) -> dict[str, torch.Generator]:
-        r"""Return what training draws from."""
-        generators = {"batches": self.net_.iterator_train__generator}
-        noise = generator_of(self.module_)
-        return generators if noise is None else {**generators, "noise": noise}
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")

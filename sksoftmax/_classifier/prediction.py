@@ -101,8 +101,9 @@ class PredictionMixin:
     module_: Any
     device_: torch.device
 
-    # What batches are converted to; None if the module takes any dtype.
-    _input_dtype: ClassVar[torch.dtype | None] = None
+    # True if the module is the user's: it takes float32 rows, may change them in place,
+    # and may draw from PyTorch's global generators.
+    _has_user_module: ClassVar[bool] = False
 
     # Rows per forward pass in prediction: about what a processor's cache can hold.
     _prediction_rows = 2048
@@ -245,8 +246,18 @@ class PredictionMixin:
             pages.read(len(piece))
         return logits
 
+    @property
+    def _input_dtype(self) -> torch.dtype | None:
+        r"""Dtype of batches; None if the module converts them itself."""
+        return torch.float32 if self._has_user_module else None
+
     def _batch(self, rows: Tensor) -> Tensor:
-        return convert(self._to_device(rows), self._input_dtype)
+        r"""Return rows as the module takes them: on its device, of its dtype."""
+        batch = convert(self._to_device(rows), self._input_dtype)
+        if self._has_user_module and batch.data_ptr() == rows.data_ptr():
+            # The module may work in place, and these rows may be the caller's.
+            return batch.clone()
+        return batch
 
     def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
         logits = [self._view_logits(view, module) for view in self._views(rows)]

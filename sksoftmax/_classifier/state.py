@@ -50,7 +50,7 @@ def open_checkpoint(
         If ``random_state`` is no integer, or if there is something else at the path
         than a checkpoint of the same fit.
     """
-    path = estimator._parameter("checkpoint")
+    path = getattr(estimator, "checkpoint", None)
     if path is None:
         return None
     if not isinstance(estimator.random_state, Integral):
@@ -177,9 +177,7 @@ def module_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
 
 def fresh_module(classifier: ModuleClassifier) -> nn.Module:
     with classifier._random_scope(0):
-        return classifier._build_module(
-            classifier.n_features_in_, len(classifier.classes_), make_generator(0)
-        )
+        return classifier._build_module(make_generator(0))
 
 
 def _check_same(expected: dict[str, str], got: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from sklearn.utils import get_tags
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from .._utils.arrays import as_tensor
@@ -42,13 +43,12 @@ def check_features(
     if not reset and _is_ready(estimator, X):
         features = X
         return features
+    accepted = get_tags(estimator).input_tags
+    allows_nan = accepted.allow_nan
     table = check_table(
-        estimator,
-        X,
-        accepts_sparse=estimator._accepts_sparse(),
-        accepts_text=estimator._accepts_missing(),
+        estimator, X, accepts_sparse=accepted.sparse, accepts_text=allows_nan
     )
-    is_mapped, allows_nan = Pages(table).is_mapped, estimator._accepts_missing()
+    is_mapped = Pages(table).is_mapped
     finite: bool | str = "allow-nan" if allows_nan else True
     encoded = estimator._encode_table(table, reset=reset, declared=declared)
     try:
@@ -125,7 +125,7 @@ def _explained(estimator: BaseEstimator, error: ValueError, table: Any) -> Value
         )
     if not _holds_text(table):
         return error
-    if estimator._accepts_missing():
+    if get_tags(estimator).input_tags.allow_nan:
         remedy = (
             "Name such columns in categorical_features; 'from_dtype' finds them in a "
             "pandas or polars DataFrame, if they held text in the first fit."
@@ -186,7 +186,10 @@ def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
         and estimator._encoder is None
         and (
             _fits_into_float32(X)
-            or (estimator._accepts_missing() and not _largest(X) > _LARGEST_FLOAT32)
+            or (
+                get_tags(estimator).input_tags.allow_nan
+                and not _largest(X) > _LARGEST_FLOAT32
+            )
         )
     )
 

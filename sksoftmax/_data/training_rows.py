@@ -213,16 +213,24 @@ def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> Non
 
 def check_same_problem(estimator: BaseEstimator, fitted: Mapping[str, Any]) -> None:
     r"""Raise an error unless training can go on from the attributes of a former fit."""
-    for name in estimator._constant_in_warm_start:
-        before, value = (
-            np.asarray(state[name]).tolist() for state in (fitted, vars(estimator))
-        )
-        if before != value:
+    before, now = _problem_of(fitted), _problem_of(vars(estimator))
+    for name, value in now.items():
+        if before[name] != value:
             raise ValueError(
-                f"warm_start=True continues from a fit with {name}={before}, but "
+                f"warm_start=True continues from a fit with {name}={before[name]}, but "
                 f"the new data gives {name}={value}. Expected the same; set "
                 "warm_start=False to start anew."
             )
+
+
+def _problem_of(fitted: Mapping[str, Any]) -> dict[str, Any]:
+    r"""Return the attributes that are the same in all fits of a warm start."""
+    encoder = fitted.get("_encoder")
+    return {
+        "classes_": fitted["classes_"].tolist(),
+        "n_features_in_": fitted["n_features_in_"],
+        "is_categorical_": None if encoder is None else encoder.is_categorical.tolist(),
+    }
 
 
 def check_validation_rows(

@@ -56,12 +56,10 @@ class LinearClassifier(ModuleClassifier):
                 "them. Expected zeros."
             )
 
-    def _build_module(
-        self, n_features: int, n_classes: int, generator: torch.Generator
-    ) -> SoftmaxLinear:
+    def _build_module(self, generator: torch.Generator) -> SoftmaxLinear:
         return SoftmaxLinear(
-            n_features,
-            n_classes,
+            self.n_features_in_,
+            len(self.classes_),
             bias=self.fit_intercept,
             init_scale=getattr(self, "init_scale", 0.0),
             generator=generator,

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import Tags
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
+from .._classifier.plan import Plan
 from .._data.training_rows import (
     TrainingRows,
     check_number_of_classes,
     check_training_rows,
     evenly_spread,
 )
-from .._training.batches import TensorTable
-from .._training.checkpoint import Checkpoint
 from .._training.recipe import Recipe
-from .._training.stream import Pace, column_moments, restore_units, standardized
+from .._training.stream import column_moments, restore_units, standardized
 from .._utils.arrays import as_tensor
 from .._utils.compat import (
     Interval,
@@ -35,6 +37,7 @@ from .._utils.compat import (
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
+from ..modules._linear import SoftmaxLinear
 from .coefficients import LinearClassifier, center_intercepts
 from .solver import Candidate, penalties, solve_in_place
 
@@ -282,47 +285,85 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    _epochs_parameter = "max_iter"
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.solver not in MINIBATCH_SOLVERS
+        return tags
 
-    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
-        decay = penalties(self.C, 0.0, total_weight, len(self.classes_))[0]
-        return Recipe(
-            # partial_fit after an exact fit needs an optimizer, too.
-            optimizer=self.solver if self.solver in MINIBATCH_SOLVERS else "adam",
+    def _plan(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        *,
+        is_new: bool,
+        is_stream: bool,
+    ) -> Plan:
+        n_iter = partial(np.full, 1, dtype=np.int32)
+        decay_of_weight = partial(_decay, self.C, len(self.classes_))
+        decay = decay_of_weight(self._weight_seen)
+        recipe = Recipe(
+            optimizer=self.solver,
             learning_rate=self.learning_rate,
             momentum=self.momentum,
-            # `standardized` has the penalty of the others.
-            weight_decay=decay if self.solver in MINIBATCH_SOLVERS else 0.0,
+            weight_decay=decay,
             lr_schedule=self.lr_schedule,
             batch_size=self.batch_size,
             max_epochs=self.max_iter,
+            # By default 256 rows, which the first piece of a stream may not have.
+            largest_stream_batch=self.batch_size,
+            decay_of_weight=decay_of_weight,
+        )
+        if self.solver in MINIBATCH_SOLVERS:
+            return Plan(
+                recipe,
+                learn_inputs=_learn_no_inputs,
+                training_scope=_centered,
+                restore=center_intercepts,
+                epochs_parameter="max_iter",
+                n_iter=n_iter,
+            )
+        # A stream that goes on from an optimum must not depend on the units of the
+        # features either. Its penalty is a part of the gradient, not of the optimizer.
+        stream = replace(recipe, optimizer="adam", weight_decay=0.0)
+        return Plan(
+            stream if is_stream else None,
+            learn_inputs=self._learn_units,
+            training_scope=partial(self._standardized, decay=decay),
+            restore=self._restore_units,
+            n_iter=n_iter,
         )
 
-    def _adapt_net(self, pace: Pace) -> None:
-        if not self._n_fitted:
-            # 256 by default, of which a first chunk may have few.
-            size = pace.batch_size(self.n_samples_seen_, self.batch_size)
-            self.net_.batch_size = size
-        for group in self.net_.optimizer_.param_groups:
-            # Intercepts are not penalized.
-            if group["weight_decay"]:
-                group["weight_decay"] = self._l2_of_stream()
-
-    def _l2_of_stream(self) -> float:
-        return penalties(self.C, 0.0, self._weight_seen, len(self.classes_))[0]
-
-    def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
-        if self.solver in MINIBATCH_SOLVERS:
-            return False
-        # A stream after a solver that does not depend on units must not, either.
-        some = data.take(evenly_spread(rows, _SAMPLE_ROWS))
+    def _learn_units(
+        self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
+    ) -> bool:
+        r"""Set mean and scale of the features, for a stream that may follow."""
+        sample = data.take(evenly_spread(rows, _SAMPLE_ROWS))
         self._feature_mean, self._feature_scale = column_moments(
-            some.X, some.sample_weight, self.fit_intercept
+            sample.X, sample.sample_weight, self.fit_intercept
         )
         return True
 
-    def _accepts_sparse(self) -> bool:
-        return self.solver not in MINIBATCH_SOLVERS
+    def _units(self) -> tuple[Tensor, Tensor]:
+        r"""Return mean and scale of the features, in the widest dtype of the device."""
+        dtype = torch.float32 if self.device_.type == "mps" else torch.float64
+        mean, scale = (
+            as_tensor(values).to(self.device_, dtype)
+            for values in (self._feature_mean, self._feature_scale)
+        )
+        return mean, scale
+
+    @contextmanager
+    def _standardized(self, module: SoftmaxLinear, decay: float) -> Iterator[None]:
+        r"""Let a module learn on standardized features."""
+        with standardized(module, *self._units(), decay):
+            yield
+        center_intercepts(module)
+
+    def _restore_units(self, module: SoftmaxLinear) -> None:
+        r"""Return a copy of a module that learns on standardized features to X."""
+        remove_forward_pre_hooks(module)
+        restore_units(module, *self._units())
+        center_intercepts(module)
 
     def _fit_rows(
         self,
@@ -342,7 +383,9 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
             return
         self._check_nothing_to_watch(validation)
         rows = data.indices()
-        self._build(data, rows, module, with_optimizer=False)
+        self._begin_fit(data, rows)
+        plan = self._plan(data, rows, is_new=module is None, is_stream=False)
+        self._build(plan, data, rows, module)
         # The number of Newton steps is not known in advance.
         report.begin(None, "step")
         self.validation_scores_ = self.best_epoch_ = None
@@ -366,42 +409,24 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
                 stacklevel=2,
             )
 
-    def _train(
-        self,
-        table: TensorTable,
-        validation: TensorTable | None,
-        report: FitReport,
-        epochs: int | None = None,
-        checkpoint: Checkpoint | None = None,
-        pace: Pace | None = None,
-    ) -> None:
-        units: AbstractContextManager[None] = nullcontext()
-        if self.solver not in MINIBATCH_SOLVERS:
-            units = standardized(self.module_, *self._units(), self._l2_of_stream())
-        with units:
-            super()._train(table, validation, report, epochs, checkpoint, pace)
-        center_intercepts(self.module_)
 
-    def _units(self) -> tuple[Tensor, Tensor]:
-        r"""Return mean and scale of the features, as wide as the device has numbers."""
-        dtype = torch.float32 if self.device_.type == "mps" else torch.float64
-        mean, scale = (
-            as_tensor(values).to(self.device_, dtype)
-            for values in (self._feature_mean, self._feature_scale)
-        )
-        return mean, scale
+def _decay(C: float, n_classes: int, total_weight: float) -> float:
+    r"""Return the factor of half the squared norm of a mean loss."""
+    return penalties(C, 0.0, total_weight, n_classes)[0]
 
-    def _curves(self, is_held_out: bool) -> dict[str, Any]:
-        curves = super()._curves(is_held_out)
-        return {**curves, "n_iter_": np.array([curves["n_iter_"]], dtype=np.int32)}
 
-    def _snapshot(self, is_held_out: bool) -> dict[str, Any]:
-        snapshot = super()._snapshot(is_held_out)
-        if self.solver not in MINIBATCH_SOLVERS:
-            remove_forward_pre_hooks(snapshot["module_"])
-            restore_units(snapshot["module_"], *self._units())
-        center_intercepts(snapshot["module_"])
-        return snapshot
+def _learn_no_inputs(
+    module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
+) -> bool:
+    r"""Learn no scaling: the solvers by mini-batches take the features as they are."""
+    return False
+
+
+@contextmanager
+def _centered(module: SoftmaxLinear) -> Iterator[None]:
+    r"""Let the intercepts sum to zero after a training."""
+    yield
+    center_intercepts(module)
 
 
 @modes_of_training()
@@ -445,7 +470,9 @@ def fit_together(
     for classifier in classifiers:
         # Attributes learned from the rows are the same for all classifiers.
         classifier.__dict__.update({**learned, **vars(classifier)})
-        classifier._build(data, rows, None, with_optimizer=False)
+        classifier._begin_fit(data, rows)
+        plan = classifier._plan(data, rows, is_new=True, is_stream=False)
+        classifier._build(plan, data, rows)
         classifier.validation_scores_ = classifier.best_epoch_ = None
         groups[classifier.l1_ratio > 0 and math.isfinite(classifier.C)].append(
             classifier

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.model_selection import BaseCrossValidator
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, Tags
 from sklearn.utils.metadata_routing import (
     UNUSED,
     MetadataRouter,
@@ -348,8 +348,10 @@ class SoftmaxRegressionCV(LinearClassifier):
         scorer: Callable[..., float] = get_scorer(self.scoring or "accuracy")
         return scorer
 
-    def _accepts_sparse(self) -> bool:
-        return True
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def _check_grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         Cs = np.logspace(-4, 4, self.Cs) if isinstance(self.Cs, Integral) else self.Cs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
+from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._training.callbacks import EarlyStopping
+from .._training.pruning import resolve_rate
+from .._training.recipe import TrainingLength, net_recipe
 from .._utils.arrays import as_tensor
 from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
@@ -24,6 +27,11 @@ from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ..modules._cnn import SoftmaxCNN, channels_seem_last
 from ..modules._layers import ACTIVATIONS
+
+# Meaning of "auto"; measured on MNIST and Fashion-MNIST.
+_LENGTH = TrainingLength(
+    largest_batch=128, n_steps=7000, fewest_epochs=12, most_epochs=60
+)
 
 # Images that tell in which order their channels are.
 _SAMPLE_IMAGES = 200
@@ -277,9 +285,6 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         "temperature_scaling": ["boolean"],
     }
 
-    _auto_batch_size = 128
-    _auto_steps = 7000
-    _auto_epochs = (12, 60)
     _prediction_rows = 128
 
     @explain_keywords
@@ -364,41 +369,42 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _build(
+    def _plan(
         self,
         data: TrainingRows,
         rows: NDArray[np.int64],
-        module: nn.Module | None,
         *,
-        early_stopping: EarlyStopping | None = None,
-        with_optimizer: bool = True,
-        is_part: bool = False,
-    ) -> None:
-        super()._build(
-            data,
-            rows,
-            module,
-            early_stopping=early_stopping,
-            with_optimizer=with_optimizer,
-            is_part=is_part,
+        is_new: bool,
+        is_stream: bool,
+    ) -> Plan:
+        n_rows = self.n_samples_seen_
+        recipe = replace(
+            net_recipe(self, n_rows, _LENGTH),
+            data_pruning=resolve_rate(self.data_pruning, n_rows),
+            temperature_scaling=self.temperature_scaling,
         )
-        n_channels, height, width = self.image_shape_
-        if module is None and n_channels in CHANNELS[1:]:
-            sample = as_tensor(data.sample(rows, _SAMPLE_IMAGES))
-            if channels_seem_last(sample.float(), self.image_shape_):
-                warnings.warn(
-                    f"X is taken for images of shape {self.image_shape_}, channel "
-                    "after channel, but its rows look as if the channels were the last "
-                    "axis: neighboring pixels are more alike in that order. Expected "
-                    f"X.reshape(-1, {height}, {width}, {n_channels})"
-                    ".transpose(0, 3, 1, 2).reshape(len(X), -1).",
-                    UserWarning,
-                    stacklevel=2,
-                )
+        return Plan(recipe, check_module=self._check_order_of_channels)
 
-    def _build_module(
-        self, n_features: int, n_classes: int, generator: torch.Generator
-    ) -> SoftmaxCNN:
+    def _check_order_of_channels(
+        self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
+    ) -> None:
+        r"""Warn if the rows look as if the channels were the last axis of an image."""
+        n_channels, height, width = self.image_shape_
+        if n_channels not in CHANNELS[1:]:
+            return
+        sample = as_tensor(data.sample(rows, _SAMPLE_IMAGES))
+        if channels_seem_last(sample.float(), self.image_shape_):
+            warnings.warn(
+                f"X is taken for images of shape {self.image_shape_}, channel after "
+                "channel, but its rows look as if the channels were the last axis: "
+                "neighboring pixels are more alike in that order. Expected "
+                f"X.reshape(-1, {height}, {width}, {n_channels})"
+                ".transpose(0, 3, 1, 2).reshape(len(X), -1).",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _build_module(self, generator: torch.Generator) -> SoftmaxCNN:
         channels = check_sizes("channels", self.channels)
         if not channels:
             raise ValueError(
@@ -406,12 +412,16 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "use SoftmaxMLPClassifier."
             )
         if self.image_shape is None:
-            self.image_shape_ = square_image_shape(n_features) or (1, 1, n_features)
+            self.image_shape_ = square_image_shape(self.n_features_in_) or (
+                1,
+                1,
+                self.n_features_in_,
+            )
         else:
-            self.image_shape_ = check_image_shape(self.image_shape, n_features)
+            self.image_shape_ = check_image_shape(self.image_shape, self.n_features_in_)
         return SoftmaxCNN(
             self.image_shape_,
-            n_classes,
+            len(self.classes_),
             channels=channels,
             convolutions_per_block=self.convolutions_per_block,
             kernel_size=(

@@ -3,7 +3,7 @@ r"""The multi-layer perceptron."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -11,37 +11,23 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import validate_data
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
+from .._classifier.plan import Plan, learn_scaling
 from .._data.training_rows import TrainingRows
-from .._encoders.categories import TableEncoder, learn_encoder, n_columns
-from .._training.callbacks import EarlyStopping
-from .._training.recipe import Recipe
 from .._utils.arrays import as_tensor
 from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
-from .._utils.frames import is_frame
 from .._utils.keywords import explain_keywords
 from ..modules._layers import ACTIVATIONS
 from ..modules._mlp import SoftmaxMLP
 from ..modules._piecewise import bin_edges
+from . import mlp_defaults
 
-# From this depth on, gradient descent needs normalised layers to make progress.
-_DEEP = 5
-# Hidden layers of "auto" for few rows to train on, from so many rows on, and for as
-# many rows of many features.
-_NARROW, _WIDE, _WIDEST, _MANY_ROWS = (128, 128), (192, 192), (256, 256), 20_000
-# Bins of "auto", and from how many features on it has other rules: of pixels, bins
-# would only be a burden, and they bear more passes.
-_BINS, _MANY_FEATURES = 8, 256
-# The rate of "auto", and in proportion to fewer rows down to a share of it: the net
-# would know them by heart before the best epoch could be told from the next.
-_LEARNING_RATE, _FEW_ROWS, _LEAST_SHARE = 0.012, 1_500, 1 / 8
-# How many rounds may follow while the net underfits.
-_EXTENSIONS = 2
-# So many rows tell where the bins lie.
+# Rows that tell between which values the bins lie.
 _SAMPLE_ROWS = 10_000
 
 
@@ -341,21 +327,13 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
     }
 
-    _constant_in_warm_start = (
-        *BaseSoftmaxClassifier._constant_in_warm_start,
-        "is_categorical_",
-    )
-
-    # Averaged nets learn best in few passes at a high rate: more of them overfit, and
-    # what regularises them costs time that further members use better.
-    _auto_steps = 200
-    _auto_epochs = (6, 100)
-    _auto_epochs_of_many_features = (32, 100)
-
     hidden_layer_sizes_: tuple[int, ...]
     n_bins_: NDArray[np.int64]
-    is_categorical_: NDArray[np.bool_] | None
-    categories_: list[NDArray[Any] | None] | None
+
+    # True for each feature in which a value was missing in ``fit``.
+    _has_missing: NDArray[np.bool_]
+    # True if only every other member is shown the bins.
+    _alternate_bins: bool
 
     @explain_keywords
     def __init__(
@@ -427,165 +405,74 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.callbacks = callbacks
         self.verbose = verbose
 
-    def _accepts_missing(self) -> bool:
-        return True
+    @property
+    def is_categorical_(self) -> NDArray[np.bool_] | None:
+        r"""Mask of the features that are categories; None if there are none."""
+        check_is_fitted(self)
+        return None if self._encoder is None else self._encoder.is_categorical
 
-    def _epochs_range(self, n_rows: int) -> tuple[int, int]:
-        if self.n_features_in_ > _MANY_FEATURES and n_rows >= _MANY_ROWS:
-            return self._auto_epochs_of_many_features
-        return self._auto_epochs
+    @property
+    def categories_(self) -> list[NDArray[Any] | None] | None:
+        r"""Categories of each feature, None for numbers; None if there are none."""
+        check_is_fitted(self)
+        return None if self._encoder is None else self._encoder.to_arrays()
 
-    def _n_extensions(self) -> int:
-        is_free = self.max_epochs == "auto" and bool(self.early_stopping)
-        return _EXTENSIONS if is_free else 0
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
-    def _recipe(self, n_rows: int, total_weight: float, is_part: bool) -> Recipe:
-        recipe = super()._recipe(n_rows, total_weight, is_part)
-        # Measured with this optimizer alone; of a part nobody knows what will follow.
-        are_few = n_rows < _FEW_ROWS and self.optimizer == "adamw" and not is_part
-        # A round in vain takes seconds there; Otto, with more, is best at its end, too.
-        recipe = replace(recipe, is_patient=n_rows < _MANY_ROWS)
-        if isinstance(self.input_dropout, str):
-            recipe = replace(recipe, relaxes=True)
-        if isinstance(self.learning_rate, str):
-            share = max(n_rows / _FEW_ROWS, _LEAST_SHARE) if are_few else 1.0
-            recipe = replace(recipe, learning_rate=_LEARNING_RATE * share)
-        if isinstance(self.weight_decay, str):
-            decay = 0.1 if self.n_features_in_ > _MANY_FEATURES else 0.01
-            recipe = replace(recipe, weight_decay=0.3 if are_few else decay)
-        return recipe
-
-    def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
-        before = self._encoder if self.warm_start or not reset else None
-        if reset:
-            self._set_encoder(
-                learn_encoder(
-                    X, self.categorical_features, declared=declared, before=before
-                )
-            )
-        width = n_columns(X)
-        if self._encoder is None or width is None:
-            return X
-        if not reset and not self._has_columns_of_fit(X):
-            # Says which columns differ; they could not be told apart below.
-            validate_data(self, X, reset=False, skip_check_array=True)
-        return self._encoder.encode(X, is_new=self._encoder is not before)
-
-    def _has_columns_of_fit(self, X: Any) -> bool:
-        names = getattr(self, "feature_names_in_", None)
-        if names is not None and is_frame(X):
-            return bool(np.array_equal(names, X.columns))
-        return bool(X.shape[1] == self.n_features_in_)
-
-    def _set_encoder(self, encoder: TableEncoder | None) -> None:
-        self._encoder = encoder
-        self.is_categorical_ = self.categories_ = None
-        if encoder is not None:
-            self.is_categorical_ = encoder.is_categorical
-            self.categories_ = encoder.to_arrays()
-
-    def _forget_categories(
-        self, features: NDArray[Any], rows: NDArray[np.int64]
-    ) -> NDArray[Any]:
-        is_refit = self.warm_start and hasattr(self, "module_")
-        if self._encoder is None or is_refit or len(rows) == len(features):
-            return features
-        encoder, features = self._encoder.restricted(features, rows)
-        self._set_encoder(encoder)
-        return features
-
-    def _build(
+    def _plan(
         self,
         data: TrainingRows,
         rows: NDArray[np.int64],
-        module: nn.Module | None,
         *,
-        early_stopping: EarlyStopping | None = None,
-        with_optimizer: bool = True,
-        is_part: bool = False,
-    ) -> None:
-        bins = None
-        is_short = is_part and self._first_rows is not None
-        if module is None:
-            self._has_missing = data.missing_columns(rows)
-            if is_short and self.n_features_in_ <= _MANY_FEATURES:
-                # Values may be missing in later rows.
-                self._has_missing = np.ones_like(self._has_missing)
-            sizes = self.hidden_layer_sizes
-            if isinstance(sizes, str):
-                wide = _WIDE if self.n_features_in_ <= _MANY_FEATURES else _WIDEST
-                sizes = wide if len(rows) >= _MANY_ROWS else _NARROW
-            self.hidden_layer_sizes_ = check_sizes("hidden_layer_sizes", sizes)
-            if is_short:
-                self.n_bins_ = self._most_bins()
-            else:
-                bins = self._find_bins(data, rows)
-            # Few rows are soon known by heart where they fall into bins.
-            self._alternate_bins = len(rows) < _MANY_ROWS
-        elif not (is_part or isinstance(self.hidden_layer_sizes, str)):
-            sizes = check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
-            self.hidden_layer_sizes_ = sizes
-        super()._build(
-            data,
-            rows,
-            module,
-            early_stopping=early_stopping,
-            with_optimizer=with_optimizer,
-            is_part=is_part,
+        is_new: bool,
+        is_stream: bool,
+    ) -> Plan:
+        recipe = mlp_defaults.recipe(
+            self, self.n_samples_seen_, self.n_features_in_, is_stream=is_stream
         )
-        if bins is not None:
-            self.module_.input_scaling.learn_bins(*bins)
+        if is_new:
+            attributes, edges = self._describe_module(data, rows)
+            learn_inputs = partial(self._learn_inputs, known_edges=edges)
+            return Plan(recipe, attributes=attributes, learn_inputs=learn_inputs)
+        attributes = {}
+        if not (is_stream or isinstance(self.hidden_layer_sizes, str)):
+            sizes = check_sizes("hidden_layer_sizes", self.hidden_layer_sizes)
+            attributes = {"hidden_layer_sizes_": sizes}
+        return Plan(recipe, attributes=attributes, learn_inputs=self._learn_inputs)
 
-    def _find_bins(
+    def _describe_module(
         self, data: TrainingRows, rows: NDArray[np.int64]
-    ) -> tuple[list[Tensor], Tensor] | None:
-        r"""Set ``n_bins_``; return the bins' edges and the rows that they come from."""
-        self.n_bins_ = self._most_bins()
-        if not self.n_bins_.any():
-            return None
-        X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
-        edges = self._bin_edges(X)
-        self.n_bins_ = np.array([max(0, len(one) - 1) for one in edges])
-        return (edges, X) if self.n_bins_.any() else None
+    ) -> tuple[dict[str, Any], list[Tensor] | None]:
+        r"""Return what a new module is built from, and the edges of the bins if known.
 
-    def _bin_edges(self, X: Tensor) -> list[Tensor]:
-        r"""Return between which values the bins of each column lie."""
-        return [
-            # No values have no bins.
-            bin_edges(column if most else column[:0], most)
-            for column, most in zip(X.T, self.n_bins_, strict=True)
-        ]
+        Early in a stream, every feature gets as many bins as it may have, and an input
+        for missing values: later rows may need them.
+        """
+        n_bins, edges = self._most_bins(), None
+        has_missing = data.missing_columns(rows)
+        if self._first_rows is None:
+            edges = self._bin_edges(data, rows, n_bins)
+            n_bins = np.array([max(0, len(values) - 1) for values in edges])
+        elif self.n_features_in_ <= mlp_defaults.MANY_FEATURES:
+            has_missing = np.ones_like(has_missing)
+        attributes = {
+            "hidden_layer_sizes_": mlp_defaults.hidden_layer_sizes(
+                self.hidden_layer_sizes, len(rows), self.n_features_in_
+            ),
+            "n_bins_": n_bins,
+            "_has_missing": has_missing,
+            "_alternate_bins": mlp_defaults.alternate_bins(len(rows)),
+        }
+        return attributes, edges
 
     def _most_bins(self) -> NDArray[np.int64]:
-        r"""Return the most bins of each column; those of categories have none."""
-        n_bins = self._check_n_bins().astype(np.int64)
-        if self.is_categorical_ is not None:
-            n_bins[self.is_categorical_] = 0
-        return n_bins
-
-    def _learn_inputs(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
-        is_scaled = super()._learn_inputs(data, rows)
-        if self._first_rows is None or not self.n_bins_.any():
-            return is_scaled
-        X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
-        edges = [
-            # A bin between infinite values contributes 0.
-            nn.functional.pad(found, (0, 1 + most - len(found)), value=torch.inf)
-            if most
-            else found
-            for found, most in zip(self._bin_edges(X), self.n_bins_, strict=True)
-        ]
-        self.module_.input_scaling.learn_bins(edges, X)
-        return True
-
-    def _check_n_bins(self) -> NDArray[np.int64]:
-        r"""Return the most bins that each feature may have."""
-        n_features = self.n_features_in_
-        n_bins = self.n_bins
-        if n_bins is None or isinstance(n_bins, Integral):
-            return np.full(n_features, n_bins or 0)
-        if isinstance(n_bins, str):
-            return np.full(n_features, _BINS if n_features <= _MANY_FEATURES else 0)
+        r"""Return the most bins that each feature may have; categories have none."""
+        n_bins, n_features = self.n_bins, self.n_features_in_
+        if n_bins is None or isinstance(n_bins, Integral | str):
+            n_bins = np.full(n_features, mlp_defaults.n_bins(n_bins, n_features))
         n_bins = np.asarray(n_bins)
         if (
             n_bins.shape != (n_features,)
@@ -596,31 +483,66 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
                 f"Got n_bins={self.n_bins!r}, but expected an integer for each of the "
                 f"{n_features} features: 2 or more, or 0 for none."
             )
+        n_bins = n_bins.astype(np.int64)
+        if self._encoder is not None:
+            n_bins[self._encoder.is_categorical] = 0
         return n_bins
 
-    def _build_module(
-        self, n_features: int, n_classes: int, generator: torch.Generator
-    ) -> SoftmaxMLP:
-        normalization = self.normalization
-        if normalization == "auto":
-            normalization = "batch" if len(self.hidden_layer_sizes_) >= _DEEP else None
-        input_dropout = self.input_dropout
-        if isinstance(input_dropout, str):
-            input_dropout = 0.2 if n_features > _MANY_FEATURES else 0.1
+    def _bin_edges(
+        self, data: TrainingRows, rows: NDArray[np.int64], n_bins: NDArray[np.int64]
+    ) -> list[Tensor]:
+        r"""Return the values between which the bins of each feature lie."""
+        if not n_bins.any():
+            return [torch.empty(0)] * len(n_bins)
+        X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
+        return [
+            # No values have no bins.
+            bin_edges(column if most else column[:0], most)
+            for column, most in zip(X.T, n_bins, strict=True)
+        ]
+
+    def _learn_inputs(
+        self,
+        module: Any,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        known_edges: list[Tensor] | None = None,
+    ) -> bool:
+        r"""Let a module learn the scaling of its inputs and the edges of their bins."""
+        is_scaled = learn_scaling(module, data, rows)
+        if not self.n_bins_.any():
+            return is_scaled
+        edges = known_edges
+        if edges is None:
+            # A bin between infinite values contributes 0.
+            edges = [
+                nn.functional.pad(found, (0, 1 + most - len(found)), value=torch.inf)
+                if most
+                else found
+                for found, most in zip(
+                    self._bin_edges(data, rows, self.n_bins_), self.n_bins_, strict=True
+                )
+            ]
+        X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
+        module.input_scaling.learn_bins(edges, X)
+        return True
+
+    def _build_module(self, generator: torch.Generator) -> SoftmaxMLP:
+        sizes, n_features = self.hidden_layer_sizes_, self.n_features_in_
         cardinalities = None
-        if self.categories_ is not None:
+        if self._encoder is not None:
             cardinalities = [
                 None if categories is None else len(categories)
-                for categories in self.categories_
+                for categories in self._encoder.categories
             ]
         return SoftmaxMLP(
             n_features,
-            n_classes,
-            hidden_layer_sizes=self.hidden_layer_sizes_,
+            len(self.classes_),
+            hidden_layer_sizes=sizes,
             activation=self.activation,
-            normalization=normalization,
+            normalization=mlp_defaults.normalization(self.normalization, len(sizes)),
             dropout=self.dropout,
-            input_dropout=input_dropout,
+            input_dropout=mlp_defaults.input_dropout(self.input_dropout, n_features),
             input_scaling=self.input_scaling,
             n_estimators=self.n_estimators,
             share_weights=self.share_weights,

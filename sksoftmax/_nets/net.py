@@ -2,29 +2,40 @@ r"""The estimator around the user's own module."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from .._classifier.base import BaseSoftmaxClassifier
-from .._classifier.state import fresh_module
+from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
+from .._training.recipe import TrainingLength, net_recipe
 from .._utils.arrays import as_tensor
 from .._utils.keywords import explain_keywords
-from .._utils.random import global_generator_seeded, global_generators
-from .user_module import build_module, check_logits, check_shape, copied
+from ..modules._user_module import build_module, check_logits, check_shape
 
 _PREFIX = "module__"
 
 # Training rows whose outputs are looked at before training.
 _CHECKED_ROWS = 16
+
+# Meaning of "auto".
+_LENGTH = TrainingLength(
+    largest_batch=256, n_steps=3000, fewest_epochs=15, most_epochs=100
+)
+
+
+def _check_module(
+    module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
+) -> None:
+    r"""Raise or warn if the outputs of a new module for some rows are no logits."""
+    X = as_tensor(data.sample(rows, _CHECKED_ROWS)).to(torch.float32)
+    check_logits(module, X)
 
 
 class SoftmaxNetClassifier(BaseSoftmaxClassifier):
@@ -180,7 +191,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         "module_params": [dict, None],
     }
 
-    _input_dtype = torch.float32
+    _has_user_module = True
 
     @explain_keywords
     def __init__(
@@ -277,43 +288,26 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
             self.module_params = {**(self.module_params or {}), **nested}
         return self
 
-    def _build_module(
-        self, n_features: int, n_classes: int, generator: torch.Generator
-    ) -> nn.Module:
+    def _plan(
+        self,
+        data: TrainingRows,
+        rows: NDArray[np.int64],
+        *,
+        is_new: bool,
+        is_stream: bool,
+    ) -> Plan:
+        recipe = net_recipe(self, self.n_samples_seen_, _LENGTH)
+        return Plan(recipe, check_module=_check_module)
+
+    def _build_module(self, generator: torch.Generator) -> nn.Module:
         if isinstance(self.module, nn.Module):
             raise ValueError(
                 f"Got module={type(self.module).__name__}(...), a module that is built "
                 "already, but expected something that builds one: a class or function "
                 "called as module(n_features, n_classes, **module_params)."
             )
+        n_features, n_classes = self.n_features_in_, len(self.classes_)
         params = self.module_params or {}
         module = build_module(self.module, n_features, n_classes, params)
         check_shape(module, n_features, n_classes)
         return module
-
-    def _copied(self, module: nn.Module) -> nn.Module:
-        try:
-            return copied(module)
-        except ValueError:
-            # Building sets attributes, which the classifier itself should keep.
-            fresh = fresh_module(copy.copy(self)).to(self.device_)
-        fresh.load_state_dict(module.state_dict())
-        pairs = zip(fresh.parameters(), module.parameters(), strict=True)
-        for parameter, trained in pairs:
-            parameter.requires_grad_(trained.requires_grad)
-        return fresh
-
-    def _check_built(self, data: TrainingRows, rows: NDArray[np.int64]) -> None:
-        X = as_tensor(data.sample(rows, _CHECKED_ROWS)).to(torch.float32)
-        check_logits(self.module_, X)
-
-    def _batch(self, rows: Tensor) -> Tensor:
-        batch = super()._batch(rows)
-        # The module may work in place, and these rows may be the caller's.
-        return batch.clone() if batch.data_ptr() == rows.data_ptr() else batch
-
-    def _generators(self) -> dict[str, torch.Generator]:
-        return {**super()._generators(), **global_generators(self.device_)}
-
-    def _random_scope(self, seed: int) -> AbstractContextManager[None]:
-        return global_generator_seeded(seed, self.device_)

@@ -1,20 +1,66 @@
-r"""Recipes: how a net is trained, and what that means for the skorch net."""
+r"""Recipes: how a net is trained, with every "auto" resolved."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from .optimizers import OPTIMIZERS
 
+# Batches per epoch with batch_size="auto": with fewer, small tables get too few steps.
+_BATCHES_PER_EPOCH = 16
+
+# Rows: smallest batch with batch_size="auto".
+_SMALLEST_BATCH = 32
+
 
 @dataclass(frozen=True)
 class Recipe:
-    r"""How a net is trained, with nothing left to decide."""
+    r"""How a net is trained.
+
+    Parameters
+    ----------
+    optimizer : {"adamw", "adam", "sgd"}
+        Key of ``OPTIMIZERS``.
+    learning_rate : float
+        The highest rate of the schedule.
+    momentum : float
+        Momentum of "sgd".
+    weight_decay : float
+        Decay of the matrices.
+    lr_schedule : {"one_cycle", "cosine", "constant"}
+        Key of ``SCHEDULES``.
+    batch_size : int
+        Rows per step.
+    max_epochs : int
+        Epochs of the first round of the schedule.
+    data_pruning : float, default=0.0
+        Share of the easy rows that an epoch leaves out.
+    label_smoothing : float, default=0.0
+        Share of each label's probability that is spread over all classes.
+    dtype : torch.dtype, default=torch.float32
+        Type that training multiplies in.
+    n_restarts : int, default=0
+        Most restarts while the net underfits.
+    restart_if_best_is_last : bool, default=False
+        Whether a restart also follows if the last epoch is about as good as the best.
+    restarts_without_input_dropout : bool, default=False
+        Whether the dropout of the inputs is off in restarts.
+    temperature_scaling : bool, default=False
+        Whether a temperature will be learned: then the validation loss of an epoch is
+        that at its best temperature.
+    largest_stream_batch : int or None, default=None
+        Rows: the batch size of a stream without a ``fit`` grows up to here with the
+        number of rows seen; None if it is fixed.
+    decay_of_weight : callable or None, default=None
+        Returns the weight decay of a stream from the sum of the sample weights seen;
+        None if the decay is fixed.
+    """
 
     optimizer: str
     learning_rate: float
@@ -26,59 +72,91 @@ class Recipe:
     data_pruning: float = 0.0
     label_smoothing: float = 0.0
     dtype: torch.dtype = torch.float32
-    # How many rounds may follow while the net underfits, whether one also follows on a
-    # mere chance, and whether the dropout of its inputs ends with the first.
-    n_extensions: int = 0
-    is_patient: bool = False
-    relaxes: bool = False
-    # Whether a temperature will be learned from the rows that are held out.
-    refines: bool = False
+    n_restarts: int = 0
+    restart_if_best_is_last: bool = False
+    restarts_without_input_dropout: bool = False
+    temperature_scaling: bool = False
+    largest_stream_batch: int | None = None
+    decay_of_weight: Callable[[float], float] | None = None
+
+    def optimizer_options(self, module: nn.Module) -> dict[str, Any]:
+        r"""Return the optimizer and its arguments, as skorch names them."""
+        options: dict[str, Any] = {
+            "optimizer": OPTIMIZERS[self.optimizer],
+            "optimizer__weight_decay": self.weight_decay,
+            "optimizer__fused": True,
+        }
+        if self.weight_decay:
+            # Only matrices decay: to shrink a shift or a scale regularizes nothing. A
+            # fused optimizer makes one call per group, so there is no group of
+            # matrices. Members of an ensemble stack their shifts and scales.
+            options["optimizer__param_groups"] = [
+                (name, {"weight_decay": 0.0})
+                for name, parameter in module.named_parameters()
+                if parameter.ndim < 2 or name.endswith(("bias", "_scale"))
+            ]
+        if self.optimizer == "sgd":
+            options["optimizer__momentum"] = self.momentum
+        return options
 
 
-def auto_batch_size(n_rows: int, most: int) -> int:
-    r"""Return the batch size that "auto" is: about a sixteenth of the rows.
+class TrainingLength(NamedTuple):
+    r"""Meaning of "auto" for ``batch_size`` and ``max_epochs``.
 
-    Small tables need small batches, or there are too few steps to learn in.
+    Attributes
+    ----------
+    largest_batch : int
+        Rows of the largest batch; a batch is about a sixteenth of the rows, at least
+        32.
+    n_steps : int
+        Number of steps of a training.
+    fewest_epochs, most_epochs : int
+        Limits of the number of epochs that make these steps.
     """
-    power = 2 ** round(math.log2(max(n_rows, 1) / 16))
-    return int(min(max(power, 32), most))
+
+    largest_batch: int
+    n_steps: int
+    fewest_epochs: int
+    most_epochs: int
+
+    def batch_size(self, n_rows: int) -> int:
+        r"""Return the batch size of a table: a power of 2."""
+        power = 2 ** round(math.log2(max(n_rows, 1) / _BATCHES_PER_EPOCH))
+        return int(min(max(power, _SMALLEST_BATCH), self.largest_batch))
+
+    def max_epochs(self, n_rows: int, batch_size: int) -> int:
+        r"""Return the number of epochs of a table."""
+        epochs = round(self.n_steps / math.ceil(n_rows / batch_size))
+        return min(max(epochs, self.fewest_epochs), self.most_epochs)
 
 
-def auto_epochs(
-    steps_per_epoch: int, n_steps: int, fewest_and_most: tuple[int, int]
-) -> int:
-    r"""Return how many passes "auto" is: those that make about so many steps."""
-    fewest, most = fewest_and_most
-    return min(max(round(n_steps / steps_per_epoch), fewest), most)
+def net_recipe(parameters: Any, n_rows: int, length: TrainingLength) -> Recipe:
+    r"""Return the recipe of the parameters that all nets have.
 
-
-def net_options(module: nn.Module, recipe: Recipe) -> dict[str, Any]:
-    r"""Return what a recipe means for the skorch net around a module."""
-    options: dict[str, Any] = {
-        "criterion__label_smoothing": recipe.label_smoothing,
-        "optimizer": OPTIMIZERS[recipe.optimizer],
-        "optimizer__weight_decay": recipe.weight_decay,
-        "optimizer__fused": True,
-        "lr": recipe.learning_rate,
-        "lr_schedule": recipe.lr_schedule,
-        "data_pruning": recipe.data_pruning,
-        "max_epochs": recipe.max_epochs,
-        "batch_size": recipe.batch_size,
-        "training_dtype": recipe.dtype,
-        "n_extensions": recipe.n_extensions,
-        "is_patient": recipe.is_patient,
-        "relaxes": recipe.relaxes,
-        "refines": recipe.refines,
-    }
-    if recipe.weight_decay:
-        # Only matrices decay: shrinking a shift or a scale regularises nothing. With
-        # one group alone, a fused optimizer has one call to make. Members of an
-        # ensemble stack their shifts and scales.
-        options["optimizer__param_groups"] = [
-            (name, {"weight_decay": 0.0})
-            for name, parameter in module.named_parameters()
-            if parameter.ndim < 2 or name.endswith(("bias", "_scale"))
-        ]
-    if recipe.optimizer == "sgd":
-        options["optimizer__momentum"] = recipe.momentum
-    return options
+    Parameters
+    ----------
+    parameters : SoftmaxMLPClassifier or another estimator of a net
+        Its parameters are read.
+    n_rows : int
+        Number of training rows.
+    length : TrainingLength
+        Meaning of "auto" for ``batch_size`` and ``max_epochs``.
+    """
+    batch_size, max_epochs = parameters.batch_size, parameters.max_epochs
+    if isinstance(batch_size, str):
+        batch_size = length.batch_size(n_rows)
+    if isinstance(max_epochs, str):
+        max_epochs = length.max_epochs(n_rows, batch_size)
+    return Recipe(
+        optimizer=parameters.optimizer,
+        learning_rate=parameters.learning_rate,
+        momentum=parameters.momentum,
+        weight_decay=parameters.weight_decay,
+        lr_schedule=parameters.lr_schedule,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        label_smoothing=parameters.label_smoothing,
+        largest_stream_batch=(
+            length.largest_batch if isinstance(parameters.batch_size, str) else None
+        ),
+    )

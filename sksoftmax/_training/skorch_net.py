@@ -38,7 +38,7 @@ from .monitors import (
 )
 from .optimizers import make_gradients_dense
 from .pruning import EasyRows
-from .recipe import Recipe, net_options
+from .recipe import Recipe
 from .restarts import Round, has_stalled, plan_rounds, underfits
 from .schedules import StepSchedule
 from .stream import FEWEST_NORMALIZED, Pace, running_statistics
@@ -56,26 +56,10 @@ class SoftmaxNet(NeuralNetClassifier):
     swallowed.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        lr_schedule: str = "constant",
-        data_pruning: float = 0.0,
-        training_dtype: torch.dtype = torch.float32,
-        n_extensions: int = 0,
-        is_patient: bool = False,
-        relaxes: bool = False,
-        refines: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, recipe: Recipe | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.lr_schedule = lr_schedule
-        self.data_pruning = data_pruning
-        self.training_dtype = training_dtype
-        self.n_extensions = n_extensions
-        self.is_patient = is_patient
-        self.relaxes = relaxes
-        self.refines = refines
+        # None if there is nothing to train by: an exact solver's net, or one of a file.
+        self.recipe: Any = recipe
         self.pace: Pace | None = None
 
     @property
@@ -104,7 +88,7 @@ class SoftmaxNet(NeuralNetClassifier):
         self.module = self.module_
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> SoftmaxNet:
-        if self.optimizer is None:
+        if self.recipe is None:
             # A solver fits this module at once. PyTorch's optimizers import its
             # compiler when the first of them is made, which takes seconds.
             self.optimizer_: Any = None
@@ -177,7 +161,7 @@ class SoftmaxNet(NeuralNetClassifier):
         pace: Pace | None = None,
         **fit_params: Any,
     ) -> SoftmaxNet:
-        if self.optimizer is None:
+        if self.recipe is None:
             raise ValueError(
                 "net_ has no optimizer: an exact solver fitted the classifier, or it "
                 "was loaded from a file. Expected a call of the classifier's own "
@@ -185,15 +169,16 @@ class SoftmaxNet(NeuralNetClassifier):
             )
         self.pace = pace
         # A given number of epochs continues a training, whose schedule is at its end.
-        schedule = "constant" if epochs is not None else self.lr_schedule
-        n_extensions = 0 if epochs is not None else self.n_extensions
+        schedule = "constant" if epochs is not None else self.recipe.lr_schedule
+        n_restarts = 0 if epochs is not None else self.recipe.n_restarts
         epochs = self.max_epochs if epochs is None else epochs
         train, valid = self.get_split_datasets(X, y, **fit_params)
         batches = self.get_iterator(train, training=True)
         self.easy_rows_ = None
-        if self.data_pruning:
-            generator = batches.generator
-            self.easy_rows_ = EasyRows(self.data_pruning, batches.dataset, generator)
+        if self.recipe.data_pruning:
+            self.easy_rows_ = EasyRows(
+                self.recipe.data_pruning, batches.dataset, batches.generator
+            )
             batches.selection = self.easy_rows_
         self.stop_training_ = False
         self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
@@ -205,7 +190,7 @@ class SoftmaxNet(NeuralNetClassifier):
         if checkpoint is not None:
             checkpoint.resume(self)
         datasets = {"dataset_train": train, "dataset_valid": valid}
-        for current in plan_rounds(epochs, n_extensions):
+        for current in plan_rounds(epochs, n_restarts):
             if not self._begins(current):
                 break
             self.round_ = current
@@ -229,7 +214,8 @@ class SoftmaxNet(NeuralNetClassifier):
         if not current.start:
             return True
         before = self._epochs_here()[: current.start]
-        return not self.stop_training_ and underfits(before, self.is_patient)
+        is_patient = self.recipe.restart_if_best_is_last
+        return not self.stop_training_ and underfits(before, is_patient)
 
     def _start_schedule(self, name: str, first: int) -> None:
         start, end = self.round_
@@ -241,7 +227,7 @@ class SoftmaxNet(NeuralNetClassifier):
 
     def _relaxed(self) -> AbstractContextManager[None]:
         r"""Return the context of the round: further ones do with less dropout."""
-        if self.relaxes and self.round_.start:
+        if self.recipe.restarts_without_input_dropout and self.round_.start:
             relaxed: AbstractContextManager[None] = self.module_.without_input_dropout()
             return relaxed
         return nullcontext()
@@ -285,7 +271,7 @@ class SoftmaxNet(NeuralNetClassifier):
         if iterator is None:
             return
         self._set_training(training)
-        refines = self.refines and not training
+        refines = self.recipe.temperature_scaling and not training
         totals = RefinedTotals() if refines else EpochTotals()
         if training and not self.has_users_callbacks_:
             # One record for the epoch, since skorch's load_params reads the last one.
@@ -356,11 +342,11 @@ class SoftmaxNet(NeuralNetClassifier):
             return self._step(batch)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        if self.training_dtype is torch.float32:
+        if self.recipe.dtype is torch.float32:
             logits = self.infer(batch[0])
         else:
             device_type = batch[0].device.type
-            with torch.autocast(device_type, dtype=self.training_dtype):
+            with torch.autocast(device_type, dtype=self.recipe.dtype):
                 logits = self.infer(batch[0])
             logits = logits.float()
         loss = self.get_loss(logits, batch[1], training=True)
@@ -455,12 +441,21 @@ def make_net(
     own = []
     if early_stopping is not None:
         own = [("best_epoch", BestEpoch(**vars(early_stopping)))]
-    options = {"optimizer": None} if recipe is None else net_options(module, recipe)
+    options: dict[str, Any] = {"optimizer": None}
+    if recipe is not None:
+        options = {
+            **recipe.optimizer_options(module),
+            "criterion__label_smoothing": recipe.label_smoothing,
+            "lr": recipe.learning_rate,
+            "max_epochs": recipe.max_epochs,
+            "batch_size": recipe.batch_size,
+        }
     # With 1, the fit as a whole is shown instead.
     if verbose < 2:
         options["callbacks__print_log"] = None
     net = SoftmaxNet(
         module,
+        recipe=recipe,
         criterion=WeightedCrossEntropy,
         classes=np.arange(n_classes),
         predict_nonlinearity=probabilities,

@@ -71,13 +71,11 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "_n_fitted": (int,),
     "_weight_seen": (float,),
     "best_epoch_": (int, NoneType),
-    "categories_": (list, NoneType),
     "classes_": (np.ndarray,),
     "coefs_paths_": (np.ndarray,),
     "feature_names_in_": (np.ndarray,),
     "hidden_layer_sizes_": (tuple,),
     "n_bins_": (np.ndarray,),
-    "is_categorical_": (np.ndarray, NoneType),
     "l1_ratio_": (float,),
     "l1_ratios_": (np.ndarray,),
     "loss_curve_": (list,),
@@ -92,6 +90,9 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
 _NOT_KEPT = ("checkpoint", "module")
 
 _WEIGHT = "module."
+
+# Attributes in older files that the encoder has as well.
+_OF_ENCODER = {"categories_", "is_categorical_"}
 
 # The key of the encoder's arrays, in the place of the encoder.
 _ENCODER = "encoder"
@@ -370,6 +371,8 @@ def _set_attributes(
     tensors: dict[str, Tensor],
 ) -> None:
     for name, encoded in attributes.items():
+        if name in _OF_ENCODER:
+            continue
         if isinstance(encoded, dict) and _ENCODER in encoded:
             value = TableEncoder.from_arrays(decode(encoded[_ENCODER], tensors))
         else:

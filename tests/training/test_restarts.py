@@ -128,7 +128,7 @@ def test_to_the_patient_the_best_at_the_end_is_enough(held_out, expected):
 
 @pytest.mark.parametrize(("n_rows", "expected"), [(1999, True), (2000, False)])
 def test_patience_is_for_few_rows(n_rows, expected, monkeypatch):
-    monkeypatch.setattr("sksoftmax._nets.mlp._MANY_ROWS", 2000)
+    monkeypatch.setattr("sksoftmax._nets.mlp_defaults.MANY_ROWS", 2000)
     X = np.random.default_rng(0).normal(size=(n_rows, 2))
     classifier = mlp(max_epochs=1, early_stopping=False).fit(X, X[:, 0] > 0)
     assert classifier.net_.is_patient is expected
@@ -150,7 +150,7 @@ def test_further_rounds_learn_what_one_does_not(spirals, monkeypatch):
     X, y = spirals
     losses = []
     for n_extensions in (0, 2):
-        monkeypatch.setattr("sksoftmax._nets.mlp._EXTENSIONS", n_extensions)
+        monkeypatch.setattr("sksoftmax._nets.mlp_defaults._RESTARTS", n_extensions)
         classifier = mlp().fit(X[:800], y[:800])
         losses.append(log_loss(y[800:], classifier.predict_proba(X[800:])))
     assert classifier.n_iter_ > first_round(classifier)
