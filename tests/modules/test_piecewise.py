@@ -156,7 +156,7 @@ def test_every_other_member_is_shown_the_bins():
 def test_from_many_rows_on_all_members_are_shown_the_bins(monkeypatch):
     X, y = steps(300, 0)
     for many, is_hidden in ((300, False), (301, True)):
-        monkeypatch.setattr("sksoftmax._nets.mlp._MANY_ROWS", many)
+        monkeypatch.setattr("sksoftmax._nets.mlp_defaults.MANY_ROWS", many)
         classifier = SoftmaxMLPClassifier(
             (8,), n_bins=4, n_estimators=3, max_epochs=2, early_stopping=False
         ).fit(X, y)

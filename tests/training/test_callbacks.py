@@ -210,12 +210,12 @@ class TestBits:
         np.testing.assert_array_equal(quiet.n_iter_, watched.n_iter_)
 
     def test_nobody_is_told_per_epoch_if_nobody_listens(self, iris, monkeypatch):
-        from sksoftmax._classifier import base as _base
+        from sksoftmax._classifier import training
 
         def fail(*args):
             raise AssertionError("an epoch was reported")
 
-        monkeypatch.setattr(_base, "EpochReport", fail)
+        monkeypatch.setattr(training, "EpochReport", fail)
         MLP().fit(*iris)
         with pytest.raises(AssertionError, match="an epoch was reported"):
             MLP().set_callbacks(Recorder()).fit(*iris)

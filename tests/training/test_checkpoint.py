@@ -374,7 +374,7 @@ class TestRefuses:
     def test_another_version(self, digits, written, tmp_path, monkeypatch):
         path = tmp_path / "fit"
         path.write_bytes(written)
-        monkeypatch.setattr("sksoftmax.__version__", "99")
+        monkeypatch.setattr("sksoftmax._classifier.state.__version__", "99")
         with pytest.raises(ValueError, match=r"sksoftmax: .* then, 99 now"):
             mlp(checkpoint=path).fit(*digits)
 

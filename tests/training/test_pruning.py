@@ -203,7 +203,7 @@ class TestTraining:
         classifier = SoftmaxCNNClassifier(
             image_shape=(2, 2), channels=(1,), max_epochs=1, batch_size=2_000
         )
-        assert classifier.fit(X, y).net_.data_pruning == expected
+        assert classifier.fit(X, y).net_.recipe.data_pruning == expected
 
     def test_losses_do_not_outlive_the_fit(self, digits):
         assert fitted(digits).net_.easy_rows_ is None

@@ -17,6 +17,7 @@ from sksoftmax import (
     SoftmaxNetClassifier,
     SoftmaxRegression,
 )
+from sksoftmax._nets import mlp_defaults
 from sksoftmax._training.restarts import (
     Round,
     has_stalled,
@@ -126,12 +127,10 @@ def test_to_the_patient_the_best_at_the_end_is_enough(held_out, expected):
     assert underfits(history_of(held_out, 1e-4), is_patient=True) is expected
 
 
-@pytest.mark.parametrize(("n_rows", "expected"), [(1999, True), (2000, False)])
-def test_patience_is_for_few_rows(n_rows, expected, monkeypatch):
-    monkeypatch.setattr("sksoftmax._nets.mlp_defaults.MANY_ROWS", 2000)
-    X = np.random.default_rng(0).normal(size=(n_rows, 2))
-    classifier = mlp(max_epochs=1, early_stopping=False).fit(X, X[:, 0] > 0)
-    assert classifier.net_.is_patient is expected
+@pytest.mark.parametrize(("n_rows", "expected"), [(19_999, True), (20_000, False)])
+def test_large_tables_restart_only_if_the_losses_are_close(n_rows, expected):
+    recipe = mlp_defaults.recipe(mlp(), n_rows, n_features=2, is_stream=False)
+    assert recipe.restart_if_best_is_last is expected
 
 
 def test_without_held_out_rows_nobody_knows():
