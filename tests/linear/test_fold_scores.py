@@ -26,7 +26,7 @@ def folds_of_iris():
     return X, y, thirds
 
 
-def quiet(search, X, y):
+def missing_score_warnings(search, X, y):
     r"""Fit, and return what it warned of itself."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -34,7 +34,7 @@ def quiet(search, X, y):
     return [w for w in caught if "are NaN, in fold" in str(w.message)]
 
 
-class Scripted:
+class TabulatedScores:
     r"""Scores by a table: the folds' candidates, in the order in which they come."""
 
     def __init__(self, scores):
@@ -46,12 +46,12 @@ class Scripted:
 
 @pytest.mark.parametrize("refit", [True, False])
 @pytest.mark.parametrize("l1_ratios", [(0.0,), (0.0, 0.5)])
-def test_a_fold_that_lacks_a_class_does_not_choose(refit, l1_ratios):
+def test_fold_without_a_class_does_not_count_in_cv(refit, l1_ratios):
     X, y, folds = folds_of_iris()
     search = SoftmaxRegressionCV(
         CS, l1_ratios=l1_ratios, cv=folds, scoring="roc_auc_ovr", refit=refit
     )
-    [warning] = quiet(search, X, y)
+    [warning] = missing_score_warnings(search, X, y)
     assert issubclass(warning.category, UndefinedMetricWarning)
     assert "in fold 3 of 3" in str(warning.message)
     assert search.C_ == 1.0
@@ -63,14 +63,14 @@ def test_a_fold_that_lacks_a_class_does_not_choose(refit, l1_ratios):
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc_ovr", ["roc_auc_ovr", "accuracy"]])
-def test_a_grid_search_leaves_such_a_fold_out(scoring):
+def test_fold_without_a_class_does_not_count_in_a_grid_search(scoring):
     X, y, folds = folds_of_iris()
     refit = True if scoring == "roc_auc_ovr" else "roc_auc_ovr"
     grid = {"C": CS}
     search = SoftmaxGridSearchCV(
         SoftmaxRegression(), grid, scoring=scoring, cv=folds, refit=refit
     )
-    [warning] = quiet(search, X, y)
+    [warning] = missing_score_warnings(search, X, y)
     assert issubclass(warning.category, UndefinedMetricWarning)
     assert search.best_params_ == {"C": 1.0}
     name = "score" if refit is True else "roc_auc_ovr"
@@ -83,7 +83,7 @@ def test_a_grid_search_leaves_such_a_fold_out(scoring):
     assert search.best_score_ == pytest.approx(known.best_score_)
 
 
-def test_without_any_score_there_is_no_choice():
+def test_nan_scores_alone_raise():
     X, y = load_iris(return_X_y=True)
     search = SoftmaxRegressionCV(CS, cv=2, scoring=lambda *_: np.nan)
     with pytest.raises(ValueError, match=r"All scores by scoring=.* are NaN"):
@@ -92,7 +92,7 @@ def test_without_any_score_there_is_no_choice():
 
 
 @given(data=st.data())
-def test_means_are_of_folds_that_have_scores(data):
+def test_means_leave_out_folds_without_scores(data):
     n_folds, n_candidates = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 6))
     seed = data.draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
@@ -114,7 +114,7 @@ def test_means_are_of_folds_that_have_scores(data):
 
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), refit=st.booleans())
-def test_the_best_known_candidate_is_chosen(seed, refit):
+def test_best_candidate_with_scores_is_chosen(seed, refit):
     X, y = load_iris(return_X_y=True)
     rng = np.random.default_rng(seed)
     scores = rng.normal(size=(3, 2, 3))
@@ -122,9 +122,9 @@ def test_the_best_known_candidate_is_chosen(seed, refit):
     if rng.random() < 0.5:
         scores[:, rng.integers(2), rng.integers(3)] = np.nan
     search = SoftmaxRegressionCV(
-        CS, l1_ratios=(0.0, 1.0), cv=3, scoring=Scripted(scores), refit=refit
+        CS, l1_ratios=(0.0, 1.0), cv=3, scoring=TabulatedScores(scores), refit=refit
     )
-    [_] = quiet(search, X[::5], y[::5])
+    [_] = missing_score_warnings(search, X[::5], y[::5])
     assert_array_equal(search.scores_, scores)
     known = scores[~np.isnan(scores).all((1, 2))]
     if refit:

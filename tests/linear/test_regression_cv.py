@@ -117,7 +117,7 @@ def test_in_a_pipeline():
     assert pipeline.fit(X, y).score(X, y) > 0.97
 
 
-def test_scorer_sees_the_folds_weights():
+def test_scorer_gets_the_sample_weights_of_a_fold():
     X, y = standardized(load_iris)
     weight = np.where(y == 0, 1.0, 1e-9)
     seen = []
@@ -144,7 +144,7 @@ def test_score_is_by_the_scorer():
 
 
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score"])
-def test_folds_that_lack_a_class(scoring):
+def test_scores_of_folds_without_a_class(scoring):
     X, y = standardized(load_wine)
     # The last fold holds out no row of the third class.
     fold = np.where(y == 2, np.arange(len(y)) % 2, np.arange(len(y)) % 3)
@@ -169,7 +169,7 @@ def test_groups_go_to_the_splitter():
         SoftmaxRegressionCV([1.0]).fit(X, y, groups=groups)
 
 
-def test_folds_that_hold_out_every_eighth_row():
+def test_folds_of_every_eighth_row():
     # The rows that a large fit would begin with are all in one fold's test rows.
     X, y = make_classification(4000, 300, n_informative=20, n_classes=2, random_state=0)
     assert X.size > 2**20

@@ -1,0 +1,102 @@
+r"""Objective, gradient and Hessian of several candidates at once."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from scipy.optimize import approx_fprime
+from scipy.sparse import csr_array
+from scipy.special import logsumexp
+
+from sksoftmax._convex.common import Penalty
+from sksoftmax._convex.design_matrix import DenseRows, SparseRows
+from sksoftmax._convex.newton import minimize
+from sksoftmax._convex.objective import SoftmaxProblem
+
+
+class TestProblem:
+    r"""Several candidates at once: two foldings, of which the second is weighted."""
+
+    which = torch.arange(3)
+
+    def problem(self, fit_intercept=True, sparse=False, l1=0.0):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(3, 5, (30, 4)), rng.integers(0, 3, 30)
+        X[rng.random(X.shape) < 0.3] = 0
+        shares = np.stack([np.ones(30), rng.uniform(0.1, 2, 30)])
+        shares = torch.tensor(shares / shares.sum(1, keepdims=True))
+        rows = (
+            SparseRows(csr_array(X), shares.mean(0), fit_intercept)
+            if sparse
+            else DenseRows(torch.tensor(X), shares.mean(0), fit_intercept)
+        )
+        penalties = [Penalty(0, 0.3, l1), Penalty(1, 0.01, l1), Penalty(1, 0.1, l1)]
+        problem = SoftmaxProblem(rows, torch.tensor(y), 3, shares, penalties)
+        theta = torch.tensor(rng.normal(size=(3, 3, 4 + fit_intercept)))
+        return problem, theta, X, y
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("sparse", [True, False])
+    def test_value_is_that_of_the_original_problem(self, fit_intercept, sparse):
+        problem, theta, X, y = self.problem(fit_intercept, sparse)
+        for precise, accuracy in ((True, 1e-12), (False, 1e-5)):
+            values = problem.evaluate(theta, self.which, precise).value
+            for b, value in enumerate(values):
+                coef, intercept = problem.rows.restore(theta[b])
+                shift = 0 if intercept is None else intercept.numpy()
+                logits = X @ coef.numpy().T + shift
+                losses = logsumexp(logits, axis=1) - logits[np.arange(30), y]
+                loss = losses @ problem.share[problem.fold[b]].numpy()
+                expected = loss + 0.5 * problem.l2[b] * (coef**2).sum()
+                assert value.item() == pytest.approx(expected.item(), rel=accuracy)
+                restored = problem.rows.standardize(coef, intercept)
+                assert_allclose(restored, theta[b], rtol=1e-10)
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("sparse", [True, False])
+    def test_gradient_and_hessian_are_the_derivatives(self, fit_intercept, sparse):
+        problem, theta, *_ = self.problem(fit_intercept, sparse)
+        point = problem.evaluate(theta, self.which, True)
+
+        def value(flat):
+            moved = torch.tensor(flat).reshape(theta.shape)
+            return problem.evaluate(moved, self.which, True).value.sum().item()
+
+        numeric = approx_fprime(theta.numpy().ravel(), value, 1e-7)
+        assert_allclose(point.gradient.numpy().ravel(), numeric, atol=1e-5)
+        direction = torch.randn(theta.shape, generator=torch.Generator())
+        ahead = problem.evaluate(theta + 1e-6 * direction, self.which, True)
+        assert_allclose(
+            problem.hessian(point.proba, self.which, direction),
+            (ahead.gradient - point.gradient) / 1e-6,
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+    @pytest.mark.parametrize("sparse", [True, False])
+    def test_candidates_are_solved_as_if_alone(self, sparse):
+        problem, *_ = self.problem(sparse=sparse)
+        together = minimize(
+            problem, torch.zeros(3, 3, 5).double(), tol=1e-10, max_iter=50
+        )
+        for b, solution in enumerate(together):
+            penalty = Penalty(int(problem.fold[b]), float(problem.l2[b]), 0.0)
+            alone = SoftmaxProblem(problem.rows, problem.y, 3, problem.share, [penalty])
+            [expected] = minimize(
+                alone, torch.zeros(1, 3, 5).double(), tol=1e-10, max_iter=50
+            )
+            assert solution.converged
+            assert expected.converged
+            assert_allclose(solution.weight, expected.weight, atol=1e-8)
+            assert solution.objectives[-1] == pytest.approx(expected.objectives[-1])
+
+    def test_solution_reports_what_it_reached(self):
+        problem, *_ = self.problem()
+        start = torch.zeros(3, 3, 5).double()
+        for solution in minimize(problem, start, tol=1e-10, max_iter=50):
+            assert solution.converged
+            assert solution.gradient_norm <= 1e-10
+            assert np.all(np.diff(solution.objectives) <= 1e-12)
+        for cut in minimize(problem, start, tol=1e-10, max_iter=1):
+            assert not cut.converged
+            assert cut.n_iter == 1
