@@ -59,6 +59,7 @@ foreach_mul_ = torch._foreach_mul_
 foreach_sqrt = torch._foreach_sqrt
 fused_adam_ = torch._fused_adam_
 fused_adamw_ = torch._fused_adamw_
+fused_sgd_ = torch._fused_sgd_
 
 # The public subclasses of `torch.nn.modules.batchnorm._BatchNorm` and `_NormBase`.
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

@@ -174,3 +174,19 @@ class TestAgainstPyTorch:
 
         assert torch.equal(trained(ours, True), trained(ours, False))
         assert_allclose(trained(ours, True), trained(theirs, False), rtol=1e-6)
+
+    def test_parameters_of_two_dtypes(self, ours, theirs, options):
+        def trained(make):
+            parameters = [
+                nn.Parameter(torch.ones(3, dtype=dtype))
+                for dtype in (torch.float32, torch.float64)
+            ]
+            optimizer = make(parameters, lr=0.01, fused=True, **options)
+            for scale in (1.0, -0.5, 0.2):
+                for parameter in parameters:
+                    parameter.grad = scale * torch.ones_like(parameter)
+                optimizer.step()
+            return parameters
+
+        for parameter, expected in zip(trained(ours), trained(theirs), strict=True):
+            assert_allclose(parameter.detach(), expected.detach(), rtol=1e-6)
