@@ -1,11 +1,15 @@
-r"""Callbacks of skorch that look at every epoch: one keeps the best, one reports."""
+r"""Callbacks of skorch for every epoch: one keeps the best, one reports."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from skorch.callbacks import Callback, Checkpoint
@@ -15,50 +19,8 @@ from .._utils.progress import FitReport, Snapshot
 
 if TYPE_CHECKING:
     from .skorch_net import SoftmaxNet
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
-
-@contextmanager
-def stop_asked_for() -> Iterator[list[bool]]:
-    r"""Take a KeyboardInterrupt for a callback's wish to stop, but let Ctrl-C through.
-
-    skorch's own callbacks, EarlyStopping say, end training that way. The list that is
-    given is empty until one does.
-    """
-    asked: list[bool] = []
-    pressed = False
-    handler: Any = signal.getsignal(signal.SIGINT)
-    # Signals come to the main thread only, and only there can be listened to.
-    listens = callable(handler) and (
-        threading.current_thread() is threading.main_thread()
-    )
-
-    def note(signum: int, frame: FrameType | None) -> Any:
-        nonlocal pressed
-        try:
-            return handler(signum, frame)
-        except KeyboardInterrupt:
-            pressed = True
-            raise
-
-    try:
-        if listens:
-            signal.signal(signal.SIGINT, note)
-        yield asked
-    except KeyboardInterrupt:
-        if pressed:
-            raise
-        asked.append(True)
-    finally:
-        if signal.getsignal(signal.SIGINT) is note:
-            signal.signal(signal.SIGINT, handler)
-
-
-# What is reported of an epoch, and by what name.
+# Labels of the numbers of an epoch that are reported, by their name in the history.
 _REPORTED = {
     "train_loss": "loss",
     "valid_loss": "validation loss",
@@ -66,26 +28,63 @@ _REPORTED = {
 }
 
 
+@contextmanager
+def interrupts_stop_training(net: SoftmaxNet) -> Iterator[None]:
+    r"""End training after a KeyboardInterrupt of a callback; let Ctrl-C through.
+
+    skorch's callbacks, such as its EarlyStopping, end training by that exception. It
+    looks like the one that Python raises for Ctrl-C, but that one comes from the
+    handler of the signal.
+    """
+    is_pressed = False
+    handler: Any = signal.getsignal(signal.SIGINT)
+
+    def note(signum: int, frame: FrameType | None) -> Any:
+        nonlocal is_pressed
+        try:
+            return handler(signum, frame)
+        except KeyboardInterrupt:
+            is_pressed = True
+            raise
+
+    # Python handles signals in its main thread only.
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if is_pressed:
+            raise
+        net.stop_training_ = True
+    finally:
+        if signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, handler)
+
+
 @dataclass(frozen=True)
 class EarlyStopping:
-    r"""When to end training before the last epoch, and by which score."""
+    r"""The arguments of `BestEpoch`."""
 
+    # Name in the history.
     monitor: str
+    # Epochs without improvement after which training ends.
     patience: int
+    # An improvement is larger than this.
     tol: float
+    # -1 if less of what is monitored is better.
     sign: int = 1
-    # Whether only the last epoch of a round may be kept.
+    # Whether only the last epoch of each round of the schedule may be kept.
     of_rounds: bool = False
 
 
 class BestEpoch(Callback):
-    r"""End training when the validation score stalls; keep the best epoch's weights.
+    r"""End training when the validation score stalls; restore the best epoch.
 
-    Follows :class:`~sklearn.neural_network.MLPClassifier`: an epoch counts as stalled
-    if it does not beat the best score by ``tol``, and any new best is kept.
+    As in :class:`~sklearn.neural_network.MLPClassifier`, an epoch has stalled if its
+    score does not exceed the best by ``tol``, but any new best is kept.
     """
 
-    # skorch's name for a callback that gives the module back its best parameters.
+    # skorch's attribute of callbacks that restore the best parameters.
     load_best = True
 
     def __init__(
@@ -94,14 +93,13 @@ class BestEpoch(Callback):
         self.monitor = monitor
         self.patience = patience
         self.tol = tol
-        # -1 if less of what is monitored is better.
         self.sign = sign
         self.of_rounds = of_rounds
 
     def on_train_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
         self.best_score_ = -math.inf
         self.stalled_ = 0
-        # Counted from 1; None until there is a score.
+        # From 1; None without a score.
         self.best_epoch_: int | None = None
         self.best_state_: dict[str, Tensor] | None = None
 
@@ -122,21 +120,21 @@ class BestEpoch(Callback):
     def on_train_end(self, net: SoftmaxNet, **kwargs: Any) -> None:
         if self.best_state_ is not None:
             net.module_.load_state_dict(self.best_state_)
-            # The table of losses shows all epochs, the last one at its end.
+            # The table that skorch prints ends with the last epoch.
             if net.verbose > 1 and self.best_epoch_ != len(net.history):
                 print(f"Restored the parameters of epoch {self.best_epoch_}.")
         self.best_state_ = None
 
 
 class EpochReport(Callback):
-    r"""Reports every epoch of a training, which ends when somebody asks for it."""
+    r"""Report every epoch to scikit-learn's callbacks, which may end training."""
 
     def __init__(self, report: FitReport, snapshot: Snapshot) -> None:
         self.report = report
         self.snapshot = snapshot
 
     def on_epoch_begin(self, net: SoftmaxNet, **kwargs: Any) -> None:
-        # The one that begins is in the history already.
+        # The epoch that begins is in the history already.
         self.report.expect(1 + net.n_epochs_ahead())
         self.report.begin_step()
 
@@ -146,15 +144,15 @@ class EpochReport(Callback):
 
 
 def epoch_metrics(epoch: Mapping[str, Any]) -> dict[str, float]:
-    r"""Return the losses of an epoch under the names by which they are reported."""
+    r"""Return the numbers of an epoch by the labels with which they are reported."""
     return {label: epoch[name] for name, label in _REPORTED.items() if name in epoch}
 
 
 def kept_epoch(net: SoftmaxNet) -> int:
-    r"""Return the number, from 1, of the epoch whose parameters training kept.
+    r"""Return the number, from 1, of the epoch whose parameters were kept.
 
-    Callbacks restore parameters in their order, skorch's after `BestEpoch`: the choice
-    of the last one counts.
+    Callbacks restore parameters in their order, the user's after `BestEpoch`: the last
+    of them decides.
     """
     kept = len(net.history)
     for _, callback in net.callbacks_:
@@ -164,12 +162,12 @@ def kept_epoch(net: SoftmaxNet) -> int:
             kept = _last_saved(net, callback)
         elif getattr(callback, "best_epoch_", None):
             kept = int(callback.best_epoch_)
-    # A checkpoint restores the history as well, which then ends with its epoch.
+    # skorch's Checkpoint also restores the history, up to that epoch.
     return min(kept, len(net.history))
 
 
 def _last_saved(net: SoftmaxNet, checkpoint: Checkpoint) -> int:
-    r"""Return the number of the last epoch that a checkpoint of skorch saved."""
+    r"""Return the number, from 1, of the last epoch that skorch's Checkpoint saved."""
     epochs = enumerate(net.history, start=1)
     saved = [number for number, epoch in epochs if epoch.get(checkpoint.event_name)]
     return saved[-1] if saved else len(net.history)

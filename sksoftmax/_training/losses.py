@@ -1,4 +1,4 @@
-r"""What the batches of an epoch add up to."""
+r"""The loss of a batch, and the losses of the batches of an epoch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .temperature import refined_loss
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):
-    r"""Cross-entropy on logits, averaged with the weights of the rows.
+    r"""Cross-entropy of logits, averaged with the sample weights.
 
-    Logits of shape ``(batch_size, n_members, n_classes)`` are averaged over members,
-    for which a row may have different weights.
+    The logits are (B, C), or (B, K, C) with K members, over which the loss is averaged
+    as well; the sample weights are (B), or (B, K) if they differ between members.
     """
 
     def forward(
         self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        # A validation score is the plain log loss, whatever training is smoothed by.
+        # Labels are smoothed in training only: a validation score is the log loss.
         smoothing = self.label_smoothing if self.training else 0.0
         if logits.ndim == 3:
             n_members = logits.shape[1]
@@ -37,98 +37,92 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
             logits, target, reduction="none", label_smoothing=smoothing
         )
         weight = sample_weight.to(losses.dtype)
-        # A batch of vanishing weights has no gradient, rather than an undefined one.
+        # A batch whose weights are all 0 has no gradient, instead of NaN.
         total = weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
         return (losses @ weight) / total
 
 
 class EpochTotals:
-    r"""What the batches of an epoch add up to, left on the device until its end."""
+    r"""Losses of the batches of an epoch; on a GPU, transferred at its end."""
 
     def __init__(self) -> None:
-        self._losses = DeviceScalars()
-        self._hits = DeviceScalars()
-        self._weights = DeviceScalars()
+        self.batch_sizes: list[int] = []
+        self._losses: list[Tensor | float] = []
+        # Sums of the sample weights of each batch.
+        self._weights: list[Tensor | float] = []
 
-    def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
-        r"""Add a batch and what a step made of it."""
+    def add(self, batch: Batch, step: dict[str, Tensor]) -> None:
+        r"""Add a batch and the result of the step on it."""
         y, weight = batch[1]
         sample_weight = row_weight(weight)
-        self._losses.append(step["loss"])
-        self._weights.append(len(y) if sample_weight is None else sample_weight.sum())
-        if with_hits:
-            hits = (step["y_pred"].argmax(1) == y).float()
-            self._hits.append(
-                hits.sum() if sample_weight is None else hits @ sample_weight
-            )
+        self.batch_sizes.append(len(y))
+        self._losses.append(_scalar(step["loss"]))
+        self._weights.append(
+            len(y) if sample_weight is None else _scalar(sample_weight.sum())
+        )
 
     def batch_losses(self) -> list[float]:
         r"""Return the mean loss of a row in each batch."""
-        losses: list[float] = self._losses.stack().tolist()
+        losses: list[float] = _stacked(self._losses).tolist()
         return losses
 
     def loss(self) -> float:
         r"""Return the mean loss of a row."""
-        weights = self._weights.stack()
-        return float(self._losses.stack() @ weights / weights.sum())
-
-    def accuracy(self) -> float:
-        r"""Return the fraction of rows whose largest logit is the right one."""
-        return float(self._hits.stack().sum() / self._weights.stack().sum())
+        weights = _stacked(self._weights)
+        return float(_stacked(self._losses) @ weights / weights.sum())
 
 
-class RefinedTotals(EpochTotals):
-    r"""The same of held-out rows from which a temperature will be learned."""
+class ValidationTotals(EpochTotals):
+    r"""The losses and the accuracy of validation rows.
 
-    def __init__(self) -> None:
+    With ``at_best_temperature``, the loss is that at the temperature that is best for
+    these rows, since one will be learned after training.
+    """
+
+    def __init__(self, at_best_temperature: bool) -> None:
         super().__init__()
+        self._hits: list[Tensor | float] = []
+        self._at_best_temperature = at_best_temperature
         self._logits: list[Tensor] = []
         self._targets: list[Tensor] = []
         self._row_weights: list[Tensor] = []
 
-    def add(self, batch: Batch, step: dict[str, Tensor], with_hits: bool) -> None:
-        super().add(batch, step, with_hits)
+    def add(self, batch: Batch, step: dict[str, Tensor]) -> None:
+        super().add(batch, step)
         y, weight = batch[1]
         sample_weight = row_weight(weight)
-        self._logits.append(step["y_pred"])
-        self._targets.append(y)
-        if sample_weight is not None:
-            self._row_weights.append(sample_weight)
+        hits = (step["y_pred"].argmax(1) == y).float()
+        self._hits.append(
+            _scalar(hits.sum() if sample_weight is None else hits @ sample_weight)
+        )
+        if self._at_best_temperature:
+            self._logits.append(step["y_pred"])
+            self._targets.append(y)
+            if sample_weight is not None:
+                self._row_weights.append(sample_weight)
 
     def loss(self) -> float:
-        r"""Return the mean loss of a row at the best temperature."""
+        if not self._at_best_temperature:
+            return super().loss()
         weight = torch.cat(self._row_weights) if self._row_weights else None
         return refined_loss(torch.cat(self._logits), torch.cat(self._targets), weight)
 
+    def accuracy(self) -> float:
+        r"""Return the fraction of rows whose largest logit is that of their class."""
+        return float(_stacked(self._hits).sum() / _stacked(self._weights).sum())
 
-class DeviceScalars:
-    r"""Scalars, one or none for each batch, in few pieces of memory.
 
-    Many small pieces would lie between the large ones that come and go with each batch,
-    so that these could not be used again, and memory would grow with the batches.
+def _scalar(value: Tensor) -> Tensor | float:
+    r"""Return a tensor of shape () as a number, unless that waits for a device.
+
+    On the CPU, a small tensor of each batch would lie between large ones, whose memory
+    could then not be used again.
     """
+    return value if value.device.type != "cpu" else float(value)
 
-    _MOST_PIECES = 16
 
-    def __init__(self) -> None:
-        self._pieces: list[Tensor] = []
-        self._recent: list[Tensor] = []
-        self._numbers: list[int] = []
-
-    def append(self, value: Tensor | int) -> None:
-        r"""Add a scalar; either all of them are tensors, or none is."""
-        if not isinstance(value, Tensor):
-            self._numbers.append(value)
-            return
-        self._recent.append(value)
-        if len(self._recent) == self._MOST_PIECES:
-            self._pieces.append(torch.stack(self._recent))
-            self._recent = []
-
-    def stack(self) -> Tensor:
-        r"""Return all of them, on the CPU in float64."""
-        if self._numbers:
-            return torch.tensor(self._numbers, dtype=torch.float64)
-        recent = [torch.stack(self._recent)] if self._recent else []
-        # One transfer for all of them.
-        return torch.cat([*self._pieces, *recent]).cpu().double()
+def _stacked(values: list[Tensor | float]) -> Tensor:
+    r"""Return scalars as a float64 tensor on the CPU, in one transfer."""
+    if values and isinstance(values[0], Tensor):
+        return torch.stack(values).cpu().double()  # type: ignore[arg-type]
+    return torch.tensor(values, dtype=torch.float64)

@@ -27,9 +27,14 @@ from .._data.hold_out import predict_by, row_weight, unseen_by
 from .._utils.compat import BATCH_NORMS, NORMS_WITH_STATISTICS
 from .._utils.process import freed_memory_kept
 from .batches import Batch, BatchIterator, TensorTable
-from .callbacks import BestEpoch, EarlyStopping, EpochReport, stop_asked_for
+from .callbacks import (
+    BestEpoch,
+    EarlyStopping,
+    EpochReport,
+    interrupts_stop_training,
+)
 from .checkpoint import Checkpoint
-from .losses import EpochTotals, RefinedTotals, WeightedCrossEntropy
+from .losses import EpochTotals, ValidationTotals, WeightedCrossEntropy
 from .monitors import (
     check_callbacks,
     check_monitors,
@@ -251,11 +256,11 @@ class SoftmaxNet(NeuralNetClassifier):
             self.run_single_epoch(batches, True, "train", self.train_step)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
             with (
-                stop_asked_for() as asked,
+                interrupts_stop_training(self),
                 missing_validation_explained(valid is not None),
             ):
                 self.notify("on_epoch_end", **datasets)
-            if asked or (start and has_stalled(self._epochs_here(), self.round_)):
+            if start and has_stalled(self._epochs_here(), self.round_):
                 self.stop_training_ = True
             if checkpoint is not None:
                 checkpoint.write(self)
@@ -271,12 +276,11 @@ class SoftmaxNet(NeuralNetClassifier):
         if iterator is None:
             return
         self._set_training(training)
-        refines = self.recipe.temperature_scaling and not training
-        totals = RefinedTotals() if refines else EpochTotals()
+        at_best_temperature = self.recipe.temperature_scaling
+        totals = EpochTotals() if training else ValidationTotals(at_best_temperature)
         if training and not self.has_users_callbacks_:
             # One record for the epoch, since skorch's load_params reads the last one.
             self.history.new_batch()
-        sizes = []
         batches = iter(iterator)
         if training:
             self.schedule_.begin_epoch(len(iterator))
@@ -287,8 +291,7 @@ class SoftmaxNet(NeuralNetClassifier):
                 # A callback that predicts leaves the module in evaluation mode.
                 self._set_training(training)
             step = step_fn(batch)
-            totals.add(batch, step, with_hits=not training)
-            sizes.append(len(X))
+            totals.add(batch, step)
             if training and self.easy_rows_ is not None:
                 self.easy_rows_.learn(step["y_pred"], y)
             if self.has_batch_listeners_:
@@ -296,6 +299,7 @@ class SoftmaxNet(NeuralNetClassifier):
                 self.history.record_batch(f"{prefix}_batch_size", len(X))
                 self.notify("on_batch_end", batch=(X, y), training=training, **step)
         if self.has_users_callbacks_ and not self.has_batch_listeners_:
+            sizes = totals.batch_sizes
             for loss, size in zip(totals.batch_losses(), sizes, strict=True):
                 self.history.new_batch()
                 self.history.record_batch(f"{prefix}_loss", loss)
@@ -311,7 +315,7 @@ class SoftmaxNet(NeuralNetClassifier):
                 f"learning_rate={self.lr}. Lower learning_rate, or scale the features."
             )
         record(self.history, f"{prefix}_loss", loss, operator.lt)
-        if prefix == "valid":
+        if isinstance(totals, ValidationTotals):
             record(self.history, "valid_acc", totals.accuracy(), operator.gt)
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
