@@ -1,4 +1,4 @@
-r"""Classifiers as converters of skl2onnx: columns, module, labels."""
+r"""Converters of skl2onnx for classifiers: inputs, categories, module, labels."""
 
 from __future__ import annotations
 
@@ -185,8 +185,8 @@ def _feature_dtype(
         columns = inputs if len(inputs) == n_columns else inputs * n_columns
         inputs = [
             dtype
-            for dtype, is_one in zip(columns, encoder.is_categorical, strict=True)
-            if not is_one
+            for dtype, is_category in zip(columns, encoder.is_categorical, strict=True)
+            if not is_category
         ]
         codes = np.float32 if set(inputs) == {np.dtype(np.float32)} else np.float64
         inputs = [*inputs, np.dtype(codes)]

@@ -1,4 +1,4 @@
-r"""Conversion to ONNX that is run on sample rows before it is given out."""
+r"""Conversion to ONNX, with a check of the result on sample rows."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from sklearn.pipeline import Pipeline
 
 from ._onnx import convert, model_inputs
 
-# Largest difference that rounding to float32 explains: of probabilities, and of what a
-# step gives, relative to its largest value.
+# Largest difference between probabilities that rounding to float32 explains.
 _TOLERANCE = 1e-4
+
+# The same for the output of a step, relative to its largest value.
 _STEP_TOLERANCE = 1e-3
 
-_FLOAT, _DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE
+# Codes of the types float32 and float64.
+_FLOAT = onnx.TensorProto.FLOAT
+_DOUBLE = onnx.TensorProto.DOUBLE
 
 
 def checked_conversion(model: Any, X: Any) -> Any:
     r"""Return the ONNX model of a classifier or a pipeline, which predicts ``X`` alike.
 
-    A pipeline that does not work in float64, because skl2onnx or onnxruntime lacks a
-    step for it, is converted in float32 behind a cast of its inputs.
+    If skl2onnx or onnxruntime has no float64 version of a pipeline's step, the pipeline
+    is converted for float32, and its inputs are cast.
     """
     if not isinstance(model, Pipeline):
         onnx_model = convert(model, X)
@@ -55,7 +58,7 @@ def _first_that_works(
 
 
 def _widen_inputs(onnx_model: Any) -> None:
-    r"""Let a model of float32 take float64: each such input is cast first."""
+    r"""Add a cast to each float32 input, so that the model accepts float64."""
     graph = onnx_model.graph
     for value in graph.input:
         tensor = value.type.tensor_type
@@ -84,21 +87,19 @@ def _check_features(onnx_model: Any, steps: Pipeline, X: Any) -> None:
     expected = steps.transform(X)
     expected = np.asarray(expected.toarray() if issparse(expected) else expected)
     features = _run(onnx_model, X)[0].reshape(expected.shape)
-    if expected.dtype.kind not in "biuf":
-        if (features.astype(str) != expected.astype(str)).any():
-            raise ValueError("onnxruntime gives other values than transform.")
-        return
-    scale = max(1.0, float(np.nanmax(np.abs(expected), initial=0.0)))
-    if not np.allclose(
-        features, expected, rtol=0, atol=scale * _STEP_TOLERANCE, equal_nan=True
-    ):
+    if expected.dtype.kind in "biuf":
+        atol = _STEP_TOLERANCE * np.nanmax(np.abs(expected), initial=1.0)
+        is_same = np.allclose(features, expected, rtol=0, atol=atol, equal_nan=True)
+    else:
+        is_same = bool((features.astype(str) == expected.astype(str)).all())
+    if not is_same:
         raise ValueError("onnxruntime gives other values than transform.")
 
 
 def _run(onnx_model: Any, X: Any) -> list[NDArray[Any]]:
     r"""Return the outputs of a model for such rows."""
     options = onnxruntime.SessionOptions()
-    # Threads as the caller has them, and errors as exceptions only.
+    # No threads beside the caller's; errors as exceptions, not as messages.
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(

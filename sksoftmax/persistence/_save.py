@@ -1,9 +1,4 @@
-r"""Fitted classifiers in files, without pickle.
-
-:func:`save` and :func:`load` keep one classifier in one file of tensors and JSON, from
-which nothing is ever executed. :data:`TRUSTED_TYPES` is for whole pipelines in
-:mod:`skops.io`, and :func:`to_onnx` for runtimes without Python.
-"""
+r"""Fitted classifiers in single files of tensors and JSON."""
 
 from __future__ import annotations
 
@@ -86,34 +81,44 @@ _ATTRIBUTES: dict[str, tuple[type, ...]] = {
     "validation_scores_": (list, NoneType),
 }
 
-# Code, which ``load`` is given instead, and a place on the machine of the fit.
+# Parameters that a file leaves out: code, which is passed to ``load`` instead, and a
+# path on the machine of the fit.
 _NOT_KEPT = ("checkpoint", "module")
 
-_WEIGHT = "module."
+# Prefix of the names of the module's tensors.
+_MODULE = "module."
 
 # Attributes in older files that the encoder has as well.
 _OF_ENCODER = {"categories_", "is_categorical_"}
 
-# The key of the encoder's arrays, in the place of the encoder.
+# Key of the arrays that stand for an encoder.
 _ENCODER = "encoder"
 
-# Of steps before a classifier: data, and functions whose only effect is their result.
-# Never callables of users, and nothing whose indices compiled code would follow to
-# write in memory: search trees, sparse matrices.
-_SAFE_TYPES = [
-    *(
-        f"{function.__module__}.{function.__qualname__}"
-        for function in (
-            chi2,
-            f_classif,
-            f_regression,
-            mutual_info_classif,
-            mutual_info_regression,
-            r_regression,
-        )
-    ),
+_PARAMETER_IS_CODE = (
+    "Got the parameter {name}={value!r}, which holds a {kind}, but expected data: "
+    "numbers, text, None, lists, tuples, dicts or arrays of them. Call "
+    "set_params({name}=...) with such a value before save, which changes no prediction "
+    "of what is fitted; or use joblib."
+)
+_ATTRIBUTE_IS_CODE = (
+    "The fitted attribute {name} holds a {kind}, but expected numbers, text or "
+    "booleans. Convert such labels or categories to text before fit; or use joblib."
+)
+
+# Data and functions without side effects, in scikit-learn's steps before a classifier.
+# No callables of users, and no types whose indices compiled code follows into memory:
+# search trees, sparse matrices.
+_SAFE_FUNCTIONS = (
+    chi2,
+    f_classif,
+    f_regression,
+    mutual_info_classif,
+    mutual_info_regression,
+    r_regression,
     # ColumnTransformer: columns by dtype or regular expression.
-    f"{make_column_selector.__module__}.{make_column_selector.__qualname__}",
+    make_column_selector,
+)
+_SAFE_NAMES = [
     # SimpleImputer, KBinsDiscretizer: dtypes as attributes.
     "numpy.dtype",
     # FeatureAgglomeration: the default of pooling_func.
@@ -121,44 +126,49 @@ _SAFE_TYPES = [
     # SplineTransformer.
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
-    # IterativeImputer can only be imported after an import that enables it.
+    # IterativeImputer: importable only after an import that enables it.
     "sklearn.impute._iterative.IterativeImputer",
     "sklearn.impute._iterative._ImputerTriplet",
-    # SoftmaxGridSearchCV: the score of the estimator itself, if ``scoring`` is None.
+    # SoftmaxGridSearchCV with scoring=None: the score of the estimator.
     "sklearn.metrics._scorer._PassthroughScorer",
     # VotingClassifier, StackingClassifier: the fitted estimators by name.
     "sklearn.utils._bunch.Bunch",
 ]
 
-#: Names of the types that :func:`skops.io.load` has to be told to trust, in the
-#: argument ``trusted``, to load estimators of this package and pipelines with them
-#: whose other steps are scikit-learn's. Loading them runs no code from the file. A
-#: step that holds code, such as a ``FunctionTransformer`` of a function that is not
-#: NumPy's, needs its name in addition, and so do trees of decisions or neighbors.
+#: Names of types for the argument ``trusted`` of :func:`skops.io.load`: those of the
+#: estimators of this package, and of pipelines of them and scikit-learn's steps.
+#: Loading these types runs no code from the file. Steps that hold code, such as a
+#: ``FunctionTransformer`` of a function that is not NumPy's, need their names in
+#: addition, and so do decision trees and trees of neighbors.
 TRUSTED_TYPES = [
-    f"{cls.__module__}.{cls.__name__}"
-    for cls in (*_CLASSES.values(), SoftmaxGridSearchCV, NeighborsEncoder)
-] + _SAFE_TYPES
+    f"{trusted.__module__}.{trusted.__qualname__}"
+    for trusted in (
+        *_CLASSES.values(),
+        SoftmaxGridSearchCV,
+        NeighborsEncoder,
+        *_SAFE_FUNCTIONS,
+    )
+] + _SAFE_NAMES
 
 
 def save(classifier: ModuleClassifier, path: str | os.PathLike[str]) -> None:
     r"""Save a fitted classifier in one file, without pickle.
 
-    The file holds the weights as safetensors, and in its header, as JSON, the
-    parameters, what else was learned, and the versions of the libraries. It takes the
-    place of an older one only when it is complete.
+    The file holds the module's tensors as safetensors, and in its header, as JSON, the
+    estimator's parameters, its fitted attributes, and the versions of the libraries. It
+    replaces an older file only when it is complete.
 
     Parameters
     ----------
     classifier : estimator object
         A fitted classifier of this package.
     path : str or path-like
-        Where to save it; ``.safetensors`` is the usual ending.
+        The file; ``.safetensors`` is the usual ending.
 
     Raises
     ------
     TypeError
-        If it is no such classifier, a pipeline for example.
+        If it is anything else, such as a pipeline.
     NotFittedError
         If it is not fitted.
     ValueError
@@ -167,13 +177,13 @@ def save(classifier: ModuleClassifier, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    The optimizer and the history of ``net_`` are not stored, nor are the parameter
-    ``checkpoint``, a place on the machine of the fit, and what is no
-    parameter and no fitted attribute: attributes of yours, scikit-learn's callbacks
-    and metadata requests. :mod:`joblib` keeps everything, by running what a file says.
+    The file leaves out the optimizer and the history of ``net_``, the parameter
+    ``checkpoint``, which is a path on the machine of the fit, and all that is neither a
+    parameter nor a fitted attribute: other attributes, scikit-learn's callbacks and
+    metadata requests. :mod:`joblib` keeps everything, but loading runs the file's code.
 
-    The checksum in the file finds accidents. Who changes a file on purpose can change
-    it, too, and with it the predictions, but cannot make :func:`load` run anything.
+    The checksum in the file detects accidents. An attacker can change it together with
+    the tensors, and so the predictions, but cannot make :func:`load` run code.
 
     Examples
     --------
@@ -199,14 +209,22 @@ def save(classifier: ModuleClassifier, path: str | os.PathLike[str]) -> None:
         )
     check_is_fitted(classifier)
     arrays: dict[str, Tensor] = {}
+    parameters = {
+        key: value
+        for key, value in classifier.get_params(deep=False).items()
+        if key not in _NOT_KEPT
+    }
+    attributes = {
+        key: value for key, value in vars(classifier).items() if key in _ATTRIBUTES
+    }
     document = {
         "class": name,
-        "parameters": _encode_parameters(classifier, arrays),
-        "attributes": _encode_attributes(classifier, arrays),
+        "parameters": _encode_all(parameters, arrays, _PARAMETER_IS_CODE),
+        "attributes": _encode_all(attributes, arrays, _ATTRIBUTE_IS_CODE),
         "versions": versions(),
     }
-    weights = {_WEIGHT + key: one for key, one in weights_of(classifier).items()}
-    write_document(Path(path), document, arrays | weights)
+    tensors = {_MODULE + key: value for key, value in weights_of(classifier).items()}
+    write_document(Path(path), document, arrays | tensors)
 
 
 def load(
@@ -225,23 +243,23 @@ def load(
         The parameter of the same name of a :class:`~sksoftmax.SoftmaxNetClassifier`,
         which is code and therefore not in the file. Only for such a classifier.
     device : str, default=None
-        Where to compute; becomes the parameter of the same name. If None, that stays
-        as it was saved, unless this machine has no such device: then it is "auto".
+        The parameter of the same name. If None, it stays as it was saved, or becomes
+        "auto" if this machine has no such device.
 
     Returns
     -------
     classifier : estimator object
         The fitted classifier, which predicts the same bits on the same kind of device.
-        Further training continues from its weights, with a new optimizer.
+        Further training continues from its parameters, with a new optimizer.
 
     Raises
     ------
     InvalidFileError
         If the file was not written by :func:`save`, is damaged, or was written by a
-        version of this package with more to say than this one understands.
+        version of this package whose files this one cannot read.
     ValueError
-        If ``module`` is missing, or is not called for, or if there is no ``device``
-        by that name.
+        If ``module`` is missing, or is passed for another classifier, or if there is no
+        ``device`` by that name.
 
     Examples
     --------
@@ -263,14 +281,14 @@ def load(
     try:
         classifier = _make_classifier(document, tensors, module, device)
         _set_attributes(classifier, document["attributes"], tensors)
-        weights = {
-            key.removeprefix(_WEIGHT): tensor
+        state = {
+            key.removeprefix(_MODULE): tensor
             for key, tensor in tensors.items()
-            if key.startswith(_WEIGHT)
+            if key.startswith(_MODULE)
         }
-        restore_module(classifier, weights)
+        restore_module(classifier, state)
     except Exception as error:
-        # Whatever fails now, the file has asked for it.
+        # The cause of any error here is the contents of the file.
         raise InvalidFileError(
             f"Got {path}, whose contents do not fit together ({error!r}), but expected "
             f"a classifier of sksoftmax {versions()['sksoftmax']}. It was saved by "
@@ -280,42 +298,20 @@ def load(
     return classifier
 
 
-def _encode_parameters(
-    classifier: ModuleClassifier, arrays: dict[str, Tensor]
+def _encode_all(
+    values: dict[str, Any], arrays: dict[str, Tensor], problem: str
 ) -> dict[str, Any]:
+    r"""Return parameters or attributes as JSON, whose arrays go into ``arrays``."""
     encoded = {}
-    for name, value in classifier.get_params(deep=False).items():
-        if name in _NOT_KEPT:
-            continue
-        try:
-            encoded[name] = encode(value, arrays)
-        except TypeError as error:
-            raise ValueError(
-                f"Got the parameter {name}={value!r}, which holds a {error}, but "
-                "expected data: numbers, text, None, lists, tuples, dicts or arrays of "
-                f"them. Call set_params({name}=...) with such a value before save, "
-                "which changes no prediction of what is fitted; or use joblib."
-            ) from error
-    return encoded
-
-
-def _encode_attributes(
-    classifier: ModuleClassifier, arrays: dict[str, Tensor]
-) -> dict[str, Any]:
-    encoded = {}
-    for name in sorted(_ATTRIBUTES.keys() & vars(classifier).keys()):
-        value = getattr(classifier, name)
+    for name, value in values.items():
         try:
             if isinstance(value, TableEncoder):
                 encoded[name] = {_ENCODER: encode(value.to_arrays(), arrays)}
             else:
                 encoded[name] = encode(value, arrays)
         except TypeError as error:
-            raise ValueError(
-                f"The fitted attribute {name} holds a {error}, but expected numbers, "
-                "text or booleans. Convert such labels or categories to text before "
-                "fit; or use joblib."
-            ) from error
+            message = problem.format(name=name, value=value, kind=error)
+            raise ValueError(message) from error
     return encoded
 
 
@@ -324,7 +320,7 @@ def _check_class(
     document: dict[str, Any],
     module: Callable[..., nn.Module] | None,
 ) -> None:
-    r"""Refuse classes other than ours, and a module where there is no place for it."""
+    r"""Refuse the classes of other packages, and a module that is not used."""
     if document.get("class") not in list(_CLASSES):
         raise InvalidFileError(
             f"Got {path} with a {document.get('class')!r}, but expected one of "
@@ -335,12 +331,12 @@ def _check_class(
     if is_net and module is None:
         raise ValueError(
             "Got a SoftmaxNetClassifier without module, which is code and never in a "
-            "file. Call load(path, module=...) with what builds it."
+            "file. Call load(path, module=...) with the class or function of the fit."
         )
     if module is not None and not is_net:
         raise ValueError(
             f"Got module={module!r}, but the file holds a {document['class']}, which "
-            "builds its own. Leave module out."
+            "has no such parameter. Leave module out."
         )
 
 
@@ -356,10 +352,8 @@ def _make_classifier(
         for name, encoded in document["parameters"].items()
         if name not in _NOT_KEPT
     }
-    if module is not None:
-        parameters["module"] = module
-    if device is not None:
-        parameters["device"] = device
+    given = {"module": module, "device": device}
+    parameters |= {name: value for name, value in given.items() if value is not None}
     classifier = _CLASSES[document["class"]](**parameters)
     check_parameters(classifier)
     return classifier

@@ -20,8 +20,8 @@ def to_onnx(
 ) -> Any:
     r"""Convert a fitted classifier, or a pipeline that ends in one, to ONNX.
 
-    Steps before the classifier are converted by ``skl2onnx``, which has to know them.
-    The result is run by ``onnxruntime`` on ``X_sample``, and must predict the same.
+    Steps before the classifier are converted by ``skl2onnx``, if it has a converter for
+    them. ``onnxruntime`` runs the result on ``X_sample``, which must predict the same.
 
     Parameters
     ----------
@@ -29,19 +29,19 @@ def to_onnx(
         A fitted classifier of this package, or a
         :class:`~sklearn.pipeline.Pipeline` whose last step is one.
     X_sample : array-like of shape (n_samples, n_features) or list of str
-        Some rows like those that will come: a dtype, names of columns and, in a
-        DataFrame, which columns are text. An array becomes one input ``X`` of its
+        Rows of the dtype, the names of columns and, in a DataFrame, the columns of text
+        that the model will be given. An array becomes one input ``X`` of its
         dtype, as does a list, array or Series of texts, with the shape (n_samples,);
         a DataFrame one input of shape (n_samples, 1) for each column, by its
         name, with an underscore for anything but letters and digits. More rows make
         the check of the result stricter.
     path : str or path-like, default=None
-        Where to save it as well; nowhere if None.
+        File to save the model in as well; none if None.
 
     Returns
     -------
     onnx_model : onnx.ModelProto
-        The model, of any number of rows. Its outputs are ``label``, of shape
+        The model, for any number of rows. Its outputs are ``label``, of shape
         (n_samples,), and ``probabilities``, of shape (n_samples, n_classes), the same
         as ``predict`` and ``predict_proba`` give up to rounding.
 
@@ -50,26 +50,26 @@ def to_onnx(
     ImportError
         If ``onnx``, ``onnxruntime`` or ``skl2onnx`` is missing.
     TypeError
-        If ``model`` is neither.
+        If ``model`` is neither a classifier nor such a pipeline.
     NotFittedError
         If it is not fitted.
     ValueError
-        If ``X_sample`` does not look like the rows of the fit, if a
-        :class:`~sksoftmax.SoftmaxNetClassifier` has a layer that cannot be expressed,
-        if there are labels or categories that ONNX has no type for, or if a step of a
+        If ``X_sample`` does not fit to the rows of the fit, if a
+        :class:`~sksoftmax.SoftmaxNetClassifier` has a layer that cannot be converted,
+        if ONNX has no type for the labels or the categories, or if a step of a
         pipeline, which the message names, cannot be converted or gives other values in
         onnxruntime.
 
     Notes
     -----
-    Text cannot be missing in ONNX: pass "" for it, or anything that is no category.
+    Text cannot be missing in ONNX: pass "" for it, or any text that is no category.
 
-    Of the steps before the classifier, skl2onnx converts some for float32 only. If
-    they are in a pipeline, inputs of float64 are rounded to float32 first, and the
-    probabilities are of float32.
+    Some steps before the classifier are converted by skl2onnx for float32 only. In a
+    pipeline with such a step, inputs of float64 are rounded to float32 first, and the
+    probabilities are float32.
 
-    The vectorizers of text that skl2onnx makes find words of ASCII letters only. Pass
-    as ``X_sample`` texts of all kinds, since only these are compared.
+    The converted vectorizers of text find words of ASCII letters only. Pass texts of
+    all kinds as ``X_sample``, since only these are compared.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def to_onnx(
             'with pip install "sksoftmax[onnx]".'
         ) from error
     _onnx.check_classifier(model)
-    # Says in familiar words what is wrong with the rows.
+    # Rows that do not fit raise the errors of ``predict``.
     model.predict(X_sample)
     onnx_model = _onnx_check.checked_conversion(model, X_sample)
     if path is not None:
