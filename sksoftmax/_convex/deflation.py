@@ -1,4 +1,4 @@
-r"""What conjugate gradients measured of a Hessian, for the next Newton step."""
+r"""Conjugate directions of one Newton step, which precondition the next one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Most directions to keep for each candidate: the first ones reduce the residual most.
-_MOST_DIRECTIONS = 16
+# Directions kept for each candidate: conjugate gradients reduce the residual most in
+# their first steps.
+_MAX_DIRECTIONS = 16
 
 
 @dataclass(frozen=True)
-class Measured:
+class Deflation:
     r"""Conjugate directions of each candidate, and their products with its Hessian.
 
-    An inverse is made exact along them. That remains useful near by, where the next
-    Newton step is taken.
+    An approximate inverse of the Hessian is made exact along the directions. That
+    remains useful at the next iterate, which is close by.
 
     References
     ----------
@@ -25,85 +26,90 @@ class Measured:
     Updating. https://doi.org/10.1137/S1052623497327854
     """
 
-    # Both (n_candidates, n_directions, n_classes * n_columns), of curvature 1, or zero.
+    # Both (B, n_directions, K * p): directions d, and products H d, scaled to
+    # d^T H d = 1. Zeros where there is no direction.
     directions: Tensor
     products: Tensor
 
     @classmethod
-    def nothing(
-        cls,
-        shape: tuple[int, int, int],
-        most_directions: int = _MOST_DIRECTIONS,
-        *,
-        device: torch.device,
-    ) -> Measured:
-        r"""Return room for directions.
+    def empty(
+        cls, shape: tuple[int, int, int], max_directions: int, device: torch.device
+    ) -> Deflation:
+        r"""Return a deflation without directions.
 
         Parameters
         ----------
         shape : (n_candidates, n_classes, n_columns)
             Shape of a stack of directions.
-        most_directions : int, default=16
-            Most directions to keep for each candidate, of which 16 will do.
+        max_directions : int
+            Number of directions to allocate for each candidate, at most 16.
         device : torch.device
-            Where the directions will be.
+            Device of the directions.
         """
         n_candidates, n_classes, n_columns = shape
-        n_directions = min(_MOST_DIRECTIONS, most_directions)
-        stack = torch.zeros(
-            2,
-            n_candidates,
-            n_directions,
-            n_classes * n_columns,
-            dtype=torch.float32,
-            device=device,
-        )
-        return cls(stack[0], stack[1])
+        n_directions = min(_MAX_DIRECTIONS, max_directions)
+        size = n_candidates, n_directions, n_classes * n_columns
+        zeros = torch.zeros(size, dtype=torch.float32, device=device)
+        return cls(zeros, zeros.clone())
 
-    def blank(self) -> Measured:
-        r"""Return as much room for the same candidates."""
-        return Measured(
-            torch.zeros_like(self.directions), torch.zeros_like(self.products)
-        )
+    def empty_like(self) -> Deflation:
+        r"""Return a deflation without directions, of the same shape."""
+        zeros = torch.zeros_like(self.directions)
+        return Deflation(zeros, zeros.clone())
 
     @property
     def n_directions(self) -> int:
-        r"""Number of directions for which there is room."""
+        r"""Number of directions that are allocated for each candidate."""
         return self.directions.shape[1]
 
-    def select(self, keep: Tensor) -> Measured:
-        r"""Return it for some of the candidates."""
-        return Measured(self.directions[keep], self.products[keep])
+    def select(self, keep: Tensor) -> Deflation:
+        r"""Return the deflation of some candidates: a mask or indices."""
+        return Deflation(self.directions[keep], self.products[keep])
 
-    def assign(self, which: Tensor, new: Measured) -> None:
-        r"""Replace what is known of some candidates."""
-        self.directions[which] = new.directions
-        self.products[which] = new.products
+    def assign(self, candidates: Tensor, new: Deflation) -> None:
+        r"""Replace the directions of some candidates."""
+        self.directions[candidates] = new.directions
+        self.products[candidates] = new.products
 
     def add(
         self,
         index: int,
-        which: Tensor,
+        candidates: Tensor,
         direction: Tensor,
         product: Tensor,
         curvature: Tensor,
     ) -> None:
-        r"""Note some candidates' next direction; one without curvature is none."""
+        r"""Store the next direction of some candidates, if its curvature is positive.
+
+        Parameters
+        ----------
+        index : int
+            Number of directions stored before.
+        candidates : Tensor of shape (B,), int64
+            Indices of the candidates.
+        direction, product : Tensor of shape (B, n_classes, n_columns)
+            Directions d and products H d.
+        curvature : Tensor of shape (B,)
+            d^T H d.
+        """
         scale = torch.where(curvature > 0, curvature.rsqrt(), 0.0)[:, None]
-        self.directions[which, index] = scale * direction.flatten(1)
-        self.products[which, index] = scale * product.flatten(1)
+        self.directions[candidates, index] = scale * direction.flatten(1)
+        self.products[candidates, index] = scale * product.flatten(1)
 
-    def balance(self, solve: Callable[[Tensor], Tensor], residual: Tensor) -> Tensor:
-        r"""Return the inverse times a stack of residuals, exact along the directions.
+    def apply(self, solve: Callable[[Tensor], Tensor], residual: Tensor) -> Tensor:
+        r"""Return an inverse times residuals, made exact along the directions.
 
-        It is positive definite if ``solve`` is, whatever the Hessian has become.
+        With D the directions and ``solve`` multiplying by M, this is
+        ``D^T D + (I - D^T D H) M (I - H D^T D)`` times the residual: positive definite
+        if M is, even if the Hessian has changed since.
         """
         if not self.n_directions:
             return solve(residual)
+        directions, products = self.directions, self.products
         flat = residual.flatten(1).unsqueeze(2)
         # (B, m, K * p) @ (B, K * p, 1) -> (B, m, 1)
-        along = self.directions @ flat
-        rest = torch.baddbmm(flat, self.products.mT, along, alpha=-1)
+        along = directions @ flat
+        rest = torch.baddbmm(flat, products.mT, along, alpha=-1)
         solved = solve(rest.view(residual.shape)).flatten(1).unsqueeze(2)
-        along -= self.products @ solved
-        return torch.baddbmm(solved, self.directions.mT, along).view(residual.shape)
+        along -= products @ solved
+        return torch.baddbmm(solved, directions.mT, along).view(residual.shape)

@@ -1,4 +1,8 @@
-r"""Features as full-batch solvers read them: standardised, through matrix products."""
+r"""The standardized features, read through matrix products with blocks of rows.
+
+Shapes: N rows, n rows of a block, p columns (the features, and ones if there is an
+intercept), m stacked vectors of coefficients or of residuals.
+"""
 
 from __future__ import annotations
 
@@ -16,19 +20,22 @@ from torch import Tensor
 
 from .outliers import outlying_columns, outlying_sparse_columns
 
-# Numbers in the larger matrix of a product of one block: what a cache can hold.
+# Numbers in the larger matrix of a block's product: 4 MB in float32, for a cache.
 _BLOCK_SIZE = 2**20
-_FEWEST_BLOCK_ROWS = 256
-# Bytes of a cache line; rows of fewer than four lines are not begun at one, since too
-# much of the room would be empty.
-_CACHE_LINE, _FEWEST_ALIGNED = 64, 4
+# Fewest rows of a block: smaller products are bound by their calls.
+_MIN_BLOCK_ROWS = 256
+# Bytes of a cache line.
+_CACHE_LINE = 64
+# Fewest cache lines of a row that is padded to whole lines: the padding of a shorter
+# row takes too much memory.
+_MIN_PADDED_LINES = 4
 # Columns of a symmetric product that are multiplied at a time.
 _STRIP_COLUMNS = 128
-# Relative to its mean, a spread that rounding leaves of a constant feature.
+# Standard deviation of a constant feature, relative to its mean: rounding in float64.
 _ROUNDING = 1e-13
 
-# PyTorch says once that these tensors are in beta: here, since several threads would
-# restore the filters of warnings, which they share, in the wrong order.
+# PyTorch warns once that these tensors are in beta. They are created here, since
+# filters of warnings are shared by all threads, which may restore them in any order.
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
     torch.eye(1).to_sparse_csr()
@@ -36,71 +43,90 @@ with warnings.catch_warnings():
 
 @dataclass(frozen=True)
 class DenseBlock:
-    r"""Standardised rows, with a last column of ones if there is an intercept."""
+    r"""Standardized rows ``Z`` of shape (n, p), ones last if there is an intercept."""
 
     rows: slice
     Z: Tensor
 
-    def forward(self, theta: Tensor) -> Tensor:
-        r"""Return the logits: ``(m, n_columns) -> (m, n_rows)``."""
-        return theta @ self.Z.T
+    def forward(self, coef: Tensor) -> Tensor:
+        r"""Return logits: ``(m, p) -> (m, n)``."""
+        return coef @ self.Z.T
 
     def backward(self, residual: Tensor) -> Tensor:
-        r"""Return the residuals' sums over rows: ``(m, n_rows) -> (m, n_columns)``."""
+        r"""Return sums of the residuals times rows: ``(m, n) -> (m, p)``."""
         return residual @ self.Z
 
-    def squared(self, weight: Tensor) -> Tensor:
-        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
+    def squares(self, weight: Tensor) -> Tensor:
+        r"""Return weighted sums of squares: ``(m, n) -> (m, p)``."""
         return weight @ self.Z.square()
 
-    def sizes(self) -> Tensor:
+    def row_sizes(self) -> Tensor:
         r"""Return the largest absolute value of each row."""
         return self.Z.abs().amax(1)
 
 
-class ScaledRows:
+class StandardizedRows:
     r"""Base of tables whose columns are shifted and scaled.
 
-    ``mean`` and ``scale`` have an entry for each feature.
+    ``mean`` and ``scale`` have an entry for each feature. ``outlying`` has center and
+    spread of the usual values for each column of the table with outliers, and
+    ``outlying_features`` for each feature of the input.
     """
 
     mean: Tensor
     scale: Tensor
     fit_intercept: bool
+    n_columns: int
+    outlying: dict[int, tuple[float, float]]
+    outlying_features: dict[int, tuple[float, float]]
+
+    def blocks(self, n_products: int, precise: bool) -> Iterator[Any]:
+        r"""Yield blocks of all rows for ``n_products`` stacked vectors.
+
+        In float64 if ``precise``, else in float32.
+        """
+        raise NotImplementedError
+
+    def diagonal(self, weight: Tensor, precise: bool) -> Tensor:
+        r"""Return weighted sums of squares: ``(m, N) -> (m, p)``."""
+        total = weight.new_zeros(len(weight), self.n_columns)
+        for block in self.blocks(len(weight), precise):
+            total += block.squares(weight[:, block.rows])
+        return total
 
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        r"""Return ``(n_classes, n_columns)`` for standardised features."""
+        r"""Return the coefficients of standardized features, of shape (K, p)."""
         columns = weight.double() * self.scale
         if bias is None:
             return columns
         shift = bias.double() + weight.double() @ self.mean
         return torch.cat([columns, shift.unsqueeze(1)], dim=1)
 
-    def restore(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
-        r"""Return weights and intercept on the input's scale."""
+    def restore(self, coef: Tensor) -> tuple[Tensor, Tensor | None]:
+        r"""Return weights and intercept on the scale of the input."""
         if not self.fit_intercept:
-            return theta / self.scale, None
-        weight = theta[:, :-1] / self.scale
-        return weight, theta[:, -1] - weight @ self.mean
+            return coef / self.scale, None
+        weight = coef[:, :-1] / self.scale
+        return weight, coef[:, -1] - weight @ self.mean
 
 
-class DenseRows(ScaledRows):
-    r"""A table, centred (if there is an intercept) and scaled.
+class DenseRows(StandardizedRows):
+    r"""A dense table, centered (if there is an intercept) and scaled.
 
-    It is kept in float32, for products that only direct a step. Blocks in float64,
-    for gradients that decide where the end is, are made from the original each time.
+    It is stored in float32, for products that determine a step. Blocks in float64, for
+    gradients that determine where the solver stops, are computed from ``X`` each time.
 
     Parameters
     ----------
     X : Tensor of shape (n_samples, n_features)
         The features, of any dtype.
-    share : Tensor of shape (n_samples,), float64
+    sample_weight : Tensor of shape (n_samples,), float64
         Weights of the rows in mean and scale; they sum to 1.
     fit_intercept : bool
         Whether there is an intercept, which absorbs a shift of the features.
     """
 
-    def __init__(self, X: Tensor, share: Tensor, fit_intercept: bool) -> None:
+    def __init__(self, X: Tensor, sample_weight: Tensor, fit_intercept: bool) -> None:
         self.X = X
         self.fit_intercept = fit_intercept
         n_samples, n_features = X.shape
@@ -108,24 +134,23 @@ class DenseRows(ScaledRows):
         self.mean = torch.zeros(n_features, dtype=torch.float64, device=X.device)
         if fit_intercept:
             for rows in self._slices(1):
-                self.mean += share[rows] @ X[rows].double()
+                self.mean += sample_weight[rows] @ X[rows].double()
         variance = torch.zeros_like(self.mean)
         for rows in self._slices(1):
-            variance += share[rows] @ (X[rows].double() - self.mean).square_()
+            variance += sample_weight[rows] @ (X[rows].double() - self.mean).square_()
         self.scale = variance.sqrt_()
         is_constant = self.scale <= _ROUNDING * self.mean.abs()
         self._constant = is_constant.nonzero().squeeze(1)
         self.scale[is_constant | (self.scale == 0)] = 1.0
-        self.outlying = outlying_columns(X, self.scale)
-        self.outlying_features = self.outlying
-        self.Z = _aligned(n_samples, self.n_columns, torch.float32, X.device)
+        self.outlying = self.outlying_features = outlying_columns(X, self.scale)
+        self.Z = _empty_padded(n_samples, self.n_columns, torch.float32, X.device)
         for rows in self._slices(1):
             self.Z[rows] = self._standardized(rows)
 
     def standardize_by_bulk(self) -> None:
-        r"""Standardise columns with outliers by location and spread of the others.
+        r"""Standardize columns with outliers by center and spread of the other values.
 
-        From here on, only blocks in float64 are of use.
+        Afterwards, only blocks in float64 are valid.
         """
         for column, (center, spread) in self.outlying.items():
             if self.fit_intercept:
@@ -136,55 +161,46 @@ class DenseRows(ScaledRows):
 
     @property
     def is_small(self) -> bool:
-        r"""Whether float64 throughout costs little."""
+        r"""Whether a cache holds the table, and float64 costs little."""
         return self.Z.numel() <= _BLOCK_SIZE
 
     def thinned(self, step: int) -> DenseRows:
-        r"""Return every so manieth row, standardised as here."""
+        r"""Return every ``step``-th row, standardized as here."""
         thin = copy.copy(self)
         thin.X, part = self.X[::step], self.Z[::step]
         thin.n_samples = len(part)
-        # One copy, so that a block of it lies together.
-        thin.Z = _aligned(thin.n_samples, self.n_columns, part.dtype, part.device)
+        # A copy, for contiguous blocks.
+        thin.Z = _empty_padded(thin.n_samples, self.n_columns, part.dtype, part.device)
         thin.Z.copy_(part)
         return thin
 
-    def blocks(self, n_products: int, precise: bool) -> Iterator[DenseBlock]:
-        r"""Yield all rows, in float64 if ``precise``, for products that wide."""
+    def blocks(self, n_products: int, precise: bool) -> Iterator[Any]:
         for rows in self._slices(n_products):
-            yield DenseBlock(
-                rows, self._standardized(rows) if precise else self.Z[rows]
-            )
+            Z = self._standardized(rows) if precise else self.Z[rows]
+            yield DenseBlock(rows, Z)
 
-    def gram(self, share: Tensor) -> Tensor:
+    def gram(self, sample_weight: Tensor) -> Tensor:
         r"""Return the weighted sum of outer products of the rows, in float64."""
         total = self.Z.new_zeros(self.n_columns, self.n_columns, dtype=torch.float64)
         for block in self.blocks(1, precise=False):
-            total += weighted_gram(block.Z, share[block.rows].float())
-        return total
-
-    def diagonal(self, weight: Tensor) -> Tensor:
-        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
-        total = self.Z.new_zeros(len(weight), self.n_columns)
-        for block in self.blocks(len(weight), precise=False):
-            total += weight[:, block.rows] @ block.Z.square()
+            total += weighted_gram(block.Z, sample_weight[block.rows].float())
         return total
 
     def sample(self, n_rows: int) -> tuple[Tensor, slice]:
-        r"""Return about so many standardised rows, spread evenly, and their slice."""
+        r"""Return about ``n_rows`` rows in float32, evenly spread, and their slice."""
         rows = slice(None, None, max(1, self.n_samples // n_rows))
         return self.Z[rows], rows
 
     def _slices(self, n_products: int) -> Iterator[slice]:
         n_rows = _BLOCK_SIZE // max(n_products, self.n_columns)
-        n_rows = max(n_rows, _FEWEST_BLOCK_ROWS)
+        n_rows = max(n_rows, _MIN_BLOCK_ROWS)
         for start in range(0, self.n_samples, n_rows):
             yield slice(start, min(start + n_rows, self.n_samples))
 
     def _standardized(self, rows: slice) -> Tensor:
         X = self.X[rows].double()
-        Z = _aligned(len(X), self.n_columns, X.dtype, X.device)
-        # An intercept's ones come last.
+        Z = _empty_padded(len(X), self.n_columns, X.dtype, X.device)
+        # Ones of the intercept come last.
         Z[:, X.shape[1] :] = 1.0
         features = Z[:, : X.shape[1]]
         torch.sub(X, self.mean, out=features).div_(self.scale)
@@ -192,24 +208,24 @@ class DenseRows(ScaledRows):
         return Z
 
 
-def _aligned(
+def _empty_padded(
     n_rows: int, n_columns: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    r"""Return room for a matrix whose rows begin where cache lines begin.
+    r"""Return an empty matrix whose rows begin at cache lines.
 
-    Products of skinny matrices are a quarter faster then.
+    Products of tall, narrow matrices take a quarter less time then.
     """
-    unit = _CACHE_LINE // dtype.itemsize
+    line = _CACHE_LINE // dtype.itemsize
     width = n_columns
-    if n_columns >= _FEWEST_ALIGNED * unit:
-        width = -(-n_columns // unit) * unit
+    if n_columns >= _MIN_PADDED_LINES * line:
+        width = -(-n_columns // line) * line
     return torch.empty(n_rows, width, dtype=dtype, device=device)[:, :n_columns]
 
 
 def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
     r"""Return the weighted sum of the outer products of rows.
 
-    It is symmetric, so only the part right of each strip's beginning is multiplied.
+    It is symmetric: only the part right of the beginning of each strip is multiplied.
 
     Parameters
     ----------
@@ -229,81 +245,17 @@ def weighted_gram(Z: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
-@dataclass(frozen=True)
-class SparseBlock:
-    r"""All rows of a sparse table in float64, scaled in passing."""
+class SparseRows(StandardizedRows):
+    r"""A sparse table in CSR form, scaled but not centered.
 
-    rows: slice
-    X: Any
-    scale: Tensor
-    fit_intercept: bool
-
-    def forward(self, theta: Tensor) -> Tensor:
-        r"""Return the logits: ``(m, n_columns) -> (m, n_rows)``."""
-        weight = theta[:, : len(self.scale)] / self.scale
-        logits = torch.from_numpy(self.X @ weight.T.contiguous().numpy()).T
-        if self.fit_intercept:
-            logits = logits + theta[:, -1:]
-        return logits.contiguous()
-
-    def sizes(self) -> Tensor:
-        r"""Return the largest absolute value of each row."""
-        scaled = abs(self.X).multiply(1 / self.scale.numpy()).tocsr()
-        return torch.from_numpy(scaled.max(axis=1).toarray().ravel())
-
-    def squared(self, weight: Tensor) -> Tensor:
-        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
-        squares = self.X.multiply(self.X).tocsr()
-        sums = torch.from_numpy(squares.T @ weight.T.contiguous().numpy()).T
-        columns = sums / self.scale.square()
-        if not self.fit_intercept:
-            return columns
-        return torch.cat([columns, weight.sum(1, keepdim=True)], dim=1)
-
-    def backward(self, residual: Tensor) -> Tensor:
-        r"""Return the residuals' sums over rows: ``(m, n_rows) -> (m, n_columns)``."""
-        sums = self.X.T @ residual.T.contiguous().numpy()
-        columns = torch.from_numpy(sums).T / self.scale
-        if not self.fit_intercept:
-            return columns
-        return torch.cat([columns, residual.sum(1, keepdim=True)], dim=1)
-
-
-@dataclass(frozen=True)
-class ScaledSparseBlock:
-    r"""All rows of a sparse table, scaled and in float32, for PyTorch's products."""
-
-    rows: slice
-    Z: Tensor
-    transposed: Tensor
-    fit_intercept: bool
-
-    def forward(self, theta: Tensor) -> Tensor:
-        r"""Return the logits: ``(m, n_columns) -> (m, n_rows)``."""
-        logits = (self.Z @ theta[:, : self.Z.shape[1]].T.contiguous()).T
-        if self.fit_intercept:
-            logits = logits + theta[:, -1:]
-        return logits.contiguous()
-
-    def backward(self, residual: Tensor) -> Tensor:
-        r"""Return the residuals' sums over rows: ``(m, n_rows) -> (m, n_columns)``."""
-        columns = (self.transposed @ residual.T.contiguous()).T
-        if not self.fit_intercept:
-            return columns
-        return torch.cat([columns, residual.sum(1, keepdim=True)], dim=1)
-
-
-class SparseRows(ScaledRows):
-    r"""A sparse table in CSR form, scaled but not centred.
-
-    The original serves gradients in float64; for products that only direct a step
-    there are copies in float32, of half its size each.
+    ``X`` is used for gradients in float64. For products that determine a step there are
+    two copies in float32, by rows and by columns, of half its size each.
 
     Parameters
     ----------
     X : scipy.sparse CSR array of shape (n_samples, n_features), float64
         The features.
-    share : Tensor of shape (n_samples,), float64
+    sample_weight : Tensor of shape (n_samples,), float64
         Weights of the rows in the scale; they sum to 1.
     fit_intercept : bool
         Whether there is an intercept.
@@ -311,7 +263,7 @@ class SparseRows(ScaledRows):
 
     is_small = True
 
-    def __init__(self, X: Any, share: Tensor, fit_intercept: bool) -> None:
+    def __init__(self, X: Any, sample_weight: Tensor, fit_intercept: bool) -> None:
         self.X = X
         self.fit_intercept = fit_intercept
         self.n_samples, n_features = X.shape
@@ -319,57 +271,126 @@ class SparseRows(ScaledRows):
         self.mean = torch.zeros(n_features, dtype=torch.float64)
         squares = X.astype(np.float64)
         squares.data *= squares.data
-        self.scale = torch.from_numpy(squares.T @ share.numpy()).sqrt()
+        self.scale = torch.from_numpy(squares.T @ sample_weight.numpy()).sqrt()
         del squares
         self.scale[self.scale == 0] = 1.0
-        self.outlying = outlying_sparse_columns(X)
-        self.outlying_features = self.outlying
-        # PyTorch's products take 32-bit indices without a conversion.
+        self.outlying = self.outlying_features = outlying_sparse_columns(X)
+        # PyTorch multiplies with 32-bit indices without converting them.
         index = np.int32 if X.nnz <= np.iinfo(np.int32).max else np.int64
         indices = X.indices.astype(index, copy=False)
         values = (X.data / self.scale.numpy()[indices]).astype(np.float32)
-        Z = csr_array(
-            (values, indices, X.indptr.astype(index, copy=False)), shape=X.shape
-        )
-        self._Z, self._transposed = _as_tensor(Z), _as_tensor(Z.T.tocsr())
+        arrays = values, indices, X.indptr.astype(index, copy=False)
+        Z = csr_array(arrays, shape=X.shape)
+        self._Z, self._transposed = csr_tensor(Z), csr_tensor(Z.T.tocsr())
 
     def standardize_by_bulk(self) -> None:
         r"""Scale columns with outliers by the size of the other values.
 
-        From here on, only blocks in float64 are of use.
+        Afterwards, only blocks in float64 are valid.
         """
         for column, (_, spread) in self.outlying.items():
             self.scale[column] = spread
 
-    def blocks(
-        self, n_products: int, precise: bool
-    ) -> Iterator[SparseBlock | ScaledSparseBlock]:
-        r"""Yield all rows, in float64 if ``precise``."""
+    def blocks(self, n_products: int, precise: bool) -> Iterator[Any]:
         rows = slice(0, self.n_samples)
         if precise:
-            yield SparseBlock(rows, self.X, self.scale, self.fit_intercept)
+            yield Float64SparseBlock(rows, self.fit_intercept, self.X, self.scale)
         else:
-            yield ScaledSparseBlock(rows, self._Z, self._transposed, self.fit_intercept)
+            yield Float32SparseBlock(
+                rows, self.fit_intercept, self._Z, self._transposed
+            )
 
-    def diagonal(self, weight: Tensor) -> Tensor:
-        r"""Return weighted sums of squares: ``(m, n_rows) -> (m, n_columns)``."""
-        transposed = self._transposed
-        squared = torch.sparse_csr_tensor(
-            transposed.crow_indices(),
-            transposed.col_indices(),
-            transposed.values().square(),
-            transposed.shape,
-            check_invariants=False,
+
+@dataclass(frozen=True)
+class _SparseBlock:
+    r"""All rows of a sparse table; the ones of an intercept are not stored."""
+
+    rows: slice
+    fit_intercept: bool
+
+    def forward(self, coef: Tensor) -> Tensor:
+        r"""Return logits: ``(m, p) -> (m, n)``."""
+        if not self.fit_intercept:
+            return self._forward(coef).contiguous()
+        return (self._forward(coef[:, :-1]) + coef[:, -1:]).contiguous()
+
+    def backward(self, residual: Tensor) -> Tensor:
+        r"""Return sums of the residuals times rows: ``(m, n) -> (m, p)``."""
+        return self._with_intercept(self._backward(residual), residual)
+
+    def squares(self, weight: Tensor) -> Tensor:
+        r"""Return weighted sums of squares: ``(m, n) -> (m, p)``."""
+        return self._with_intercept(self._squares(weight), weight)
+
+    def _with_intercept(self, columns: Tensor, weight: Tensor) -> Tensor:
+        if not self.fit_intercept:
+            return columns
+        return torch.cat([columns, weight.sum(1, keepdim=True)], dim=1)
+
+    def _forward(self, coef: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _backward(self, residual: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _squares(self, weight: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Float64SparseBlock(_SparseBlock):
+    r"""Rows in float64 for products of scipy, which are scaled in passing."""
+
+    X: Any
+    scale: Tensor
+
+    def row_sizes(self) -> Tensor:
+        r"""Return the largest absolute value of each row."""
+        scaled = abs(self.X).multiply(1 / self.scale.numpy()).tocsr()
+        return torch.from_numpy(scaled.max(axis=1).toarray().ravel())
+
+    def _forward(self, coef: Tensor) -> Tensor:
+        return _multiply(self.X, coef / self.scale)
+
+    def _backward(self, residual: Tensor) -> Tensor:
+        return _multiply(self.X.T, residual) / self.scale
+
+    def _squares(self, weight: Tensor) -> Tensor:
+        squares = self.X.multiply(self.X).tocsr()
+        return _multiply(squares.T, weight) / self.scale.square()
+
+
+@dataclass(frozen=True)
+class Float32SparseBlock(_SparseBlock):
+    r"""Scaled rows in float32 for products of PyTorch, by rows and by columns."""
+
+    Z: Tensor
+    transposed: Tensor
+
+    def _forward(self, coef: Tensor) -> Tensor:
+        return (self.Z @ coef.T.contiguous()).T
+
+    def _backward(self, residual: Tensor) -> Tensor:
+        return (self.transposed @ residual.T.contiguous()).T
+
+    def _squares(self, weight: Tensor) -> Tensor:
+        Z = self.transposed
+        indices, values = (Z.crow_indices(), Z.col_indices()), Z.values().square()
+        squares = torch.sparse_csr_tensor(
+            *indices, values, Z.shape, check_invariants=False
         )
-        block = ScaledSparseBlock(slice(0), squared, squared, self.fit_intercept)
-        return block.backward(weight)
+        return (squares @ weight.T.contiguous()).T
 
 
-def _as_tensor(matrix: Any) -> Tensor:
+def _multiply(X: Any, vectors: Tensor) -> Tensor:
+    r"""Return products of a scipy.sparse array with vectors, ``(m, p) -> (m, n)``."""
+    return torch.from_numpy(X @ vectors.T.contiguous().numpy()).T
+
+
+def csr_tensor(matrix: Any) -> Tensor:
+    r"""Return a scipy.sparse CSR array as a tensor, without a copy."""
+    indptr, indices = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices)
+    values = torch.from_numpy(matrix.data)
     return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr),
-        torch.from_numpy(matrix.indices),
-        torch.from_numpy(matrix.data),
-        matrix.shape,
-        check_invariants=False,
+        indptr, indices, values, matrix.shape, check_invariants=False
     )

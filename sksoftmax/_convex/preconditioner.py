@@ -1,277 +1,127 @@
-r"""Approximate inverses of the Hessian of softmax regression.
-
-All work on stacks of directions of shape ``(n_candidates, n_classes, n_columns)``.
-"""
+r"""The choice of an approximate inverse of the Hessian for each candidate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .common import CURVATURE_FLOOR
-from .deflation import Measured
-from .design_matrix import DenseRows, SparseRows, weighted_gram
-from .objective import SoftmaxProblem, are_typical, kinds
+from .deflation import Deflation
+from .design_matrix import DenseRows, SparseRows
+from .inverses import (
+    DiagonalInverse,
+    Kronecker,
+    KroneckerInverse,
+    invert_class_blocks,
+    invert_diagonal,
+    invert_hessian,
+)
+from .objective import SoftmaxProblem, is_representative, penalty_levels
 
-# So many products with a Hessian, for a Newton step of such an accuracy, call for a
-# better preconditioner; with blocks of the Hessian, so many more are no surprise.
-_MANY_PRODUCTS, _USUAL_ACCURACY, _MORE_WITH_BLOCKS = 8, 0.03, 3
-# An exact Hessian worth more products than that is out of reach: its blocks will do.
-_FAR_TOO_MANY_PRODUCTS = 100
-# Rows per unknown to estimate an exact Hessian, and fewest per column to estimate its
-# blocks, or as many as cost no more than a few products.
-_ROWS_PER_UNKNOWN, _ROWS_PER_COLUMN, _FEW_PRODUCTS = 16, 8, 5
-# Eigenvectors and inverses of more columns would cost more than they save.
-_MOST_COLUMNS = 2000
-# So few numbers are multiplied in float64: weak curvatures drown in float32.
-_SMALL = 2**18
-# Rows of an exact Hessian that a cache can hold with all classes' probabilities.
-_EXACT_BLOCK_ROWS = 2048
-
-
-class Kronecker:
-    r"""The Hessian as if all rows had the mean row's probabilities.
-
-    It is then ``P (x) G + penalty``, with the mean covariance ``P`` of the classes and
-    the Gram matrix ``G`` of the features; both are diagonalised. Exact where all rows
-    are predicted alike, as at zero.
-
-    Parameters
-    ----------
-    gram : Tensor of shape (n_columns, n_columns), float64
-        Gram matrix of the standardised features.
-    unit : Tensor of shape (n_columns,), float64
-        Root of each column's share in the penalty; 0 for the intercept, which is last.
-    """
-
-    def __init__(self, gram: Tensor, unit: Tensor) -> None:
-        # The features are centred, so the intercept hardly mixes with them.
-        n_features = int((unit > 0).sum())
-        root = 1 / unit[:n_features]
-        block = gram[:n_features, :n_features] * root * root[:, None]
-        eigenvalues, vectors = torch.linalg.eigh(block)
-        self.eigenvalues = eigenvalues.clamp_(min=0)
-        self.vectors = (root[:, None] * vectors).float()
-
-    def at(self, penalty: Tensor, covariance: Tensor) -> KroneckerInverse:
-        r"""Return the inverse for candidates.
-
-        Parameters
-        ----------
-        penalty : Tensor of shape (n_candidates,), float64
-            Factor of the penalty.
-        covariance : Tensor of shape (n_candidates, n_classes, n_classes), float64
-            Mean covariance of the classes' indicators.
-        """
-        spread, classes = torch.linalg.eigh(covariance)
-        spread = spread.clamp(min=0)
-        # (B, K, 1) * (B, 1, p) -> (B, K, p)
-        curvature = spread[:, :, None] * self.eigenvalues
-        floor = CURVATURE_FLOOR * curvature.amax((1, 2), keepdim=True)
-        curvature = torch.maximum(curvature + penalty[:, None, None], floor)
-        # One direction, the same shift of all classes, has no curvature.
-        spread = torch.maximum(spread, CURVATURE_FLOOR * spread.amax(1, keepdim=True))
-        return KroneckerInverse(
-            self.vectors,
-            classes.float(),
-            (1 / curvature).float(),
-            (1 / spread).float().unsqueeze(2),
-        )
-
-
-@dataclass(frozen=True)
-class KroneckerInverse:
-    r"""Inverse of :class:`Kronecker` for candidates."""
-
-    vectors: Tensor
-    classes: Tensor
-    features: Tensor
-    intercept: Tensor
-
-    def select(self, keep: Tensor) -> KroneckerInverse:
-        r"""Return it for some of the candidates."""
-        return KroneckerInverse(
-            self.vectors,
-            self.classes[keep],
-            self.features[keep],
-            self.intercept[keep],
-        )
-
-    def solve(self, residual: Tensor) -> Tensor:
-        r"""Return the inverse times a stack of directions."""
-        rotated = self.classes.mT @ residual
-        n_features = self.features.shape[2]
-        solved = torch.empty_like(rotated)
-        rows = (rotated[:, :, :n_features] @ self.vectors) * self.features
-        solved[:, :, :n_features] = rows @ self.vectors.T
-        solved[:, :, n_features:] = rotated[:, :, n_features:] * self.intercept
-        return self.classes @ solved
-
-
-def exact(Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor) -> Tensor | None:
-    r"""Return the inverse of the Hessian itself; None where it cannot be inverted.
-
-    Its products are taken in float32. It is one block, of shape
-    ``(1, n_classes * n_columns, n_classes * n_columns)``.
-
-    Parameters
-    ----------
-    Z : Tensor of shape (n_rows, n_columns)
-        Standardised rows, of the dtype to multiply in.
-    proba : Tensor of shape (n_classes, n_rows), float32
-        Their probabilities.
-    share : Tensor of shape (n_rows,), float64
-        Their weights.
-    ridge : Tensor of shape (n_columns,), float64
-        Penalty of each column.
-    """
-    n_classes, n_columns = len(proba), Z.shape[1]
-    hessian = -_joint(Z.T.contiguous(), proba.to(Z.dtype), share.to(Z.dtype))
-    # Classes' probabilities sum to 1: so do the blocks of a row, to zero.
-    blocks = hessian.view(n_classes, n_columns, n_classes, n_columns)
-    blocks.diagonal(dim1=0, dim2=2).copy_(-blocks.sum(2).permute(1, 2, 0))
-    diagonal = hessian.diagonal()
-    # A shift common to all classes has no curvature, which would forbid the inverse.
-    blocks.diagonal(dim1=1, dim2=3).add_(diagonal.mean())
-    return _inverses(hessian.unsqueeze(0), ridge.repeat(n_classes))
-
-
-def class_blocks(
-    Z: Tensor, proba: Tensor, share: Tensor, ridge: Tensor
-) -> Tensor | None:
-    r"""Return inverses of the Hessian's blocks of each class with itself.
-
-    They are of shape ``(n_classes, n_columns, n_columns)``; None where one cannot be
-    inverted. Where an exact Hessian is too dear, they still know, unlike
-    :class:`Kronecker`, which rows a class is uncertain of. Parameters as in
-    :func:`exact`.
-    """
-    # (K, n)
-    weight = (proba * (1 - proba)).to(Z.dtype) * share.to(Z.dtype)
-    blocks = [weighted_gram(Z, row).double() for row in weight]
-    return _inverses(torch.stack(blocks), ridge)
-
-
-def _inverses(blocks: Tensor, ridge: Tensor) -> Tensor | None:
-    r"""Return the blocks' inverses in float32, after adding the ridge in place."""
-    diagonal = blocks.diagonal(dim1=1, dim2=2)
-    diagonal += ridge
-    # The inverse of a curvature weaker than that would drown all others by rounding.
-    diagonal += torch.finfo(torch.float32).eps * diagonal.amax(1, keepdim=True)
-    factors, failed = torch.linalg.cholesky_ex(blocks)
-    if failed.any():
-        return None
-    inverses: Tensor = torch.cholesky_inverse(factors)
-    return inverses.float()
-
-
-def _joint(columns: Tensor, proba: Tensor, share: Tensor) -> Tensor:
-    r"""Return the mean of two classes' probabilities times two columns, in float64.
-
-    Only for pairs of different classes; zero for the others.
-    """
-    (n_columns, n_rows), n_classes = columns.shape, len(proba)
-    size = n_classes * n_columns
-    total = columns.new_zeros(size, size, dtype=torch.float64)
-    for start in range(0, n_rows, _EXACT_BLOCK_ROWS):
-        rows = slice(start, start + _EXACT_BLOCK_ROWS)
-        # (K, 1, n) * (p, n) -> (K * p, n)
-        spread = (proba[:, None, rows] * columns[:, rows]).flatten(0, 1)
-        for end in range(n_columns, size, n_columns):
-            own = slice(end - n_columns, end)
-            total[own, end:] += (spread[own] * share[rows]) @ spread[end:].T
-    return total + total.T
-
-
-@dataclass(frozen=True)
-class DiagonalInverse:
-    r"""Inverse of the Hessian's diagonal."""
-
-    inverse: Tensor
-
-    def select(self, keep: Tensor) -> DiagonalInverse:
-        r"""Return it for some of the candidates."""
-        return DiagonalInverse(self.inverse[keep])
-
-    def solve(self, residual: Tensor) -> Tensor:
-        r"""Return the inverse times a stack of directions."""
-        return residual * self.inverse
-
-
-def jacobi(curvature: Tensor, ridge: Tensor) -> DiagonalInverse:
-    r"""Return the inverse of the Hessian's diagonal.
-
-    Parameters
-    ----------
-    curvature : Tensor of shape (n_candidates, n_classes, n_columns)
-        Diagonal of the Hessian without the penalty.
-    ridge : Tensor of shape (n_candidates, n_columns), float64
-        Penalty of each column.
-    """
-    # Not relative to the penalty, which may be large where the data say little.
-    floor = CURVATURE_FLOOR * curvature.amax((1, 2), keepdim=True)
-    diagonal = torch.maximum(curvature, floor).double() + ridge[:, None, :]
-    return DiagonalInverse((1 / diagonal).float())
+# Products with the Hessian per Newton step, at the usual accuracy, above which the
+# preconditioner is rebuilt.
+_MAX_PRODUCTS = 8
+# Relative accuracy of a Newton step to which numbers of products are converted.
+_USUAL_ACCURACY = 0.03
+# Products per step above which inverses of class blocks are rebuilt.
+_MAX_PRODUCTS_WITH_BLOCKS = 3 * _MAX_PRODUCTS
+# An exact Hessian that costs more products than this in a step is never affordable.
+_NEVER_AFFORDABLE = 100
+# Rows per unknown from which an exact Hessian is estimated.
+_ROWS_PER_UNKNOWN = 16
+# Fewest rows per column from which blocks of the Hessian are estimated.
+_ROWS_PER_COLUMN = 8
+# Blocks are estimated from as many rows as cost this number of products.
+_PRODUCTS_FOR_BLOCKS = 5
+# Columns above which eigenvectors and inverses cost more than they save.
+_MAX_COLUMNS = 2000
+# Numbers of a sample up to which the Hessian is estimated in float64: float32 loses
+# weak curvatures.
+_MAX_FLOAT64_NUMBERS = 2**18
+# A product with the Hessian is bound by memory: its operations take about ten times as
+# long as those of an exact Hessian.
+_COST_OF_PRODUCT = 10.0
+# The same where the products of several candidates are one wide product.
+_COST_OF_WIDE_PRODUCT = 10 / 3
 
 
 @dataclass(frozen=True)
 class Inverse:
-    r"""Inverses for candidates: a matrix for some, an approximation for the others.
+    r"""Approximate inverses of the Hessians of candidates.
 
-    A matrix is the stack of its diagonal's blocks: one, or one for each class.
+    Parameters
+    ----------
+    matrix_index : Tensor of shape (n_candidates,), int64
+        Index of each candidate's matrix, or -1 if it has none.
+    matrices : list of Tensor of shape (n_blocks, size, size)
+        Inverses of the diagonal blocks: one block of all unknowns, or one for each
+        class.
+    approximate : KroneckerInverse, DiagonalInverse or None
+        Inverses of the candidates without a matrix, in their order.
+    deflation : Deflation
+        Directions along which the inverses are exact.
     """
 
-    # (n_candidates,): which of the matrices, or -1.
-    group: Tensor
+    matrix_index: Tensor
     matrices: list[Tensor]
-    # Of those without a matrix, in their order; None if all have one.
     approximate: KroneckerInverse | DiagonalInverse | None
-    measured: Measured
+    deflation: Deflation
 
     def select(self, keep: Tensor) -> Inverse:
-        r"""Return it for some of the candidates, those of a mask."""
+        r"""Return the inverses of some candidates, as a mask."""
         approximate = self.approximate
         if approximate is not None:
-            approximate = approximate.select(keep[self.group < 0])
-        measured = self.measured.select(keep)
-        return Inverse(self.group[keep], self.matrices, approximate, measured)
+            approximate = approximate.select(keep[self.matrix_index < 0])
+        index, deflation = self.matrix_index[keep], self.deflation.select(keep)
+        return Inverse(index, self.matrices, approximate, deflation)
 
     def solve(self, residual: Tensor) -> Tensor:
-        r"""Return the inverse times a stack of directions."""
-        return self.measured.balance(self._solve, residual)
+        r"""Return the inverses times a stack of directions."""
+        return self.deflation.apply(self._solve, residual)
 
     def _solve(self, residual: Tensor) -> Tensor:
-        others = self.group < 0
+        has_matrix = self.matrix_index >= 0
         solved = torch.empty_like(residual)
         if self.approximate is not None:
-            if others.all():
+            if not has_matrix.any():
                 return self.approximate.solve(residual)
-            solved[others] = self.approximate.solve(residual[others])
-        for group in set(self.group[~others].tolist()):
-            mine, blocks = self.group == group, self.matrices[group]
+            solved[~has_matrix] = self.approximate.solve(residual[~has_matrix])
+        for index in set(self.matrix_index[has_matrix].tolist()):
+            group, blocks = self.matrix_index == index, self.matrices[index]
+            part = residual[group]
             # (b, K, p) -> (n_blocks, b, K * p / n_blocks)
-            rows = residual[mine].view(int(mine.sum()), len(blocks), -1).transpose(0, 1)
-            solved[mine] = (
-                (rows @ blocks).transpose(0, 1).reshape(-1, *residual.shape[1:])
-            )
+            rows = part.view(len(part), len(blocks), -1).transpose(0, 1)
+            solved[group] = (rows @ blocks).transpose(0, 1).reshape(part.shape)
         return solved
 
 
+class _Estimate(NamedTuple):
+    r"""How a matrix is computed for a candidate."""
+
+    invert: Callable[..., Tensor | None]
+    n_rows: int
+    # Products per step above which the matrix is replaced.
+    max_products: int
+
+
 class Preconditioner:
-    r"""Chooses the inverse that pays for each candidate.
+    r"""Chooses the inverse with the least total cost for each candidate.
+
+    Candidates begin with a cheap approximation. Where conjugate gradients need many
+    products with it, a matrix is inverted, and again where that becomes outdated.
 
     Parameters
     ----------
     problem : SoftmaxProblem
-        Whose Hessians to invert.
+        The problem whose Hessians are inverted.
     n_candidates : int
         Number of its candidates.
     n_steps : int, default=3
-        Newton steps that an exact inverse is expected to serve.
+        Number of Newton steps that a matrix is expected to serve.
     """
 
     def __init__(
@@ -279,139 +129,161 @@ class Preconditioner:
     ) -> None:
         self.problem = problem
         self.n_steps = n_steps
-        device = problem.y.device
-        # Products with the Hessian that a usual step of each candidate takes.
+        rows, device = problem.rows, problem.y.device
+        # (B,): products with the Hessian in a Newton step of the usual accuracy.
         self._n_products = torch.zeros(n_candidates, dtype=torch.float32, device=device)
-        # More of them call for a (new) matrix.
-        self._many_products = torch.full_like(self._n_products, _MANY_PRODUCTS)
-        self._group = torch.full((n_candidates,), -1, device=device)
+        # (B,): number of products above which a (new) matrix is inverted.
+        self._max_products = torch.full_like(self._n_products, _MAX_PRODUCTS)
+        self._matrix_index = torch.full((n_candidates,), -1, device=device)
         self._matrices: list[Tensor] = []
         self._kronecker: Kronecker | None = None
-        rows = problem.rows
-        # No more numbers than the probabilities have; for few rows, a product costs no
-        # more than what would be saved.
-        most = 0 if rows.is_small else rows.n_samples // (2 * rows.n_columns)
+        # The directions take no more memory than the probabilities. For few rows, a
+        # product costs no more than the directions save.
+        max_directions = 0 if rows.is_small else rows.n_samples // (2 * rows.n_columns)
         shape = n_candidates, problem.n_classes, rows.n_columns
-        self._measured = Measured.nothing(shape, most, device=device)
+        self._deflation = Deflation.empty(shape, max_directions, device)
 
-    def inherit(self, elder: Preconditioner, member: Tensor) -> None:
-        r"""Begin where a simpler problem ended; ``member`` says who is whose."""
-        self._n_products = elder._n_products[member]
-        self._kronecker = elder._kronecker
-        group = elder._group[member]
-        if elder.problem.rows is self.problem.rows:
-            self._group, self._matrices = group, elder._matrices
-            self._many_products = elder._many_products[member]
-            self._measured = elder._measured.select(member)
+    def continue_from(self, coarse: Preconditioner, index: Tensor) -> None:
+        r"""Take over the state of a coarse problem's preconditioner.
+
+        Parameters
+        ----------
+        coarse : Preconditioner
+            That of a problem with fewer rows or candidates.
+        index : Tensor of shape (n_candidates,), int64
+            Index of each candidate in the coarse problem.
+        """
+        self._n_products = coarse._n_products[index]
+        self._kronecker = coarse._kronecker
+        matrix_index = coarse._matrix_index[index]
+        if coarse.problem.rows is self.problem.rows:
+            self._matrix_index, self._matrices = matrix_index, coarse._matrices
+            self._max_products = coarse._max_products[index]
+            self._deflation = coarse._deflation.select(index)
         else:
-            # Who needed a matrix of part of the rows needs one of all of them, and
-            # the sooner it is there the more steps it serves.
-            self.doubt((group >= 0).nonzero().squeeze(1))
+            # A matrix was needed for some of the rows, hence for all: if it is inverted
+            # in the first step, it serves most steps.
+            self.request_matrix((matrix_index >= 0).nonzero().squeeze(1))
 
     def record(
-        self, which: Tensor, n_products: Tensor, accuracy: Tensor, measured: Measured
+        self,
+        candidates: Tensor,
+        n_products: Tensor,
+        accuracy: Tensor,
+        deflation: Deflation,
     ) -> None:
-        r"""Note how many products candidates took to minimise so accurately.
-
-        And what these measured.
-        """
-        self._measured.assign(which, measured)
+        r"""Store how many products the last step of candidates took, and directions."""
+        self._deflation.assign(candidates, deflation)
         usual = math.log(_USUAL_ACCURACY) / accuracy.log()
-        self._n_products[which] = (n_products * usual).float()
+        self._n_products[candidates] = (n_products * usual).float()
 
-    def doubt(self, which: Tensor) -> None:
-        r"""Note which candidates gained nothing, so that few products prove nothing."""
-        many = self._many_products[which] + 1
-        self._n_products[which] = self._n_products[which].maximum(many)
+    def request_matrix(self, candidates: Tensor) -> None:
+        r"""Let the next inverse of candidates have a new matrix, if it is affordable.
 
-    def inverse(self, proba: Tensor, which: Tensor) -> Inverse:
-        r"""Return the inverses of the Hessians where the probabilities are these."""
-        self._add_matrices(proba, which)
-        group = self._group[which]
-        others = group < 0
+        For candidates whose number of products says nothing.
+        """
+        n_products = self._max_products[candidates] + 1
+        self._n_products[candidates] = self._n_products[candidates].maximum(n_products)
+
+    def inverse(self, proba: Tensor, candidates: Tensor) -> Inverse:
+        r"""Return the inverses of the Hessians at these probabilities."""
+        self._add_matrices(proba, candidates)
+        matrix_index = self._matrix_index[candidates]
+        is_approximate = matrix_index < 0
         approximate = None
-        if others.any():
-            approximate = self._approximate(proba[others], which[others])
-        measured = self._measured.select(which)
-        return Inverse(group, self._matrices, approximate, measured)
+        if is_approximate.any():
+            approximate = self._approximate(
+                proba[is_approximate], candidates[is_approximate]
+            )
+        deflation = self._deflation.select(candidates)
+        return Inverse(matrix_index, self._matrices, approximate, deflation)
 
-    def _add_matrices(self, proba: Tensor, which: Tensor) -> None:
-        r"""Invert Hessians, or their blocks, where the last step took many products."""
-        rows = self.problem.rows
-        needy = self._n_products[which] > self._many_products[which]
-        members = needy.nonzero().squeeze(1)
-        if isinstance(rows, SparseRows) or not len(members):
+    def _add_matrices(self, proba: Tensor, candidates: Tensor) -> None:
+        r"""Invert matrices where the last step took many products."""
+        rows, problem = self.problem.rows, self.problem
+        is_slow = self._n_products[candidates] > self._max_products[candidates]
+        slow = is_slow.nonzero().squeeze(1)
+        if isinstance(rows, SparseRows) or not len(slow):
             return
-        # Folds share most rows: one Hessian does for (nearly) the same penalty.
-        kind = kinds(self.problem.l2[which[members]])
-        for one in set(kind.tolist()):
-            self._add_matrix(rows, proba, which, members[kind == one])
+        # Folds share most rows: one matrix serves all of them at (nearly) the same
+        # penalty.
+        levels = penalty_levels(problem.l2_reg_strength[candidates[slow]])
+        for level in set(levels.tolist()):
+            places = slow[levels == level]
+            group = candidates[places]
+            estimate = self._affordable_estimate(rows, group, len(candidates) == 1)
+            if estimate is not None:
+                self._add_matrix(rows, estimate, proba[places[0]], group)
 
     def _add_matrix(
-        self, rows: DenseRows, proba: Tensor, which: Tensor, members: Tensor
+        self, rows: DenseRows, estimate: _Estimate, proba: Tensor, group: Tensor
     ) -> None:
-        chosen = self._affordable(rows, which, members)
-        if chosen is None:
-            return
-        invert, n_rows, many = chosen
-        Z, sample = rows.sample(n_rows)
-        if Z.numel() <= _SMALL:
+        r"""Invert the matrix of a group's first candidate for all of the group."""
+        problem = self.problem
+        Z, sample = rows.sample(estimate.n_rows)
+        if Z.numel() <= _MAX_FLOAT64_NUMBERS:
             Z = Z.double()
-        first = int(members[0])
-        share = self.problem.share[self.problem.fold[which[first]], sample]
-        if not are_typical(share[None], rows.n_samples):
+        first = group[0]
+        weight = problem.sample_weight[problem.fold[first], sample]
+        if not is_representative(weight[None], rows.n_samples):
             return
-        ridge = self.problem.ridge[which[first]]
-        matrix = invert(Z, proba[first][:, sample], share / share.sum(), ridge)
+        ridge = problem.ridge[first]
+        matrix = estimate.invert(Z, proba[:, sample], weight / weight.sum(), ridge)
         if matrix is not None:
-            self._group[which[members]] = len(self._matrices)
-            self._many_products[which[members]] = many
+            self._matrix_index[group] = len(self._matrices)
+            self._max_products[group] = estimate.max_products
             self._matrices.append(matrix)
 
-    def _affordable(
-        self, rows: DenseRows, which: Tensor, members: Tensor
-    ) -> tuple[Callable[..., Tensor | None], int, int] | None:
-        r"""Return what to invert, from how many rows; None if products are cheaper.
+    def _affordable_estimate(
+        self, rows: DenseRows, group: Tensor, is_single: bool
+    ) -> _Estimate | None:
+        r"""Return the matrix that saves more products than it costs, or None.
 
-        And how many products with it will call for another.
+        Parameters
+        ----------
+        rows : DenseRows
+            The rows.
+        group : Tensor of shape (n_group,), int64
+            Indices of the candidates that share the matrix.
+        is_single : bool
+            Whether no other candidates are solved in the same step.
         """
-        n_columns, is_single = rows.n_columns, len(which) == 1
+        n_columns = rows.n_columns
         size = self.problem.n_classes * n_columns
-        # A product is bound by memory, so its operations take about ten times as long
-        # as those of the exact Hessian. Products of many candidates are wide, and less
-        # bound by memory.
-        product = (10.0 if is_single else 10 / 3) * rows.n_samples
-        n_products = self.n_steps * self._n_products[which[members]].sum().item()
+        cost_factor = _COST_OF_PRODUCT if is_single else _COST_OF_WIDE_PRODUCT
+        # Costs are operations per unknown.
+        cost = cost_factor * rows.n_samples
+        n_products = self.n_steps * self._n_products[group].sum().item()
         n_rows = min(rows.n_samples, _ROWS_PER_UNKNOWN * size)
-        # Blocks mostly do for a single candidate of many rows. Folds share an exact
-        # Hessian, which saves wide products.
-        is_new = bool((self._group[which[members]] < 0).any())
+        # Blocks mostly suffice for a single candidate of many rows. Folds share an
+        # exact Hessian, which saves wide products.
+        is_new = bool((self._matrix_index[group] < 0).any())
         blocks_first = is_single and is_new and not rows.is_small
-        if n_rows * size <= n_products * product and not blocks_first:
-            return exact, n_rows, _MANY_PRODUCTS
-        far = self.n_steps * _FAR_TOO_MANY_PRODUCTS * product
-        if not is_single and n_rows * size < far:
-            # The exact Hessian pays soon, and is better than its blocks.
+        if n_rows * size <= n_products * cost and not blocks_first:
+            return _Estimate(invert_hessian, n_rows, _MAX_PRODUCTS)
+        never_affordable = self.n_steps * _NEVER_AFFORDABLE * cost
+        if not is_single and n_rows * size < never_affordable:
+            # The exact Hessian will be affordable soon, and is better than its blocks.
             return None
-        few = int(_FEW_PRODUCTS * product / (2 * n_columns))
-        n_rows = min(rows.n_samples, max(few, _ROWS_PER_COLUMN * n_columns))
-        if n_columns > _MOST_COLUMNS or 2 * n_rows * n_columns > n_products * product:
+        n_rows = int(_PRODUCTS_FOR_BLOCKS * cost / (2 * n_columns))
+        n_rows = min(rows.n_samples, max(n_rows, _ROWS_PER_COLUMN * n_columns))
+        if n_columns > _MAX_COLUMNS or 2 * n_rows * n_columns > n_products * cost:
             return None
-        return class_blocks, n_rows, _MORE_WITH_BLOCKS * _MANY_PRODUCTS
+        return _Estimate(invert_class_blocks, n_rows, _MAX_PRODUCTS_WITH_BLOCKS)
 
     def _approximate(
-        self, proba: Tensor, which: Tensor
+        self, proba: Tensor, candidates: Tensor
     ) -> KroneckerInverse | DiagonalInverse:
-        problem = self.problem
-        rows = problem.rows
-        if isinstance(rows, SparseRows) or rows.n_columns > _MOST_COLUMNS:
-            share = problem.share[problem.fold[which], None, :].float()
-            spread = (proba * (1 - proba)).mul_(share)
-            squares = rows.diagonal(spread.flatten(0, 1))
-            return jacobi(squares.view(*proba.shape[:2], -1), problem.ridge[which])
+        problem, rows = self.problem, self.problem.rows
+        if isinstance(rows, SparseRows) or rows.n_columns > _MAX_COLUMNS:
+            weight = problem.sample_weight[problem.fold[candidates], None, :].float()
+            variance = (proba * (1 - proba)).mul_(weight)
+            squares = rows.diagonal(variance.flatten(0, 1), precise=False)
+            squares = squares.view(*proba.shape[:2], -1)
+            return invert_diagonal(squares, problem.ridge[candidates])
         if self._kronecker is None:
-            # Folds share most rows: one matrix of all rows does for every fold.
-            gram = rows.gram(problem.share.mean(0))
+            # Folds share most rows: one Gram matrix of all rows serves every fold.
+            gram = rows.gram(problem.sample_weight.mean(0))
             self._kronecker = Kronecker(gram, problem.unit)
-        covariance = problem.covariance(proba, which)
-        return self._kronecker.at(problem.l2[which], covariance)
+        covariance = problem.covariance(proba, candidates)
+        return self._kronecker.invert(problem.l2_reg_strength[candidates], covariance)

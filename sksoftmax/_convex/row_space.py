@@ -1,9 +1,9 @@
-r"""Wide tables: the space that few rows span, in orthonormal coordinates.
+r"""Wide tables in the space that their few rows span.
 
-Where the gradient of a loss of ``X @ W.T`` plus a multiple of the squared norm of ``W``
-is zero, every row of ``W`` is a sum of multiples of rows of ``X``. So the minimum is
-found among these sums: with an orthonormal basis ``Q`` of the rows' span, from the
-table ``X @ Q`` of at most as many columns as rows, under the same penalty.
+At the minimum of a loss of ``X @ W.T`` plus a multiple of ``||W||^2``, each row of W is
+a linear combination of rows of X, since the gradient is zero. With an orthonormal basis
+Q of the rows' span, the problem is therefore the same for the table ``X @ Q``, which
+has at most as many columns as rows, under the same penalty.
 """
 
 from __future__ import annotations
@@ -22,37 +22,41 @@ from torch import Tensor
 from .design_matrix import DenseRows
 from .outliers import outlying_columns, outlying_sparse_columns
 
-# Numbers of a table that are read at a time: what a cache can hold.
+# Numbers of a table that are read at a time: 8 MB in float64, for a cache.
 _BLOCK_SIZE = 2**20
+# Fewest columns that are read at a time.
+_MIN_BLOCK_COLUMNS = 16
 # Rows that are averaged at a time.
-_ROWS_AT_ONCE = 64
-# So many columns for each row pay for the basis.
-_FEWEST_COLUMNS_PER_ROW = 1.25
-# Up to so many rows, a basis and the inverses for as many columns cost little; beyond,
-# a preconditioner without inverses does for a wide table.
-_MOST_ROWS = 1000
-# Relative to a center's norm, what rounding leaves of rows that are equal to it; and
-# relative to a row's squared norm, what rounding leaves of its distance from a span.
-_ROUNDING, _SQUARED_ROUNDING = 1e-13, 1e-15
+_MEAN_ROWS = 64
+# Columns per row from which the basis saves more time than it takes.
+_MIN_COLUMNS_PER_ROW = 1.25
+# Rows up to which the basis, and inverses for as many columns, take little time. For
+# more rows, the diagonal preconditioner suffices for a wide table.
+_MAX_ROWS = 1000
+# Norm of a row that equals the center, relative to the center's norm: rounding.
+_ROUNDING = 1e-13
+# Squared distance of a row from the span of others that contains it, relative to its
+# squared norm: rounding.
+_SQUARED_ROUNDING = 1e-15
 
 
 def is_wide(n_samples: int, n_features: int) -> bool:
-    r"""Return whether a basis of the rows' span saves more than it costs."""
-    is_short = n_samples <= _MOST_ROWS
-    return is_short and n_features >= _FEWEST_COLUMNS_PER_ROW * n_samples
+    r"""Return whether a basis of the rows' span saves time."""
+    n_rows_is_small = n_samples <= _MAX_ROWS
+    return n_rows_is_small and n_features >= _MIN_COLUMNS_PER_ROW * n_samples
 
 
 class RowSpace:
-    r"""The rows of a table in an orthonormal basis of what they span.
+    r"""The rows of a table in an orthonormal basis of their span.
 
-    The basis comes from the rows' products with each other, by a Cholesky factorization
-    with pivots. Rows are divided by their norms for it, so that a row of another order
-    of magnitude does not drown the others in rounding.
+    The basis is computed from the Gram matrix of the rows by a Cholesky factorization
+    with pivots. The rows are divided by their norms before: otherwise the rounding of a
+    large row would exceed the small ones.
 
     Parameters
     ----------
     X : Tensor or scipy.sparse CSR array, of shape (n_samples, n_features)
-        The table; not all of its rows need be independent.
+        The table; its rows may be linearly dependent.
     center : Tensor of shape (n_features,), float64
         Subtracted from every row. Zeros for a sparse table.
 
@@ -67,7 +71,7 @@ class RowSpace:
         gram = self._gram()
         n_samples = len(gram)
         length = np.sqrt(gram.diagonal())
-        # Centered equal rows leave nothing but rounding.
+        # If all rows are equal, the centered ones are rounding.
         length[length <= _ROUNDING * float(center.norm())] = 0.0
         norm = np.where(length > 0, length, np.inf)
         gram /= norm
@@ -76,10 +80,10 @@ class RowSpace:
             gram, tol=n_samples * _SQUARED_ROUNDING, lower=1, overwrite_a=1
         )
         if rank == 0:
-            # All rows are zero. A table has a column all the same.
+            # All rows are zero, but a table has at least one column.
             rank, factor[0, 0] = 1, 1.0
         factor, pivots = np.tril(factor[:, :rank]), pivots - 1
-        # Copies of a row leave rounding, which is no spread of the other rows.
+        # Differences of equal rows are rounding, and no spread of a column.
         factor[np.abs(factor) < _ROUNDING] = 0.0
         table = np.empty_like(factor)
         table[pivots] = factor
@@ -96,18 +100,18 @@ class RowSpace:
             trans="T",
             check_finite=False,
         )
-        # (m, N): multiples of the rows.
-        multiples = np.zeros((weight.shape[0], len(self.table)))
-        multiples[:, self._pivots] = (solved / self._norm[:, None]).T
+        # (m, N): factors of the rows in the linear combination.
+        factors = np.zeros((weight.shape[0], len(self.table)))
+        factors[:, self._pivots] = (solved / self._norm[:, None]).T
         if issparse(self.X):
-            return torch.from_numpy(np.ascontiguousarray((self.X.T @ multiples.T).T))
-        factors = torch.from_numpy(multiples).to(self.center)
-        return torch.cat([factors @ part for _, part in self._columns()], dim=1)
+            return torch.from_numpy(np.ascontiguousarray((self.X.T @ factors.T).T))
+        multipliers = torch.from_numpy(factors).to(self.center)
+        return torch.cat([multipliers @ part for _, part in self._columns()], dim=1)
 
     def project(self, weight: Tensor) -> Tensor:
         r"""Return the part of weights in this space: ``(m, n_features) -> (m, rank)``.
 
-        For rows of the table, the rest changes no product.
+        The remaining part is orthogonal to all rows, and changes no prediction.
         """
         if issparse(self.X):
             products = torch.from_numpy(self.X @ weight.numpy().T)
@@ -120,7 +124,7 @@ class RowSpace:
         return torch.from_numpy(np.ascontiguousarray(solved.T)).to(weight)
 
     def _gram(self) -> NDArray[np.float64]:
-        r"""Return the products of the centered rows, ``(N, N)``, in Fortran's order."""
+        r"""Return the Gram matrix ``(N, N)`` of centered rows, in Fortran order."""
         if issparse(self.X):
             X = self.X.astype(np.float64)
             return np.asfortranarray((X @ X.T).toarray())
@@ -131,46 +135,44 @@ class RowSpace:
         return np.asfortranarray(gram.cpu().numpy())
 
     def _columns(self) -> Iterator[tuple[slice, Tensor]]:
-        r"""Yield centered columns in float64, some at a time."""
+        r"""Yield blocks of centered columns in float64."""
         n_samples, n_features = self.X.shape
-        width = max(_BLOCK_SIZE // n_samples, 16)
+        width = max(_BLOCK_SIZE // n_samples, _MIN_BLOCK_COLUMNS)
         for start in range(0, n_features, width):
             columns = slice(start, start + width)
             yield columns, self.X[:, columns].double() - self.center[columns]
 
 
 class SpannedRows(DenseRows):
-    r"""The rows of a wide table, as a table of what they span.
+    r"""A wide table in an orthonormal basis of the span of its rows.
 
     Parameters are those of :class:`DenseRows`, but ``X`` may be sparse.
     """
 
-    def __init__(self, X: Any, share: Tensor, fit_intercept: bool) -> None:
-        center = share.new_zeros(X.shape[1])
-        if fit_intercept and not issparse(X):
-            for start in range(0, len(X), _ROWS_AT_ONCE):
-                rows = slice(start, start + _ROWS_AT_ONCE)
-                center += share[rows] @ X[rows].double()
+    def __init__(self, X: Any, sample_weight: Tensor, fit_intercept: bool) -> None:
+        center = sample_weight.new_zeros(X.shape[1])
         if issparse(X):
             outlying = outlying_sparse_columns(X)
         else:
+            if fit_intercept:
+                for start in range(0, len(X), _MEAN_ROWS):
+                    rows = slice(start, start + _MEAN_ROWS)
+                    center += sample_weight[rows] @ X[rows].double()
             outlying = outlying_columns(X, X.double().std(0, correction=0))
             for column, (location, _) in outlying.items():
                 center[column] = location * fit_intercept
         self.space = RowSpace(X, center)
-        super().__init__(self.space.table, share, fit_intercept)
+        super().__init__(self.space.table, sample_weight, fit_intercept)
         self.outlying_features = outlying
 
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        r"""Return ``(n_classes, n_columns)`` for standardised columns."""
         weight = weight.double()
         if bias is not None:
             bias = bias.double() + weight @ self.space.center
         return super().standardize(self.space.project(weight), bias)
 
-    def restore(self, theta: Tensor) -> tuple[Tensor, Tensor | None]:
-        r"""Return weights and intercept on the input's scale."""
-        spanned, bias = super().restore(theta)
+    def restore(self, coef: Tensor) -> tuple[Tensor, Tensor | None]:
+        spanned, bias = super().restore(coef)
         weight = self.space.restore(spanned)
         if bias is not None:
             bias = bias - weight @ self.space.center

@@ -1,9 +1,9 @@
-r"""What conjugate gradients measured makes an inverse exact along their directions."""
+r"""What conjugate gradients deflation makes an inverse exact along their directions."""
 
 import numpy as np
 import torch
 
-from sksoftmax._convex.deflation import Measured
+from sksoftmax._convex.deflation import Deflation
 
 CPU = torch.device("cpu")
 
@@ -13,10 +13,10 @@ def hessians(rng, n_candidates, size):
     return A @ A.transpose(0, 2, 1) + np.eye(size)
 
 
-def measured_with(H, directions):
+def deflation_with(H, directions):
     r"""Return what is known of Hessians (B, N, N) along conjugate (m, B, N)."""
     n_candidates, size = H.shape[:2]
-    measured = Measured.nothing((n_candidates, 1, size), device=CPU)
+    deflation = Deflation.empty((n_candidates, 1, size), 16, CPU)
     which = torch.arange(n_candidates)
     for index, d in enumerate(directions):
         product = np.einsum("bij,bj->bi", H, d)
@@ -24,8 +24,8 @@ def measured_with(H, directions):
         d, product, curvature = (
             torch.tensor(part, dtype=torch.float32) for part in (d, product, curvature)
         )
-        measured.add(index, which, d[:, None], product[:, None], curvature)
-    return measured
+        deflation.add(index, which, d[:, None], product[:, None], curvature)
+    return deflation
 
 
 def conjugate(H, rng, n_directions):
@@ -36,9 +36,9 @@ def conjugate(H, rng, n_directions):
     return D.transpose(2, 0, 1)[:n_directions]
 
 
-def as_matrix(measured, n_candidates, size, factor):
+def as_matrix(deflation, n_candidates, size, factor):
     columns = [
-        measured.balance(
+        deflation.apply(
             lambda residual: factor * residual,
             torch.eye(size)[i].expand(n_candidates, 1, size),
         )
@@ -51,7 +51,7 @@ def test_an_inverse_is_exact_along_the_directions():
     rng = np.random.default_rng(0)
     H = hessians(rng, n_candidates=3, size=8)
     D = conjugate(H, rng, n_directions=4)
-    M = as_matrix(measured_with(H, D), 3, 8, factor=0.1)
+    M = as_matrix(deflation_with(H, D), 3, 8, factor=0.1)
     for d in D:
         product = np.einsum("bij,bj->bi", H, d)
         np.testing.assert_allclose(np.einsum("bij,bj->bi", M, product), d, atol=2e-5)
@@ -60,7 +60,7 @@ def test_an_inverse_is_exact_along_the_directions():
 def test_all_directions_make_the_inverse():
     rng = np.random.default_rng(1)
     H = hessians(rng, n_candidates=2, size=6)
-    M = as_matrix(measured_with(H, conjugate(H, rng, 6)), 2, 6, factor=100.0)
+    M = as_matrix(deflation_with(H, conjugate(H, rng, 6)), 2, 6, factor=100.0)
     np.testing.assert_allclose(M, np.linalg.inv(H), atol=2e-4)
 
 
@@ -68,25 +68,25 @@ def test_it_stays_positive_definite_where_the_hessian_has_changed():
     rng = np.random.default_rng(2)
     H = hessians(rng, n_candidates=4, size=8)
     # Not even conjugate.
-    M = as_matrix(measured_with(H, rng.normal(size=(3, 4, 8))), 4, 8, factor=0.5)
+    M = as_matrix(deflation_with(H, rng.normal(size=(3, 4, 8))), 4, 8, factor=0.5)
     np.testing.assert_allclose(M, M.transpose(0, 2, 1), atol=1e-4)
     assert np.linalg.eigvalsh(M.astype(np.float64)).min() > 0
 
 
-def test_nothing_measured_and_no_curvature_change_nothing():
-    measured = Measured.nothing((2, 3, 4), device=CPU)
+def test_nothing_deflation_and_no_curvature_change_nothing():
+    deflation = Deflation.empty((2, 3, 4), 16, CPU)
     flat = torch.ones(2, 3, 4)
-    measured.add(0, torch.arange(2), flat, flat, torch.tensor([0.0, -1.0]))
+    deflation.add(0, torch.arange(2), flat, flat, torch.tensor([0.0, -1.0]))
     residual = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(measured.balance(torch.clone, residual), residual)
+    torch.testing.assert_close(deflation.apply(torch.clone, residual), residual)
 
 
 def test_no_room_is_no_change():
-    measured = Measured.nothing((2, 3, 8), 0, device=CPU)
+    deflation = Deflation.empty((2, 3, 8), 0, CPU)
     residual = torch.ones(2, 3, 8)
-    assert measured.balance(torch.neg, residual).equal(-residual)
+    assert deflation.apply(torch.neg, residual).equal(-residual)
 
 
 def test_few_directions_are_kept_whatever_the_room():
-    assert Measured.nothing((1, 3, 8), 10_000, device=CPU).n_directions == 16
-    assert Measured.nothing((1, 3, 8), 5, device=CPU).blank().n_directions == 5
+    assert Deflation.empty((1, 3, 8), 10_000, CPU).n_directions == 16
+    assert Deflation.empty((1, 3, 8), 5, CPU).empty_like().n_directions == 5

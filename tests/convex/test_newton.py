@@ -14,12 +14,13 @@ from scipy.special import expit
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
-from sksoftmax._convex import dense_newton as _small_problems
 from sksoftmax._convex.common import Penalty
+from sksoftmax._convex.dense_newton import DenseNewton
 from sksoftmax._convex.design_matrix import DenseRows
-from sksoftmax._convex.newton import _newton, minimize
+from sksoftmax._convex.newton import minimize
 from sksoftmax._convex.objective import SoftmaxProblem
 from sksoftmax._convex.preconditioner import Preconditioner
+from sksoftmax._convex.steps import QuadraticModel, newton_steps
 
 
 class Work(SoftmaxProblem):
@@ -51,7 +52,7 @@ class Work(SoftmaxProblem):
 
     def start(self):
         return torch.zeros(
-            len(self.l2), self.n_classes, self.rows.n_columns, dtype=torch.float64
+            len(self.fold), self.n_classes, self.rows.n_columns, dtype=torch.float64
         )
 
     def far_out(self, distance):
@@ -264,7 +265,9 @@ class TestManyCandidates:
         inverse = Preconditioner(problem, 6).inverse(point.proba, which)
         exact = torch.tensor([False, False, True, False, True, False])
         accuracy = torch.where(exact, 1e-4, 0.3).double()
-        steps, n_products, _ = _newton(problem, point, which, inverse, accuracy)
+        steps, n_products, _ = newton_steps(
+            QuadraticModel(problem, which, point), inverse, accuracy
+        )
         made = [width for _, width in problem.products]
         # As accurate as asked for, and hardly more.
         left = problem.hessian(point.proba, which, steps.float()) + point.gradient
@@ -442,10 +445,10 @@ class TestSmall:
 
             monkeypatch.setattr(holder, name, counted)
 
-        count(_small_problems, "_evaluate")
-        count(_small_problems, "_hessian")
-        count(_small_problems, "_inverse_blocks")
-        count(_small_problems._Steps, "_precondition")
+        count(DenseNewton, "evaluate")
+        count(DenseNewton, "hessian")
+        count(DenseNewton, "invert_class_blocks")
+        count(DenseNewton, "precondition")
         return calls
 
     def test_tiny_problems_take_exact_steps(self, calls):
@@ -470,7 +473,7 @@ class TestSmall:
         assert calls["evaluate"] <= solution.n_iter + 2
         assert solution.n_iter <= 9
         # Blocks are inverted anew only where products became many.
-        assert 1 < calls["inverse_blocks"] < solution.n_iter / 2
+        assert 1 < calls["invert_class_blocks"] < solution.n_iter / 2
         n_products = calls["precondition"] - solution.n_iter
         assert n_products <= 12 * solution.n_iter
         calls.clear()
@@ -480,7 +483,7 @@ class TestSmall:
         assert solution.converged
         assert not calls["hessian"]
         assert solution.n_iter <= 20
-        assert 1 < calls["inverse_blocks"] <= solution.n_iter * 2 / 3
+        assert 1 < calls["invert_class_blocks"] <= solution.n_iter * 2 / 3
         assert calls["precondition"] - solution.n_iter <= 14 * solution.n_iter
 
     @pytest.mark.parametrize(

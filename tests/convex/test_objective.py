@@ -15,9 +15,9 @@ from sksoftmax._convex.objective import SoftmaxProblem
 
 
 class TestProblem:
-    r"""Several candidates at once: two foldings, of which the second is weighted."""
+    r"""Several candidates at once: two folds, of which the second is weighted."""
 
-    which = torch.arange(3)
+    candidates = torch.arange(3)
 
     def problem(self, fit_intercept=True, sparse=False, l1=0.0):
         rng = np.random.default_rng(0)
@@ -32,43 +32,43 @@ class TestProblem:
         )
         penalties = [Penalty(0, 0.3, l1), Penalty(1, 0.01, l1), Penalty(1, 0.1, l1)]
         problem = SoftmaxProblem(rows, torch.tensor(y), 3, shares, penalties)
-        theta = torch.tensor(rng.normal(size=(3, 3, 4 + fit_intercept)))
-        return problem, theta, X, y
+        coef = torch.tensor(rng.normal(size=(3, 3, 4 + fit_intercept)))
+        return problem, coef, X, y
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("sparse", [True, False])
     def test_value_is_that_of_the_original_problem(self, fit_intercept, sparse):
-        problem, theta, X, y = self.problem(fit_intercept, sparse)
+        problem, coef, X, y = self.problem(fit_intercept, sparse)
         for precise, accuracy in ((True, 1e-12), (False, 1e-5)):
-            values = problem.evaluate(theta, self.which, precise).value
+            values = problem.evaluate(coef, self.candidates, precise).value
             for b, value in enumerate(values):
-                coef, intercept = problem.rows.restore(theta[b])
-                shift = 0 if intercept is None else intercept.numpy()
-                logits = X @ coef.numpy().T + shift
+                weight, bias = problem.rows.restore(coef[b])
+                shift = 0 if bias is None else bias.numpy()
+                logits = X @ weight.numpy().T + shift
                 losses = logsumexp(logits, axis=1) - logits[np.arange(30), y]
-                loss = losses @ problem.share[problem.fold[b]].numpy()
-                expected = loss + 0.5 * problem.l2[b] * (coef**2).sum()
+                loss = losses @ problem.sample_weight[problem.fold[b]].numpy()
+                expected = loss + 0.5 * problem.l2_reg_strength[b] * (weight**2).sum()
                 assert value.item() == pytest.approx(expected.item(), rel=accuracy)
-                restored = problem.rows.standardize(coef, intercept)
-                assert_allclose(restored, theta[b], rtol=1e-10)
+                restored = problem.rows.standardize(weight, bias)
+                assert_allclose(restored, coef[b], rtol=1e-10)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("sparse", [True, False])
     def test_gradient_and_hessian_are_the_derivatives(self, fit_intercept, sparse):
-        problem, theta, *_ = self.problem(fit_intercept, sparse)
-        point = problem.evaluate(theta, self.which, True)
+        problem, coef, *_ = self.problem(fit_intercept, sparse)
+        iterates = problem.evaluate(coef, self.candidates, True)
 
         def value(flat):
-            moved = torch.tensor(flat).reshape(theta.shape)
-            return problem.evaluate(moved, self.which, True).value.sum().item()
+            moved = torch.tensor(flat).reshape(coef.shape)
+            return problem.evaluate(moved, self.candidates, True).value.sum().item()
 
-        numeric = approx_fprime(theta.numpy().ravel(), value, 1e-7)
-        assert_allclose(point.gradient.numpy().ravel(), numeric, atol=1e-5)
-        direction = torch.randn(theta.shape, generator=torch.Generator())
-        ahead = problem.evaluate(theta + 1e-6 * direction, self.which, True)
+        numeric = approx_fprime(coef.numpy().ravel(), value, 1e-7)
+        assert_allclose(iterates.gradient.numpy().ravel(), numeric, atol=1e-5)
+        direction = torch.randn(coef.shape, generator=torch.Generator())
+        ahead = problem.evaluate(coef + 1e-6 * direction, self.candidates, True)
         assert_allclose(
-            problem.hessian(point.proba, self.which, direction),
-            (ahead.gradient - point.gradient) / 1e-6,
+            problem.hessian(iterates.proba, self.candidates, direction),
+            (ahead.gradient - iterates.gradient) / 1e-6,
             rtol=1e-3,
             atol=1e-4,
         )
@@ -80,8 +80,12 @@ class TestProblem:
             problem, torch.zeros(3, 3, 5).double(), tol=1e-10, max_iter=50
         )
         for b, solution in enumerate(together):
-            penalty = Penalty(int(problem.fold[b]), float(problem.l2[b]), 0.0)
-            alone = SoftmaxProblem(problem.rows, problem.y, 3, problem.share, [penalty])
+            penalty = Penalty(
+                int(problem.fold[b]), float(problem.l2_reg_strength[b]), 0.0
+            )
+            alone = SoftmaxProblem(
+                problem.rows, problem.y, 3, problem.sample_weight, [penalty]
+            )
             [expected] = minimize(
                 alone, torch.zeros(1, 3, 5).double(), tol=1e-10, max_iter=50
             )

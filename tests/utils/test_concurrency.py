@@ -251,7 +251,7 @@ def test_threads_leave_the_filters_of_warnings_alone():
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(8) as pool:
-            tensors = list(pool.map(lambda _: rows._as_tensor(matrix), range(2000)))
+            tensors = list(pool.map(lambda _: rows.csr_tensor(matrix), range(2000)))
     finally:
         sys.setswitchinterval(interval)
     assert warnings.filters == before

@@ -1,0 +1,217 @@
+r"""Newton steps and proximal Newton steps of many candidates at once.
+
+Without a lasso a step solves ``H @ coef_newton = -gradient``, by conjugate gradients.
+With a lasso it minimizes the quadratic model plus the lasso, by accelerated proximal
+gradients (FISTA). Candidates leave the loop when their step is accurate enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .deflation import Deflation
+from .dense_lasso import minimize_with_lasso, softmax_hessian
+from .design_matrix import DenseRows
+from .objective import Iterates, SoftmaxProblem
+from .preconditioner import Inverse
+
+# Conjugate gradient steps for a Newton step.
+_MAX_PRODUCTS = 500
+# Proximal gradient steps for a proximal Newton step.
+_MAX_PROXIMAL_STEPS = 2000
+# Proximal gradient steps after which a small model is minimized by coordinates.
+_MAX_PROXIMAL_STEPS_IF_SMALL = 200
+# Unknowns of a small model.
+_MAX_UNKNOWNS = 200
+# Operations to compute the Hessian of a small model.
+_MAX_OPERATIONS = 2**27
+# Share of the remaining candidates at which the others leave: a copy of probabilities
+# costs about as much as a product.
+_SHARE_REMAINING = 0.7
+
+
+@dataclass(frozen=True)
+class QuadraticModel:
+    r"""Second-order expansions of the objectives at iterates, without the lasso."""
+
+    problem: SoftmaxProblem
+    # (B,), int64: indices of the candidates in the problem.
+    candidates: Tensor
+    iterates: Iterates
+
+    def hessian(self, directions: Tensor) -> Tensor:
+        r"""Return the Hessians times directions, in float32."""
+        return self.problem.hessian(self.iterates.proba, self.candidates, directions)
+
+    def select(self, keep: Tensor) -> QuadraticModel:
+        r"""Return the models of some candidates, as a mask."""
+        iterates = self.iterates.select(keep)
+        return QuadraticModel(self.problem, self.candidates[keep], iterates)
+
+
+def newton_steps(
+    model: QuadraticModel, inverse: Inverse, accuracy: Tensor
+) -> tuple[Tensor, Tensor, Deflation]:
+    r"""Solve ``H @ coef_newton = -gradient`` by preconditioned conjugate gradients.
+
+    Parameters
+    ----------
+    model : QuadraticModel
+        The quadratic models.
+    inverse : Inverse
+        Approximate inverses of their Hessians.
+    accuracy : Tensor of shape (B,)
+        Factor by which the preconditioned norm of the residual is reduced.
+
+    Returns
+    -------
+    coef_newton : Tensor of shape (B, K, p), float64
+        The steps; those of candidates without any curvature are scaled gradients.
+    n_products : Tensor of shape (B,)
+        Number of products with each candidate's Hessian.
+    deflation : Deflation
+        The first directions, for the preconditioner of the next step.
+    """
+    gradient = model.iterates.gradient
+    unit = torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2), keepdim=True)
+    residual = (gradient / -unit).float()
+    direction = solved = first = centered(inverse.solve(residual))
+    steps = torch.zeros_like(residual)
+    squared_norm = (residual * solved).sum((1, 2))
+    goal = accuracy.float().square() * squared_norm
+    active = torch.arange(len(gradient), device=gradient.device)
+    n_products = torch.ones_like(active)
+    deflation = inverse.deflation.empty_like()
+    for index in range(_MAX_PRODUCTS):
+        product = model.hessian(direction)
+        curvature = (direction * product).sum((1, 2))
+        if index < deflation.n_directions:
+            deflation.add(index, active, direction, product, curvature)
+        # Candidates that are done continue until enough are; their curvature may be 0.
+        length = torch.where(curvature > 0, squared_norm / curvature, 0.0)[
+            :, None, None
+        ]
+        steps[active] += length * direction
+        residual.addcmul_(length, product, value=-1)
+        solved = centered(inverse.solve(residual))
+        previous, squared_norm = squared_norm, (residual * solved).sum((1, 2))
+        remaining = (squared_norm > goal) & (curvature > 0)
+        n_products[active[remaining]] += 1
+        n_remaining = int(remaining.sum())
+        if not n_remaining:
+            break
+        ratio = torch.where(previous > 0, squared_norm / previous, 0.0)[:, None, None]
+        direction = torch.addcmul(solved, ratio, direction)
+        if n_remaining < _SHARE_REMAINING * len(active):
+            model, inverse = model.select(remaining), inverse.select(remaining)
+            active, goal, direction, residual, squared_norm = (
+                values[remaining]
+                for values in (active, goal, direction, residual, squared_norm)
+            )
+    has_no_curvature = (steps == 0).all(2).all(1)[:, None, None]
+    steps = torch.where(has_no_curvature, first, steps)
+    # Centered again in float64: a shift left by rounding would add up.
+    return centered(steps.double() * unit), n_products, deflation
+
+
+def centered(directions: Tensor) -> Tensor:
+    r"""Return directions without the shift of all classes, which has no curvature."""
+    return directions - directions.mean(1, keepdim=True)
+
+
+def proximal_newton_targets(
+    model: QuadraticModel, coef: Tensor, accuracy: Tensor
+) -> Tensor:
+    r"""Minimize the quadratic models plus the lasso by accelerated proximal gradients.
+
+    Parameters
+    ----------
+    model : QuadraticModel
+        The quadratic models at ``coef``.
+    coef : Tensor of shape (B, K, p), float64
+        Coefficients.
+    accuracy : Tensor of shape (B,)
+        Factor by which the norm of the subgradient is reduced.
+
+    Returns
+    -------
+    targets : Tensor of shape (B, K, p), float64
+        The minima, with exact zeros.
+
+    References
+    ----------
+    O'Donoghue and Candes (2015). Adaptive Restart for Accelerated Gradient Schemes.
+    https://doi.org/10.1007/s10208-013-9150-3
+    """
+    problem, candidates = model.problem, model.candidates
+    gradient = model.iterates.gradient
+    bound = problem.curvature_bound(model.iterates.proba, candidates)
+    threshold = problem.lasso[candidates] / bound
+    goal = accuracy * problem.gradient_norm(coef, gradient, candidates)
+    targets = coef.clone()
+    active = torch.arange(len(coef), device=coef.device)
+    ahead = step = torch.zeros_like(coef)
+    momentum = torch.ones_like(goal)
+    for n_steps in range(_MAX_PROXIMAL_STEPS):
+        if n_steps == _MAX_PROXIMAL_STEPS_IF_SMALL and _is_small(problem):
+            for b, index in enumerate(active.tolist()):
+                targets[index] = _target_by_coordinates(model, coef, goal, b)
+            break
+        downhill = (gradient + model.hessian(ahead.float()).double()) / bound
+        target = coef + ahead - downhill
+        target = target.sign() * (target.abs() - threshold).clamp(min=0)
+        targets[active] = target
+        previous, step = step, target - coef
+        change = step - ahead
+        remaining = (bound * change).abs().amax((1, 2)) > goal
+        n_remaining = int(remaining.sum())
+        if not n_remaining:
+            break
+        # Restart where the momentum leads uphill.
+        uphill = (change * (step - previous)).sum((1, 2)) < 0
+        following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
+        ratio = torch.where(uphill, 0.0, (momentum - 1) / following)
+        ahead = step + ratio[:, None, None] * (step - previous)
+        momentum = torch.where(uphill, 1.0, following)
+        if n_remaining < _SHARE_REMAINING * len(active):
+            model = model.select(remaining)
+            active, coef, gradient, bound, threshold, goal, ahead, step, momentum = (
+                values[remaining]
+                for values in (
+                    *(active, coef, gradient, bound, threshold, goal),
+                    *(ahead, step, momentum),
+                )
+            )
+    return targets
+
+
+def _is_small(problem: SoftmaxProblem) -> bool:
+    rows = problem.rows
+    n_unknowns = problem.n_classes * rows.n_columns
+    n_operations = rows.n_samples * n_unknowns**2
+    is_cheap = n_unknowns <= _MAX_UNKNOWNS and n_operations <= _MAX_OPERATIONS
+    return is_cheap and isinstance(rows, DenseRows) and rows.is_small
+
+
+def _target_by_coordinates(
+    model: QuadraticModel, coef: Tensor, goal: Tensor, b: int
+) -> Tensor:
+    r"""Return the minimum of one quadratic model plus the lasso."""
+    problem, candidate = model.problem, int(model.candidates[b])
+    [block] = problem.rows.blocks(1, precise=True)
+    hessian = softmax_hessian(
+        block.Z.cpu().numpy(),
+        problem.sample_weight[problem.fold[candidate]].cpu().numpy(),
+        model.iterates.proba[b].double().cpu().numpy(),
+        problem.ridge[candidate].cpu().numpy(),
+    )
+    lasso = problem.lasso[candidate].expand_as(coef[b])
+    gradient, l1, start = (
+        values.flatten().cpu().numpy()
+        for values in (model.iterates.gradient[b], lasso, coef[b])
+    )
+    target = minimize_with_lasso(hessian, gradient, l1, start, float(goal[b]))
+    return torch.from_numpy(target).to(coef).view_as(coef[b])
