@@ -2,6 +2,7 @@ r"""Fits of a grid search: candidates that share the work, and their scores."""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -11,15 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
+from .._data.training_rows import check_number_of_classes, check_training_rows
 from .._utils.compat import (
     check_method_params,
+    check_parameters,
     fit_and_score,
     has_callbacks,
     num_samples,
     safe_split,
     score_estimator,
 )
-from .regression import MINIBATCH_SOLVERS, SoftmaxRegression, fit_together
+from .._utils.devices import modes_of_training, resolve_device
+from .regression import MINIBATCH_SOLVERS, SoftmaxRegression
+from .solver import Candidate, solve_in_place
 
 _PENALTY_PARAMETERS = ("C", "l1_ratio")
 # Characters of a printed line, which scikit-learn fills up with dots.
@@ -49,6 +54,39 @@ class ClassifierGroup(BaseEstimator):
         # An exact solver holds out no rows, for which groups would count.
         fit_together(self.classifiers, X, y, sample_weight)
         return self
+
+
+@modes_of_training()
+def fit_together(
+    classifiers: list[SoftmaxRegression],
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> None:
+    r"""Fit classifiers with an exact solver to the same rows, as one problem.
+
+    They are not fitted yet and may differ in ``C`` and ``l1_ratio``. Afterwards they
+    have the attributes that ``fit`` would have set.
+    """
+    for classifier in classifiers:
+        check_parameters(classifier)
+    first = classifiers[0]
+    first._check_exact(validation=None)
+    first.device_ = resolve_device(first.device)
+    data, first.classes_ = check_training_rows(first, X, y, sample_weight)
+    check_number_of_classes(first, data)
+    learned = vars(first).copy()
+    # Candidates with an L1 penalty take other steps, which are slower.
+    groups: dict[bool, list[SoftmaxRegression]] = {False: [], True: []}
+    for classifier in classifiers:
+        # Attributes learned from the rows are the same for all classifiers.
+        classifier.__dict__.update({**learned, **vars(classifier)})
+        classifier._begin_exact_fit(data, None)
+        has_l1 = classifier.l1_ratio > 0 and math.isfinite(classifier.C)
+        groups[has_l1].append(classifier)
+    for group in filter(None, groups.values()):
+        candidates = [Candidate(0, model.C, model.l1_ratio) for model in group]
+        solve_in_place(group, candidates, data.take(data.indices()))
 
 
 class Split(NamedTuple):

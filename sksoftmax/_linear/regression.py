@@ -2,9 +2,8 @@ r"""Softmax regression."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.utils import Tags
 from torch import Tensor, nn
 
@@ -21,8 +20,6 @@ from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import (
     TrainingRows,
-    check_number_of_classes,
-    check_training_rows,
     evenly_spread,
 )
 from .._training.recipe import Recipe
@@ -31,20 +28,19 @@ from .._utils.arrays import as_tensor
 from .._utils.compat import (
     Interval,
     StrOptions,
-    check_parameters,
     remove_forward_pre_hooks,
 )
-from .._utils.devices import modes_of_training, resolve_device
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
 from ..modules._linear import SoftmaxLinear
 from .coefficients import LinearClassifier, center_intercepts
 from .solver import Candidate, penalties, solve_in_place
 
-# Those that go to no optimum; the others do.
+# Values of ``solver`` that train by mini-batches; all others go to the optimum.
 MINIBATCH_SOLVERS = {"sgd", "adam"}
 
-# Rows that tell the units of the features to partial_fit.
+# Rows from which the units of the features are taken, for `partial_fit` after an exact
+# fit: as many as the first rows of a stream.
 _SAMPLE_ROWS = 1000
 
 # Parameters of the nets that have another name here, or no use.
@@ -372,32 +368,36 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         module: nn.Module | None,
         report: FitReport,
     ) -> None:
-        if self.solver in MINIBATCH_SOLVERS:
-            if self.l1_ratio:
-                raise ValueError(
-                    f"Got l1_ratio={self.l1_ratio} with solver={self.solver!r}, whose "
-                    "steps give no exact zeros. Expected solver='newton-cg', or "
-                    "l1_ratio=0."
-                )
-            super()._fit_rows(data, validation, module, report)
+        if self.solver not in MINIBATCH_SOLVERS:
+            self._check_exact(validation)
+            self._begin_exact_fit(data, module)
+            # The number of Newton steps is not known in advance.
+            report.begin(None, "step")
+            candidate = Candidate(0, self.C, self.l1_ratio)
+            solve_in_place([self], [candidate], data.take(data.indices()), report)
             return
-        self._check_nothing_to_watch(validation)
+        if self.l1_ratio:
+            raise ValueError(
+                f"Got l1_ratio={self.l1_ratio} with solver={self.solver!r}, whose "
+                "steps give no exact zeros. Expected solver='newton-cg', or l1_ratio=0."
+            )
+        super()._fit_rows(data, validation, module, report)
+
+    def _begin_exact_fit(self, data: TrainingRows, module: nn.Module | None) -> None:
+        r"""Set all fitted attributes but the solution, from where the solver starts."""
         rows = data.indices()
         self._begin_fit(data, rows)
         plan = self._plan(data, rows, is_new=module is None, is_stream=False)
         self._build(plan, data, rows, module)
-        # The number of Newton steps is not known in advance.
-        report.begin(None, "step")
         self.validation_scores_ = self.best_epoch_ = None
-        candidate = Candidate(0, self.C, self.l1_ratio)
-        solve_in_place([self], [candidate], data.take(rows), report)
 
-    def _check_nothing_to_watch(self, validation: TrainingRows | None) -> None:
+    def _check_exact(self, validation: TrainingRows | None) -> None:
+        r"""Raise or warn if an exact solver cannot do what the parameters say."""
         if self.early_stopping or validation is not None:
             raise ValueError(
                 f"Got solver={self.solver!r} with "
                 f"{'early_stopping=True' if self.early_stopping else 'X_val'}, but a "
-                "full-batch solver goes to the optimum and watches no validation "
+                "full-batch solver goes to the optimum and has no use for validation "
                 "rows. Expected solver='sgd' or 'adam'."
             )
         if self.callbacks:
@@ -427,56 +427,3 @@ def _centered(module: SoftmaxLinear) -> Iterator[None]:
     r"""Let the intercepts sum to zero after a training."""
     yield
     center_intercepts(module)
-
-
-@modes_of_training()
-def fit_together(
-    classifiers: Sequence[SoftmaxRegression],
-    X: ArrayLike,
-    y: ArrayLike,
-    sample_weight: ArrayLike | None = None,
-) -> None:
-    r"""Fit classifiers with an exact solver to the same rows, as one problem.
-
-    They may differ in ``C`` and ``l1_ratio``, and afterwards each is what its own
-    ``fit`` would have made of it.
-
-    Parameters
-    ----------
-    classifiers : sequence of SoftmaxRegression
-        What to fit, in place; none of them fitted before.
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Training rows.
-    y : array-like of shape (n_samples,)
-        Labels.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weight of each row in the loss; all equal if None.
-
-    Raises
-    ------
-    ValueError
-        If the data cannot be learned from, as in :meth:`SoftmaxRegression.fit`.
-    """
-    for classifier in classifiers:
-        check_parameters(classifier)
-    first = classifiers[0]
-    first._check_nothing_to_watch(None)
-    first.device_ = resolve_device(first.device)
-    data, first.classes_ = check_training_rows(first, X, y, sample_weight)
-    check_number_of_classes(first, data)
-    rows, learned = data.indices(), vars(first).copy()
-    # Candidates with an L1 penalty take other steps, which are slower.
-    groups: dict[bool, list[SoftmaxRegression]] = {False: [], True: []}
-    for classifier in classifiers:
-        # Attributes learned from the rows are the same for all classifiers.
-        classifier.__dict__.update({**learned, **vars(classifier)})
-        classifier._begin_fit(data, rows)
-        plan = classifier._plan(data, rows, is_new=True, is_stream=False)
-        classifier._build(plan, data, rows)
-        classifier.validation_scores_ = classifier.best_epoch_ = None
-        groups[classifier.l1_ratio > 0 and math.isfinite(classifier.C)].append(
-            classifier
-        )
-    for group in filter(None, groups.values()):
-        candidates = [Candidate(0, one.C, one.l1_ratio) for one in group]
-        solve_in_place(group, candidates, data.take(rows))

@@ -45,7 +45,7 @@ from .._utils.progress import FitReport, reported
 from ..modules._base import favor_class
 from .coefficients import LinearClassifier, set_coefficients
 from .cross_validation import Fold, split_rows, weights_in_folds, with_classes
-from .fold_scores import mean_over_folds, warn_about_missing_scores
+from .fold_scores import best_candidates
 from .regression import SoftmaxRegression
 from .solver import Candidate, solve, solve_in_place
 
@@ -385,9 +385,7 @@ class SoftmaxRegressionCV(LinearClassifier):
             large_table_tol=_LARGE_TABLE_TOL,
             report=report,
         )
-        grid = np.empty(len(solutions), dtype=object)
-        grid[:] = solutions
-        return grid.reshape(shape)
+        return np.array(solutions, dtype=object).reshape(shape)
 
     def _build(self, data: TrainingRows) -> None:
         r"""Set ``module_`` and ``net_``, with zeros as coefficients."""
@@ -434,7 +432,8 @@ class SoftmaxRegressionCV(LinearClassifier):
 
     def _choose(self, data: TrainingRows, report: FitReport) -> None:
         r"""Choose the penalty and set the coefficients."""
-        folds, best = self._best_candidates()
+        name = f"scoring={self.scoring!r}"
+        folds, best = best_candidates(self.scores_, name, is_common=self.refit)
         self.l1_ratio_ = float(self.l1_ratios_[best[0]].mean())
         self.C_ = float(self.Cs_[best[1]].mean())
         mean = self.coefs_paths_[folds, *best].mean(0)
@@ -449,29 +448,6 @@ class SoftmaxRegressionCV(LinearClassifier):
             with report.stage("refit-with-best-penalty"):
                 solve_in_place([self], [candidate], rows, report)
             self.n_iter_ = n_iter
-
-    def _best_candidates(self) -> tuple[NDArray[np.int64], tuple[Any, ...]]:
-        r"""Return folds, and where in the grid their best candidate is.
-
-        With ``refit=True`` the latter is the same for all folds; otherwise a fold
-        without any score is left out.
-        """
-        n_folds, shape = len(self.scores_), self.scores_.shape[1:]
-        scores = self.scores_.reshape(n_folds, -1)
-        missing = np.isnan(scores)
-        if missing.all():
-            raise ValueError(
-                f"All scores by scoring={self.scoring!r} are NaN, so no penalty is "
-                "better than another. Expected a number in one fold at least: check "
-                "that the held-out rows of `cv` have the classes that the score needs."
-            )
-        warn_about_missing_scores(scores, f"scoring={self.scoring!r}")
-        if self.refit:
-            best: Any = np.nanargmax(mean_over_folds(scores))
-            return np.arange(n_folds), np.unravel_index(best, shape)
-        folds = np.flatnonzero(~missing.all(1))
-        best = np.nanargmax(scores[folds], axis=1)
-        return folds, np.unravel_index(best, shape)
 
 
 def _is_numeric(values: NDArray[Any]) -> bool:
