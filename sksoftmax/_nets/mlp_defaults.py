@@ -144,7 +144,7 @@ def input_dropout(value: float | str, n_features: int) -> float:
     return _INPUT_DROPOUT
 
 
-def n_bins(value: int | str | None, n_features: int) -> int:
+def n_bins(value: Any, n_features: int) -> int:
     r"""Return the most bins of each feature; "auto" is none for a wide table."""
     if not isinstance(value, str):
         return value or 0
