@@ -40,144 +40,139 @@ _SAMPLE_IMAGES = 200
 class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     r"""Convolutional net with a softmax output, for images given as flat rows.
 
-    Minimises the cross-entropy of the softmax of the logits. Each row of ``X`` is one
-    image, channel after channel, line after line, so that the classifier lives in a
-    pipeline like any other. Pixels may be 0 to 255 or 0 to 1; each channel is scaled.
+    Minimizes the cross-entropy of the softmax of the logits. Each row of ``X`` is one
+    image, channel after channel, line after line, as other steps of a pipeline expect
+    it. Pixels may be 0 to 255 or 0 to 1; each channel is scaled. Prefer it to
+    :class:`SoftmaxMLPClassifier` for images.
 
     Parameters
     ----------
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(n_channels, height, width)``. None takes a square
-        grey image if the number of features is a square, a square image of three
-        channels if it is three squares, and one line of pixels otherwise.
+        ``(height, width)`` or ``(n_channels, height, width)``. None is a square gray
+        image if the number of features is a square, a square image of three channels if
+        it is three squares, and else one line of pixels.
     channels : sequence of int, default=(16, 32, 96)
-        Number of output channels of each block of convolutions. Processors are
-        fastest with multiples of 16.
+        Number of output channels of each block of convolutions. Processors are fastest
+        with multiples of 16.
     convolutions_per_block : int, default=2
-        Number of convolutions in each block. After the first one, the image is pooled.
+        Number of convolutions in each block. The image is pooled after the first.
     kernel_size : int, sequence of int or "auto", default="auto"
-        Side of the kernels of each block; an integer counts for all of them. "auto" is
-        5 for the first convolution of all and 3 for the rest.
+        Side of the kernels of each block, or of all blocks. "auto" is 5 for the first
+        convolution and 3 for all others.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of the image or shrink it.
     pool_size : int, default=2
         Side of each block's max pooling window.
     global_pooling : {"max", "average"} or None, default="max"
-        How the whole image is pooled after the last block. With None, all values of
-        that block go on.
+        Pooling of the whole image after the last block. With None, all values of that
+        block go on.
     hidden_layer_sizes : int or sequence of int, default=()
         Width of hidden layers between the last block and the logits.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function.
     normalization : {"batch"} or None, default="batch"
-        Normalisation in each block and hidden layer.
+        Normalization in each block and hidden layer.
     dropout : float, default=0.0
         Dropout rate before each linear layer.
     input_scaling : {"standard"} or None, default="standard"
         Whether each channel is scaled to zero mean and unit variance, with statistics
         learned in ``fit``.
     augmentation : str, callable or None, default="auto"
-        What varies the images in training. "shift" moves each of them at random, by
-        at most 4% of each side, and repeats the pixels at the edge; "shift_flip"
-        mirrors half of them, too, which suits clothes and animals but no writing.
-        "warp" turns, scales, shears, moves and bends them a little, as handwriting
-        varies (:class:`~sksoftmax.modules.RandomWarp`); it pays with more passes than
-        the default's.
-        "auto" is "shift" for images of at least 16 x 16 pixels and None for smaller
-        ones. A layer sets the numbers itself: ``RandomShift((2, 2))`` pays with 30
-        passes or more. Any other callable gets a whole batch, a tensor of shape
-        ``(batch_size, n_channels, height, width)`` with pixels as in ``X``, and returns
-        one like it, such as a :class:`torchvision.transforms.v2.Compose`. Some of the
-        transforms that go into it cannot be cloned by scikit-learn when they stand
-        alone. See the notes.
+        Random changes of the images in training. "shift" moves each image by at most 4%
+        of each side and repeats the pixels at the edge. "shift_flip" also mirrors half
+        of the images, which suits clothes and animals but no writing. "warp" turns,
+        scales, shears, moves and bends them a little, as handwriting varies
+        (:class:`~sksoftmax.modules.RandomWarp`), and needs more epochs than "auto"
+        makes. "auto" is "shift" for images of at least 16 x 16 pixels, else None. A
+        layer has parameters: ``RandomShift((2, 2))`` pays with 30 epochs or more. Any
+        other callable gets a batch, a tensor of shape ``(batch_size, n_channels,
+        height, width)`` with pixels as in ``X``, and returns one like it, as a
+        :class:`torchvision.transforms.v2.Compose` does. See the notes.
     test_time_augmentation : bool or "auto", default="auto"
-        Whether predictions average the probabilities of the image and of its shifts
-        by one pixel up left and down right, and of all their mirror images if training
-        flipped; their logarithms take the place of the logits. Takes three or six times
-        as long. "auto" does so if training shifted or warped the images, by name or by
-        a layer. Scores during training look at each image once in any case.
+        Whether predictions average the probabilities of the image, of its shifts by one
+        pixel up left and down right, and of all their mirror images if training
+        flipped; the logarithm of the average takes the place of the logits. It takes
+        three or six times as long. "auto" does it if training shifted or warped the
+        images, by name or by a layer. Validation scores look at each image once.
     n_estimators : int, default=1
-        Number of members: nets that begin differently and are trained together, on the
-        same batches, as the groups of one net's convolutions. Their probabilities are
-        averaged. The work grows as their number does.
+        Number of members: nets with different initial parameters, trained on the same
+        batches as the groups of one net's convolutions. Their probabilities are
+        averaged. The time grows in proportion.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.01
-        Learning rate; the highest one that ``lr_schedule`` reaches.
+        Highest learning rate of ``lr_schedule``.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
-        How the learning rate changes over all steps: up and down to zero, down to
-        zero, or not at all.
+        Course of the learning rate over all steps: up and down to zero, down to zero,
+        or constant.
     weight_decay : float, default=0.1
-        Decay of the weights (not of biases and normalisation): decoupled with
-        "adamw", an L2 penalty with the other optimizers.
+        Decay of the matrices, not of biases and normalization: decoupled with "adamw",
+        an L2 penalty with the other optimizers.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 128.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" is as many as would make about 7,000 steps if no
-        rows were left out, between 12 and 60.
-    data_pruning : float or "auto", default="auto"
-        Share of the easy rows that each pass leaves out at random: of those whose loss
-        was below the mean when they were last seen, which most rows soon are. The
-        others of them count for more, so that the loss is the same on average. The
-        first pass and the last eighth of them see all rows. "auto" is 0.5 from 10,000
-        rows on, 0 with fewer.
-        A number that ends the training while the loss still falls gives a
+        Passes over the rows. "auto" makes about 7,000 steps without data pruning, in 12
+        to 60 epochs. A number at which the loss still falls gives a
         ``ConvergenceWarning``.
+    data_pruning : float or "auto", default="auto"
+        Share of the easy rows that each epoch leaves out at random. A row is easy if
+        its loss was below the mean when it was last seen; easy rows that stay weigh
+        more, so that the loss is the same on average. The first epoch and the last
+        eighth of them see all rows. "auto" is 0.5 from 10,000 rows on, else 0.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False
-        Whether to hold out rows, stop when their score stalls and restore the
-        weights of the best epoch.
+        Whether to hold out validation rows, to stop when their score stalls and to keep
+        the best epoch.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified by class; equal rows, and those of
-        a group that ``fit`` was passed, are held out together. Used only if
-        ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
+        Share of the rows to hold out, stratified by class. Equal rows, and rows of an
+        equal entry in ``groups``, are held out together. For ``early_stopping=True``
+        and for a temperature, if ``fit`` gets no ``X_val``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.
     temperature_scaling : bool, default=False
-        Whether the held-out rows also choose a temperature, which all logits are
-        divided by, so that the probabilities are neither too sure nor too cautious.
-        With ``early_stopping=False``, up to 2,000 rows are held out for that alone; of
-        four nets or more, groups leave out different ones of up to 4,000. With
-        ``early_stopping=True``, the epoch is chosen by the loss that is left once there
-        is a temperature.
+        Whether to divide the logits by a number that is learned from validation rows
+        after training, so that the probabilities are calibrated. With
+        ``early_stopping=False``, up to 2,000 rows are held out for it, or 4,000 of
+        which groups of four nets or more leave out different parts. With
+        ``early_stopping=True``, the epoch is chosen by the loss at its best
+        temperature.
     tol : float, default=1e-4
-        By how much the best score must be beaten to count as an improvement.
+        Smallest improvement of the best score that counts.
     scoring : {"loss", "accuracy"}, default="loss"
         Validation score: the negative log loss, or the accuracy.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency. A dict may name classes that ``y`` lacks; those that it does not
-        name weigh 1. A class of weight 0 stays in ``classes_``.
+        Weight of each class in the loss. "balanced" is inverse to the frequency. A
+        dict may name classes that ``y`` lacks; classes without an entry weigh 1. A
+        class of weight 0 stays in ``classes_``.
     warm_start : bool, default=False
-        Whether ``fit`` continues from the weights of the previous fit.
+        Whether ``fit`` continues from the module of the previous fit.
     checkpoint : str or path-like or None, default=None
-        File in which ``fit`` keeps the state of the training after each epoch, and from
-        which the same fit goes on if it was killed, with the same result to the last
-        bit; in a directory, every fit has a file of its own. Needs an integer as
-        ``random_state``. See the notes of
+        File in which ``fit`` keeps the state of the training after each epoch, or a
+        directory with a file for each fit. A killed fit goes on from there and ends
+        with the same bits. Needs an integer as ``random_state``. See the notes of
         :class:`SoftmaxMLPClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Decides everything random: initial weights, the held-out rows, the order of
-        the batches, dropout, augmentation.
+        Seed of the initial parameters, the validation rows, the order of the batches,
+        dropout and augmentation.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
-        if there is one.
+        Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
+        accelerator if there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What training multiplies in. "auto" takes bfloat16 where the processor has units
-        for it and the layers are large enough to gain, float32 elsewhere.
-        Weights and predictions are float32 in any case.
+        Type of the products in training. "auto" is bfloat16 if the processor has units
+        for it and the layers are large enough, else float32. Parameters and predictions
+        are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, as by a skorch net; an ``LRScheduler`` only with
-        ``lr_schedule="constant"``, and those that watch validation scores only with
+        Called during training, as by a skorch net. An ``LRScheduler`` needs
+        ``lr_schedule="constant"``; callbacks that watch validation scores need
         ``X_val`` or ``early_stopping=True``. Callbacks of scikit-learn are set by
-        ``set_callbacks`` instead.
+        ``set_callbacks``.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
-        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
-        at the end, and in joblib's workers nothing. 2 prints a line per epoch.
+        "sksoftmax[progress]"``), prints one line at the end elsewhere, and nothing in
+        joblib's workers. 2 prints a line per epoch.
 
     Attributes
     ----------
@@ -188,10 +183,9 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     n_samples_seen_ : int
-        Number of rows that were learned from in ``fit``, and in the calls of
-        ``partial_fit`` that followed.
+        Number of training rows of ``fit`` and of the calls of ``partial_fit`` since.
     image_shape_ : tuple of int, (n_channels, height, width)
-        The shape that each row is given.
+        Shape of the image in each row.
     module_ : SoftmaxCNN
         The fitted module.
     net_ : skorch.NeuralNet
@@ -199,15 +193,15 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     n_iter_ : int
         Number of epochs run.
     best_epoch_ : int
-        Number of the epoch, from 1 to `n_iter_`, whose weights were kept: the last one
-        unless validation rows chose another.
+        Number of the epoch, from 1 to `n_iter_`, whose parameters were kept: the last
+        one unless validation rows chose another.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Validation score after each epoch; None if nothing was held out. With a
-        temperature, the log loss is that at the temperature best for the epoch.
+        Validation score after each epoch; None without validation rows. With a
+        temperature, the log loss is that at the best temperature of the epoch.
     device_ : torch.device
-        Where the module is.
+        Device of the module.
 
     See Also
     --------
@@ -411,14 +405,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "Got channels=(), but expected at least one convolution. Without any, "
                 "use SoftmaxMLPClassifier."
             )
+        n_features = self.n_features_in_
         if self.image_shape is None:
-            self.image_shape_ = square_image_shape(self.n_features_in_) or (
-                1,
-                1,
-                self.n_features_in_,
-            )
+            self.image_shape_ = square_image_shape(n_features) or (1, 1, n_features)
         else:
-            self.image_shape_ = check_image_shape(self.image_shape, self.n_features_in_)
+            self.image_shape_ = check_image_shape(self.image_shape, n_features)
         return SoftmaxCNN(
             self.image_shape_,
             len(self.classes_),

@@ -41,10 +41,10 @@ def _check_module(
 class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     r"""Softmax classifier around a module of your own.
 
-    Minimises the cross-entropy of the softmax of the logits that the module returns.
-    Everything else is as in :class:`SoftmaxMLPClassifier`, except that the features
-    reach the module unscaled: put a
-    :class:`~sklearn.preprocessing.StandardScaler` before it in a pipeline.
+    Minimizes the cross-entropy of the softmax of the logits that the module returns.
+    Training is as in :class:`SoftmaxMLPClassifier`, but the features reach the module
+    unscaled: put a :class:`~sklearn.preprocessing.StandardScaler` before it in a
+    pipeline. Prefer it if you have an architecture of your own.
 
     Parameters
     ----------
@@ -52,78 +52,75 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         ``module(n_features, n_classes, **module_params)`` returns the
         :class:`torch.nn.Module`: a class with such an ``__init__``, or a function. The
         module maps float32 rows of shape ``(batch_size, n_features)`` to logits of
-        shape ``(batch_size, n_classes)``: no softmax at the end, since the loss takes
-        it. A copy of the returned module is trained, so that layers which exist
+        shape ``(batch_size, n_classes)``, without a softmax at the end, which is part
+        of the loss. A copy of the module is trained, so that layers which exist
         already, such as a pretrained part, stay as they are and no fit learns from
         another.
     module_params : dict or None, default=None
-        More arguments for ``module``. A search reaches each of them as
-        ``module__<name>``, and so does ``set_params``. A module among them is copied
-        before ``module`` gets it.
+        Further arguments of ``module``. ``set_params`` and a search reach each of them
+        as ``module__<name>``. ``module`` gets copies of the modules among them.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.001
-        Learning rate; the highest one that ``lr_schedule`` reaches.
+        Highest learning rate of ``lr_schedule``.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="constant"
-        How the learning rate changes over all steps: up and down to zero, down to
-        zero, or not at all.
+        Course of the learning rate over all steps: up and down to zero, down to zero,
+        or constant.
     weight_decay : float, default=0.0
-        Decay of the weights (not of biases and normalisation): decoupled with
-        "adamw", an L2 penalty with the other optimizers.
+        Decay of the matrices, not of biases and normalization: decoupled with "adamw",
+        an L2 penalty with the other optimizers.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 passes.
-        A number that ends the training while the loss still falls gives a
-        ``ConvergenceWarning``.
+        Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 epochs. A
+        number at which the loss still falls gives a ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool, default=False
-        Whether to hold out rows, stop when their score stalls and restore the
-        weights of the best epoch.
+        Whether to hold out validation rows, to stop when their score stalls and to keep
+        the best epoch.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified by class; equal rows, and those of
-        a group that ``fit`` was passed, are held out together. Used only if
-        ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
+        Share of the rows to hold out, stratified by class. Equal rows, and rows of an
+        equal entry in ``groups``, are held out together. For ``early_stopping=True``,
+        if ``fit`` gets no ``X_val``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.
     tol : float, default=1e-4
-        By how much the best score must be beaten to count as an improvement.
+        Smallest improvement of the best score that counts.
     scoring : {"loss", "accuracy"}, default="loss"
         Validation score: the negative log loss, or the accuracy.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency. A dict may name classes that ``y`` lacks; those that it does not
-        name weigh 1. A class of weight 0 stays in ``classes_``.
+        Weight of each class in the loss. "balanced" is inverse to the frequency. A
+        dict may name classes that ``y`` lacks; classes without an entry weigh 1. A
+        class of weight 0 stays in ``classes_``.
     warm_start : bool, default=False
-        Whether ``fit`` continues from the weights of the previous fit.
+        Whether ``fit`` continues from the module of the previous fit.
     checkpoint : str or path-like or None, default=None
-        File in which ``fit`` keeps the state of the training after each epoch, and from
-        which the same fit goes on if it was killed, with the same result to the last
-        bit; in a directory, every fit has a file of its own. Needs an integer as
-        ``random_state``. See the notes of
+        File in which ``fit`` keeps the state of the training after each epoch, or a
+        directory with a file for each fit. A killed fit goes on from there and ends
+        with the same bits. Needs an integer as ``random_state``. See the notes of
         :class:`SoftmaxMLPClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Decides everything random: initial weights, the held-out rows, the order of
-        the batches, dropout.
+        Seed of the initial parameters, the validation rows, the order of the batches
+        and dropout.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
-        if there is one.
+        Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
+        accelerator if there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        What training multiplies in. "auto" is float32, since the sizes in a module of
-        yours are not known; "bfloat16" pays for large layers where the processor has
-        units for it. Weights and predictions are float32 in any case.
+        Type of the products in training. "auto" is float32, since the sizes of the
+        layers are not known; "bfloat16" pays for large layers if the processor has
+        units for it. Parameters and predictions are float32 in any case.
     callbacks : list of skorch callbacks or None, default=None
-        Called during training, as by a skorch net; an ``LRScheduler`` only with
-        ``lr_schedule="constant"``, and those that watch validation scores only with
+        Called during training, as by a skorch net. An ``LRScheduler`` needs
+        ``lr_schedule="constant"``; callbacks that watch validation scores need
         ``X_val`` or ``early_stopping=True``. Callbacks of scikit-learn are set by
-        ``set_callbacks`` instead.
+        ``set_callbacks``.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
-        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
-        at the end, and in joblib's workers nothing. 2 prints a line per epoch.
+        "sksoftmax[progress]"``), prints one line at the end elsewhere, and nothing in
+        joblib's workers. 2 prints a line per epoch.
 
     Attributes
     ----------
@@ -134,8 +131,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     n_samples_seen_ : int
-        Number of rows that were learned from in ``fit``, and in the calls of
-        ``partial_fit`` that followed.
+        Number of training rows of ``fit`` and of the calls of ``partial_fit`` since.
     module_ : torch.nn.Module
         The fitted module.
     net_ : skorch.NeuralNet
@@ -143,14 +139,14 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     n_iter_ : int
         Number of epochs run.
     best_epoch_ : int
-        Number of the epoch, from 1 to `n_iter_`, whose weights were kept: the last one
-        unless validation rows chose another.
+        Number of the epoch, from 1 to `n_iter_`, whose parameters were kept: the last
+        one unless validation rows chose another.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Validation score after each epoch; None if nothing was held out.
+        Validation score after each epoch; None without validation rows.
     device_ : torch.device
-        Where the module is.
+        Device of the module.
 
     See Also
     --------
@@ -159,7 +155,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
 
     Notes
     -----
-    Modules draw their initial weights and their dropout masks from PyTorch's global
+    Modules draw their initial parameters and their dropout masks from PyTorch's global
     generator. It is seeded while the module is built and trained and gets its state
     back afterwards; fits in several threads take turns for that reason.
 
