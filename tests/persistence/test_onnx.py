@@ -1,8 +1,6 @@
 r"""Classifiers in onnxruntime give the labels and probabilities that they give here."""
 
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -32,9 +30,8 @@ from sksoftmax import (
 )
 from sksoftmax.persistence import to_onnx
 
+from ..datasets.files import needs_real_data
 from ..pipeline_steps import LABELS, STEPS
-
-DATA = os.environ.get("SKSOFTMAX_DATA")
 
 
 def make_module(n_features, n_classes):
@@ -233,7 +230,7 @@ UNKNOWN_STEPS = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_steps_of_scikit_learn_work_or_are_named(name):
+def test_steps_of_scikit_learn_are_converted_or_named(name):
     step, X = STEPS[name]
     pipeline = make_pipeline(clone(step), SoftmaxRegression(max_iter=3, tol=1.0))
     pipeline.fit(X, LABELS)
@@ -281,7 +278,7 @@ def test_missing_and_unknown_values_in_new_rows():
         check_same(classifier, rows, model)
 
 
-def test_augmentation_of_ones_own_does_nothing():
+def test_augmentation_of_the_user_has_no_effect():
     X, y = digits()
     classifier = cnn(augmentation=torch.relu).fit(X, y)
     check_same(classifier, X, to_onnx(classifier, X))
@@ -306,14 +303,14 @@ class Gated(nn.Module):
         ),
     ],
 )
-def test_layers_that_are_not_known_are_named(make, match):
+def test_unknown_layers_and_options_are_named(make, match):
     X, y = iris()
     classifier = SoftmaxNetClassifier(make, max_epochs=1).fit(X, y)
     with pytest.raises(ValueError, match=match):
         to_onnx(classifier, X)
 
 
-def test_what_cannot_be_converted():
+def test_unfitted_and_other_estimators_are_refused():
     X, y = iris()
     with pytest.raises(NotFittedError):
         to_onnx(mlp(), X)
@@ -323,7 +320,7 @@ def test_what_cannot_be_converted():
         to_onnx(GridSearchCV(mlp(max_epochs=1), {}, cv=2).fit(X, y), X)
 
 
-def test_samples_unlike_the_rows_of_the_fit():
+def test_rows_unlike_those_of_the_fit_are_refused():
     X, y = iris()
     classifier = mlp().fit(X, y)
     with pytest.raises(ValueError, match="Expected 2D array"):
@@ -379,15 +376,8 @@ def test_torch_export_of_the_module(classifier, data):
         torch.testing.assert_close(logits, module(torch.from_numpy(X)))
 
 
-def needs(folder):
-    present = DATA is not None and (Path(DATA) / folder).is_dir()
-    reason = f"no {folder} in SKSOFTMAX_DATA={DATA}"
-    skip = pytest.mark.skipif(not present, reason=reason)
-    return lambda test: pytest.mark.data(skip(test))
-
-
-@needs("otto")
-def test_otto():
+@needs_real_data("otto")
+def test_otto_predicts_the_same_in_onnxruntime():
     from sksoftmax.datasets import load_otto
 
     X, y = load_otto(return_X_y=True)
