@@ -1,4 +1,4 @@
-r"""What all estimators share: validate -> encode labels -> seed -> build -> train."""
+r"""Base of the estimators that are trained by epochs: fit and partial_fit."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from .training import MONITORS
 class BaseSoftmaxClassifier(StreamMixin):
     r"""Base of the softmax classifiers that are trained by epochs.
 
-    ``fit`` checks the rows, holds some of them out, asks ``_plan`` how they are learned
-    from, builds a module by ``_build_module`` and a net around it, trains the net and
-    learns a temperature. A subclass lists its parameters in ``__init__`` and defines
-    these two methods; a solver without epochs defines ``_fit_rows`` as well. What data
-    it accepts is said by its scikit-learn tags.
+    ``fit`` checks the rows, holds out validation rows, makes a plan by ``_plan`` and a
+    module by ``_build_module``, builds a net around the module, trains it and learns a
+    temperature. A subclass lists its parameters in ``__init__`` and defines these two
+    methods; a solver without epochs defines ``_fit_rows`` too, and views of test time
+    are defined by ``_views``. The scikit-learn tags say what data is accepted.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -76,7 +76,7 @@ class BaseSoftmaxClassifier(StreamMixin):
     best_epoch_: int | None
     n_iter_: int | NDArray[np.int32]
 
-    # Whoever has groups, a cross-validation by groups for example, passes them on.
+    # A meta-estimator that gets groups, a cross-validation for example, passes them on.
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
 
     @explain_keywords
@@ -94,38 +94,37 @@ class BaseSoftmaxClassifier(StreamMixin):
     ) -> Self:
         r"""Fit the classifier to rows and their labels.
 
-        Rows that are held out, for the choice of the epoch or for a temperature, are
-        not copies of rows that are learned from. Copies, rows of equal features and
-        labels, count as a single row with all of their weights.
+        Copies, rows of equal features and labels, count as one row with the sum of
+        their weights, so that no validation row is a copy of a training row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows: an array, a tensor, a DataFrame of pandas or polars, a table
-            of pyarrow or a sequence of rows. float32 and integers stay what they are
-            until a batch is taken. Missing values (NaN, None, NA, masked entries) and
-            categories are only for :class:`SoftmaxMLPClassifier`.
+            of pyarrow or a sequence of rows. float32 and integers are converted batch
+            by batch. :class:`SoftmaxMLPClassifier` alone takes missing values (NaN,
+            None, NA, masked entries) and categories.
         y : array-like of shape (n_samples,), default=None
-            Labels: strings, integers, booleans or pandas categoricals. Not optional:
-            the default only lets the error say how to take them out of a dataset.
+            Labels: strings, integers, booleans or pandas categoricals. They are
+            required; without them the error says how to take them out of a dataset.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss; all equal if None. A row of weight zero is
             the same as no row: a label that only such rows have is no class. If the
             other rows have a single label, all labels are classes, and the probability
             of that one is about 1.
         X_val : array-like of shape (n_validation_samples, n_features), default=None
-            Rows to watch training by. With ``early_stopping=True`` they take the
-            place of the held-out ``validation_fraction``.
+            Validation rows. With ``early_stopping=True`` they take the place of the
+            ``validation_fraction``.
         y_val : array-like of shape (n_validation_samples,), default=None
             Labels of ``X_val``.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Weights of ``X_val`` in the validation score.
         groups : array-like of shape (n_samples,), default=None
-            Which rows belong together, those of a patient or a session for example:
-            rows with equal entries are learned from or held out together. Without
-            held-out rows it has no effect. With
-            ``sklearn.set_config(enable_metadata_routing=True)``, the groups of
-            a ``Pipeline`` or a cross-validation are passed on.
+            Groups of rows that belong together, of a patient or a session for example:
+            rows with equal entries are trained on or held out together. Without
+            validation rows it has no effect. With
+            ``sklearn.set_config(enable_metadata_routing=True)``, a ``Pipeline`` and a
+            cross-validation pass their groups on.
 
         Returns
         -------
@@ -139,11 +138,10 @@ class BaseSoftmaxClassifier(StreamMixin):
             example, or if a column of ``X`` holds dates, intervals, lists or other
             objects. The message names the column and the remedy.
         ValueError
-            If the data cannot be learned from: infinite values, missing values or text
-            where the classifier does not take them, one class only, lengths that
-            differ, negative or all-zero weights, labels in ``y_val`` that ``y`` lacks,
-            too few rows for ``validation_fraction``.
-            What was fitted before stays as it was.
+            If ``X`` has infinite values, or missing values or text that the classifier
+            does not take; if there is one class only; if lengths differ; if weights are
+            negative or all zero; if ``y_val`` has labels that ``y`` lacks; if there are
+            too few rows for ``validation_fraction``. The former fit stays as it was.
         """
         with (
             reported(self, X, y, sample_weight) as report,
@@ -173,14 +171,14 @@ class BaseSoftmaxClassifier(StreamMixin):
     ) -> Self:
         r"""Train for one epoch on more rows, without a schedule.
 
-        The rate is ``learning_rate``. After a ``fit`` of n rows it is 0.01 of it, and
-        grows with the cube of the rows seen, to 0.3 of it after 3.1 n rows: a larger
-        rate would undo what the end of the fit has gained. A batch of fewer than
+        The learning rate is ``learning_rate``. After a ``fit`` of n rows it is 0.01 of
+        it, and grows with the cube of the number of rows seen, to 0.3 of it after 3.1 n
+        rows: a larger rate would undo the last epochs of the fit. A batch of fewer than
         ``batch_size`` rows takes the same share of a step, so that it hardly matters
-        where a stream is cut, and rows may come one by one; early in a stream, less
-        than ``batch_size`` rows are enough for a whole step: a 256th of the rows seen,
-        after a ``fit`` a sixteenth. The first 1,000 rows of a stream that begins with
-        fewer are kept until then: the scaling of the inputs is learned from them.
+        where a stream is cut, and rows may come singly. Early in a stream, fewer rows
+        make a whole step: a 256th of the rows seen, or a sixteenth after a ``fit``. If
+        a stream begins with fewer than 1,000 rows, its first 1,000 rows are kept for a
+        while, and the scaling of the inputs is learned from them.
 
         Parameters
         ----------
@@ -189,7 +187,7 @@ class BaseSoftmaxClassifier(StreamMixin):
         y : array-like of shape (n_samples,), default=None
             Labels; not optional, as in :meth:`fit`.
         classes : array-like of shape (n_classes,), default=None
-            All classes that will ever come. Required in the first call.
+            All classes of the stream. Required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss; all equal if None.
 

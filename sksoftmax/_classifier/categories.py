@@ -1,4 +1,4 @@
-r"""Columns of categories: learned in fit, and numbers to the net."""
+r"""Categories of a table: learned in fit, turned into numbers for the net."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class CategoriesMixin:
     def _encode_table(self, X: Any, *, reset: bool, declared: bool) -> Any:
         r"""Return a table with numbers for categories, learned first if ``reset``.
 
-        With ``declared``, the categories of a categorical dtype that no row has count
-        as well.
+        With ``declared``, all categories of a categorical dtype count, also those that
+        no row has.
         """
         if not hasattr(self, "categorical_features"):
             return X

@@ -1,4 +1,4 @@
-r"""Base of all estimators: what is fitted is a module that predicts and is stored."""
+r"""Base of all estimators: a fitted module, its predictions and its state."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class ModuleClassifier(
     def _random_scope(self, seed: int) -> AbstractContextManager[None]:
         r"""Return the context in which a module is built and trained.
 
-        A user's module draws from PyTorch's global generators, which are seeded here;
-        the modules of this package do not.
+        A user's module may draw from PyTorch's global generators, which are seeded
+        here; the modules of this package have a generator of their own.
         """
         if self._has_user_module:
             return global_generator_seeded(seed, self.device_)

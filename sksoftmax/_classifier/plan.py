@@ -1,4 +1,4 @@
-r"""The plan of a fit: what a classifier's parameters mean for the rows at hand."""
+r"""The plan of a fit: the meaning of a classifier's parameters for given rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""What all estimators predict with: rows in pieces, logits, what is made of them."""
+r"""Predictions: logits of pieces of rows, and labels and probabilities from them."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
 from ..modules._ensemble import average_members
 
-# Differences and sums of anything smaller are far from float32's limits.
-_LARGE = 1e15
+# Logits: sums and differences of smaller ones are far from the limits of float32.
+_LARGE_LOGIT = 1e15
 
 
 def large_rows(logits: Tensor) -> Tensor | None:
-    r"""Return the indices of the rows with a logit that is large, infinite or NaN.
+    r"""Return indices of rows with a large, infinite or NaN logit; None without any.
 
-    None if there are none, which one pass can nearly always tell.
+    The norm of all logits is read first: if it is finite, there is no such row.
     """
     if math.isfinite(torch.linalg.vector_norm(logits)):
         return None
-    rows = (~(logits.abs().amax(1) < _LARGE)).nonzero().flatten()
+    rows = (~(logits.abs().amax(1) < _LARGE_LOGIT)).nonzero().flatten()
     return rows if len(rows) else None
 
 
@@ -43,12 +43,12 @@ def recomputed(
     forward: Callable[[Tensor, nn.Module], Tensor],
     parts: Iterable[Tensor],
 ) -> Tensor:
-    r"""Return the logits of rows in float64, which is wide enough for any float32.
+    r"""Return the logits of rows in float64, whose range is wide enough.
 
     Raises
     ------
     ValueError
-        If they are infinite or NaN all the same.
+        If logits are infinite or NaN in float64 as well.
     """
     wide = copy.deepcopy(module).cpu().double()
     try:
@@ -63,15 +63,15 @@ def recomputed(
         raise ValueError(
             "The module's logits are infinite or NaN for some rows, and so would be "
             "probabilities. Scale the features, for instance with a StandardScaler in "
-            "a Pipeline; or fit again, if weights were changed by hand."
+            "a Pipeline; or fit again, if parameters were changed by hand."
         )
     return logits
 
 
 def into_range(logits: Tensor, dtype: torch.dtype) -> Tensor:
-    r"""Convert float64 logits; those too large for the dtype are shifted to fit.
+    r"""Convert float64 logits; rows that are too large for the dtype are shifted.
 
-    The largest of such a row becomes 0, which leaves all probabilities as they are.
+    The largest logit of such a row becomes 0, which changes no probability.
     """
     if dtype == logits.dtype:
         return logits
@@ -82,15 +82,15 @@ def into_range(logits: Tensor, dtype: torch.dtype) -> Tensor:
     shifted = logits[rows]
     shifted -= shifted.amax(1, keepdim=True)
     lowest = torch.finfo(dtype).min
-    # A class that a module rules out stays out.
+    # A logit of minus infinity, of an impossible class, stays so.
     shifted = torch.where(shifted.isinf(), shifted, shifted.clamp(min=lowest))
     return logits.index_copy(0, rows, shifted).to(dtype)
 
 
-# Matrix libraries have other kernels, with other rounding, for fewer rows. A row's
-# prediction should not depend on how many others it came with, so zeros fill up, except
-# where they would multiply the cost: from so many multiplications in one layer on.
+# Rows: a smaller batch is filled up with zeros. Matrix libraries round differently for
+# few rows, and a prediction must not depend on the number of rows beside it.
 _FEWEST_ROWS = 16
+# Multiplications of a layer per row, from which on zeros would multiply the cost.
 _COSTLY_PRODUCT = 2**18
 
 
@@ -105,7 +105,7 @@ class PredictionMixin:
     # and may draw from PyTorch's global generators.
     _has_user_module: ClassVar[bool] = False
 
-    # Rows per forward pass in prediction: about what a processor's cache can hold.
+    # Rows per forward pass: about as many as a processor's cache holds.
     _prediction_rows = 2048
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -211,7 +211,7 @@ class PredictionMixin:
 
     def _logits(self, X: ArrayLike) -> Tensor:
         if not hasattr(self, "module_"):
-            # Asked only for its error: for a single row it takes as long as a layer.
+            # Called for its error alone: for one row it takes as long as a layer.
             check_is_fitted(self)
         return self._logits_of(check_features(self, X, reset=False))
 
@@ -237,7 +237,7 @@ class PredictionMixin:
             return self._forward(self._batch(rows), self.module_)
         first, *others = torch.split(rows, n_rows)
         start = self._forward(self._batch(first), self.module_)
-        # One piece of memory: small ones would lie between large, freed ones.
+        # One large tensor: small ones would split the memory that pieces free.
         logits = start.new_empty(len(rows), start.shape[1])
         logits[:n_rows] = start
         for number, piece in enumerate(others, 1):
@@ -264,7 +264,7 @@ class PredictionMixin:
         return logits[0] if len(logits) == 1 else average_members(torch.stack(logits))
 
     def _views(self, rows: Tensor) -> list[Tensor]:
-        r"""Return the rows in all the ways that a prediction looks at them."""
+        r"""Return the views of the rows, variants whose predictions are averaged."""
         return [rows]
 
     def _view_logits(self, rows: Tensor, module: nn.Module) -> Tensor:

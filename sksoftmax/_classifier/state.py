@@ -1,4 +1,4 @@
-r"""A fitted module as named tensors, and back to a module and its net."""
+r"""State of a fitted classifier: named tensors, checkpoints, pickles."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def _identity(
 
 
 def weights_of(classifier: ModuleClassifier) -> dict[str, Tensor]:
-    r"""Return what a fitted classifier's module has learned, on the CPU.
+    r"""Return the state of a fitted classifier's module, as tensors on the CPU.
 
     Raises
     ------
     ValueError
-        If the parameters no longer describe the module, which then could not be built
-        again, or if the module's state is more than tensors.
+        If the parameters no longer describe the module, so that it could not be built
+        again, or if the state of the module is more than tensors.
     """
     name, module = type(classifier).__name__, classifier.module_
     weights = {}
@@ -122,7 +122,7 @@ def weights_of(classifier: ModuleClassifier) -> dict[str, Tensor]:
 def check_described(classifier: ModuleClassifier, module: nn.Module) -> None:
     r"""Raise an error unless a classifier's parameters would build such a module."""
     state = module.state_dict()
-    # Building sets attributes, which the classifier itself should keep.
+    # Building sets attributes, here those of a copy.
     fresh = fresh_module(copy.copy(classifier)).to(module_dtype(state))
     _check_same(_layers(fresh), _layers(module))
     _check_same(_shapes(fresh.state_dict()), _shapes(state))
@@ -131,13 +131,13 @@ def check_described(classifier: ModuleClassifier, module: nn.Module) -> None:
 def restore_module(classifier: ModuleClassifier, weights: dict[str, Tensor]) -> None:
     r"""Set ``module_``, ``net_`` and ``device_`` of a classifier that has the rest.
 
-    The net has no optimizer: what trains on makes one, as after an exact solver. A
-    device that is not here is replaced by "auto".
+    The net has no optimizer; ``partial_fit`` makes one. A device that this machine does
+    not have is replaced by "auto".
 
     Raises
     ------
     ValueError
-        If these are not the weights of the module that the parameters describe.
+        If these are not tensors of the module that the parameters describe.
     """
     try:
         classifier.device_ = resolve_device(classifier.device)
@@ -157,7 +157,7 @@ def restore_module(classifier: ModuleClassifier, weights: dict[str, Tensor]) -> 
 def net_without_optimizer(
     classifier: ModuleClassifier, module: nn.Module
 ) -> SoftmaxNet:
-    r"""Return a net around a trained module; what trains on makes an optimizer."""
+    r"""Return a net around a trained module; ``partial_fit`` makes its optimizer."""
     return make_net(
         module,
         None,
@@ -170,12 +170,13 @@ def net_without_optimizer(
 
 
 def module_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
-    r"""Return the one dtype of all floats, None if there are none, or several."""
+    r"""Return the dtype of all floats, None if they have no dtype in common."""
     dtypes = {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()}
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def fresh_module(classifier: ModuleClassifier) -> nn.Module:
+    r"""Return a new module, as ``fit`` would build it."""
     with classifier._random_scope(0):
         return classifier._build_module(make_generator(0))
 
@@ -189,22 +190,24 @@ def _check_same(expected: dict[str, str], got: dict[str, str]) -> None:
     ]
     if differing:
         raise ValueError(
-            "Got a module that is not the one which the parameters describe: "
+            "Got a module that the parameters do not describe: "
             f"{'; '.join(differing[:5])}. Fit again after changing a parameter, "
             "without warm_start, or set it back."
         )
 
 
 def _layers(module: nn.Module) -> dict[str, str]:
-    r"""Return what each layer is, without those that do nothing in prediction."""
+    r"""Return a description of each layer that takes part in predictions."""
     idle = [
-        name for name, one in module.named_modules() if isinstance(one, SeededTransform)
+        name
+        for name, layer in module.named_modules()
+        if isinstance(layer, SeededTransform)
     ]
     return {
         name: f"{type(layer).__name__}({layer.extra_repr()})"
         for name, layer in module.named_modules()
         if not isinstance(layer, nn.Identity | SeededTransform)
-        and not any(name.startswith(f"{one}.") for one in idle)
+        and not any(name.startswith(f"{prefix}.") for prefix in idle)
     }
 
 
@@ -222,15 +225,15 @@ class StateMixin(BaseEstimator):
     _first_rows: FirstRows | None
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
-        # Pickles and copies keep the net with its optimizer and history; it holds the
-        # module, too, and pickles it apart from everything else.
+        # Pickles and copies keep the net with its optimizer and history. The net holds
+        # the module as well, and pickles it apart from everything else.
         state = dict(super().__getstate__())
         if "net_" in state:
             del state["module_"]
         return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
-        # What skops asks for, which stores data and no objects like a net.
+        # The state that skops stores: data, but no objects like a net.
         state = dict(super().__getstate__())
         if "module_" in state:
             state.pop("net_", None)

@@ -19,12 +19,7 @@ from torch import nn
 from .._data.hold_out import HoldOut, Split
 from .._data.training_rows import TrainingRows
 from .._training.batches import TensorTable
-from .._training.callbacks import (
-    EarlyStopping,
-    EpochReport,
-    epoch_metrics,
-    kept_epoch,
-)
+from .._training.callbacks import EarlyStopping, EpochReport, epoch_metrics, kept_epoch
 from .._training.checkpoint import Checkpoint
 from .._training.restarts import late_fall, worse_than_guess
 from .._training.skorch_net import make_net, train
@@ -34,11 +29,7 @@ from .._utils.arrays import as_tensor
 from .._utils.devices import resolve_precision
 from .._utils.memmap import Pages
 from .._utils.progress import FitReport
-from .._utils.random import (
-    draw_seed,
-    global_generators,
-    make_generator,
-)
+from .._utils.random import draw_seed, global_generators, make_generator
 from ..modules._base import (
     favor_class,
     generator_of,
@@ -49,12 +40,7 @@ from ..modules._base import (
 from ..modules._user_module import copied
 from .module_classifier import ModuleClassifier
 from .plan import Plan
-from .state import (
-    check_described,
-    fresh_module,
-    net_without_optimizer,
-    open_checkpoint,
-)
+from .state import check_described, fresh_module, net_without_optimizer, open_checkpoint
 
 # Record of the net for each value of ``scoring``, and its sign as a score: a greater
 # score is better.
@@ -62,7 +48,7 @@ MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
 
 class TrainingMixin(ModuleClassifier):
-    r"""Training of a classifier; a subclass says by ``_plan`` how it goes."""
+    r"""Training of a classifier, as its ``_plan`` says."""
 
     classes_: NDArray[Any]
     n_features_in_: int

@@ -18,23 +18,16 @@ from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
-from .._data.training_rows import (
-    TrainingRows,
-    evenly_spread,
-)
+from .._data.training_rows import TrainingRows, evenly_spread
 from .._training.recipe import Recipe
-from .._training.stream import column_moments, restore_units, standardized
 from .._utils.arrays import as_tensor
-from .._utils.compat import (
-    Interval,
-    StrOptions,
-    remove_forward_pre_hooks,
-)
+from .._utils.compat import Interval, StrOptions, remove_forward_pre_hooks
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
 from ..modules._linear import SoftmaxLinear
 from .coefficients import LinearClassifier, center_intercepts
 from .solver import Candidate, penalties, solve_in_place
+from .stream import column_moments, restore_units, standardized
 
 # Values of ``solver`` that train by mini-batches; all others go to the optimum.
 MINIBATCH_SOLVERS = {"sgd", "adam"}

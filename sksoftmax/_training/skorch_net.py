@@ -27,12 +27,7 @@ from .._data.hold_out import predict_by, row_weight, unseen_by
 from .._utils.compat import BATCH_NORMS, NORMS_WITH_STATISTICS
 from .._utils.process import freed_memory_kept
 from .batches import Batch, BatchIterator, TensorTable
-from .callbacks import (
-    BestEpoch,
-    EarlyStopping,
-    EpochReport,
-    interrupts_stop_training,
-)
+from .callbacks import BestEpoch, EarlyStopping, EpochReport, interrupts_stop_training
 from .checkpoint import Checkpoint
 from .losses import EpochTotals, ValidationTotals, WeightedCrossEntropy
 from .monitors import (

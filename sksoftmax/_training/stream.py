@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from torch import Tensor, nn
 
 from .._data.training_rows import TrainingRows
 from .._utils.compat import BATCH_NORMS
 from ..modules._ensemble import MemberBatchNorm
-from ..modules._linear import SoftmaxLinear
 
 # Share of the learning rate after a fit, and the most that it grows to.
 # Measured on digits, fits of 1,000 rows and 300 more, six orders of the rows: at 0.1
@@ -38,8 +36,6 @@ _GROWTH = 9 / 8
 
 # Below so many rows, batch normalization uses running statistics.
 FEWEST_NORMALIZED = 32
-# Relative to its mean, a spread that rounding leaves of a constant feature.
-_ROUNDING = 1e-7
 # Rows that the initial statistics (mean 0, variance 1) count as.
 _PRIOR_ROWS = 8
 # Rows that running statistics are of, at the full learning rate.
@@ -189,88 +185,3 @@ def _merge_statistics(layer: Any, x: Tensor, share: float) -> None:
     layer.running_mean += share * delta
     layer.running_var.lerp_(variance, share).add_(share * (1 - share) * delta**2)
     layer.num_batches_tracked += 1
-
-
-@contextmanager
-def standardized(
-    module: SoftmaxLinear, mean: Tensor, scale: Tensor, l2: float
-) -> Iterator[None]:
-    r"""Let a linear map learn on standardized features.
-
-    Its steps then do not depend on the units of the features. The L2 penalty stays that
-    of the weights on the scale of the input.
-
-    Parameters
-    ----------
-    module : SoftmaxLinear
-        The map.
-    mean, scale : Tensor of shape (n_features,), float64
-        The statistics of the features.
-    l2 : float
-        Factor of half the squared norm of the weights.
-    """
-    dtype = module.weight.dtype
-
-    def standardize(module: nn.Module, args: tuple[Tensor]) -> Tensor:
-        return ((args[0].to(mean.dtype) - mean) / scale).to(dtype)
-
-    decay = (l2 / scale**2).to(dtype)
-    hooks = [
-        module.register_forward_pre_hook(standardize),
-        module.weight.register_hook(  # type: ignore[no-untyped-call]
-            lambda gradient: gradient + decay * module.weight
-        ),
-    ]
-    with torch.no_grad():
-        if module.bias is not None:
-            module.bias.add_((module.weight.to(mean.dtype) @ mean).to(dtype))
-        module.weight.mul_(scale.to(dtype))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        restore_units(module, mean, scale)
-
-
-@torch.no_grad()
-def restore_units(module: SoftmaxLinear, mean: Tensor, scale: Tensor) -> None:
-    r"""Return a map of standardized features to the scale of the input."""
-    dtype = module.weight.dtype
-    module.weight.div_(scale.to(dtype))
-    if module.bias is not None:
-        module.bias.sub_((module.weight.to(mean.dtype) @ mean).to(dtype))
-
-
-def column_moments(
-    X: Any, weight: NDArray[np.float64] | None, is_centered: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    r"""Return the mean and the scale of each column, dense or sparse.
-
-    Parameters
-    ----------
-    X : {array, sparse matrix} of shape (n_samples, n_features)
-        The rows.
-    weight : ndarray of shape (n_samples,) or None
-        Their weights.
-    is_centered : bool
-        Whether the mean is subtracted; if not, it is 0 and the scale is the root of the
-        mean square.
-
-    Returns
-    -------
-    mean, scale : ndarray of shape (n_features,)
-        The scale is 1 where there is no spread.
-    """
-    share = np.full(X.shape[0], 1 / X.shape[0])
-    if weight is not None:
-        share = weight / weight.sum()
-    X = X.astype(np.float64)
-    mean = share @ X if is_centered else np.zeros(X.shape[1])
-    if issparse(X):
-        # The squares of sparse values lose digits to a large mean, which is rare there.
-        variance = share @ X.multiply(X).tocsr() - mean**2
-    else:
-        variance = share @ (X - mean) ** 2
-    scale = np.sqrt(np.maximum(variance, 0))
-    return mean, np.where(scale > _ROUNDING * np.abs(mean), scale, 1.0)

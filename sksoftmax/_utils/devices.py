@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
-from .._utils.compat import cpu_multiplies_bfloat16
+from .compat import cpu_multiplies_bfloat16
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps")
 

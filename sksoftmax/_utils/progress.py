@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .._utils.compat import callback_context, has_callbacks
+from .compat import callback_context, has_callbacks
 from .progressbar import Display, make_display
 
 try:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from .._utils.compat import mps_generator
 from . import process
+from .compat import mps_generator
 
 
 def make_generator(seed: int, device: torch.device | None = None) -> torch.Generator:
