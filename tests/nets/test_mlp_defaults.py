@@ -1,0 +1,185 @@
+r"""Every "auto" of the perceptron by table size; the docstring has the same numbers."""
+
+import re
+
+import pytest
+
+from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax._nets import mlp_defaults as defaults
+
+
+def recipe(n_rows=5_000, n_features=20, *, is_stream=False, **parameters):
+    classifier = SoftmaxMLPClassifier(**parameters)
+    return defaults.recipe(classifier, n_rows, n_features, is_stream=is_stream)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"),
+    [
+        (10, 0.0015),
+        (187, 0.0015),
+        (750, 0.006),
+        (1_499, 0.011992),
+        (1_500, 0.012),
+        (10**6, 0.012),
+    ],
+)
+def test_learning_rate_of_a_small_table_is_in_proportion_to_its_rows(n_rows, expected):
+    assert recipe(n_rows).learning_rate == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "expected"),
+    [(1_499, 20, 0.3), (1_500, 20, 0.01), (1_500, 256, 0.01), (1_500, 257, 0.1)],
+)
+def test_weight_decay_of_small_and_of_wide_tables(n_rows, n_features, expected):
+    assert recipe(n_rows, n_features).weight_decay == expected
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_values_for_small_tables_are_for_adamw_alone(optimizer):
+    small = recipe(100, optimizer=optimizer)
+    assert (small.learning_rate, small.weight_decay) == (0.012, 0.01)
+
+
+def test_a_stream_may_become_large_whatever_its_first_rows():
+    first = recipe(100, is_stream=True)
+    assert (first.learning_rate, first.weight_decay) == (0.012, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"), [(1, 32), (512, 32), (1_024, 64), (10**6, 256)]
+)
+def test_batch_is_about_a_sixteenth_of_the_rows(n_rows, expected):
+    assert recipe(n_rows).batch_size == expected
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "expected"),
+    [
+        (32, 20, 100),
+        (3_200, 20, 15),
+        (50_000, 20, 6),
+        (19_999, 784, 6),
+        (20_000, 784, 32),
+    ],
+)
+def test_epochs_make_200_steps_within_limits(n_rows, n_features, expected):
+    batch_size = recipe(n_rows, n_features).batch_size
+    n_epochs = recipe(n_rows, n_features).max_epochs
+    assert n_epochs == expected
+    if 6 < n_epochs < 100 and n_rows < 20_000:
+        assert n_epochs * n_rows / batch_size == pytest.approx(200, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [({}, 2), ({"max_epochs": 10}, 0), ({"early_stopping": False}, 0)],
+)
+def test_restarts_need_free_epochs_and_validation_rows(parameters, expected):
+    assert recipe(**parameters).n_restarts == expected
+
+
+def test_parameters_that_are_numbers_stay():
+    kept = recipe(100, learning_rate=0.5, weight_decay=0.7, batch_size=17, max_epochs=3)
+    assert kept.learning_rate == 0.5
+    assert kept.weight_decay == 0.7
+    assert (kept.batch_size, kept.max_epochs) == (17, 3)
+    assert kept.largest_stream_batch is None
+
+
+@pytest.mark.parametrize(
+    ("value", "n_rows", "n_features", "expected"),
+    [
+        ("auto", 19_999, 784, (128, 128)),
+        ("auto", 20_000, 256, (192, 192)),
+        ("auto", 20_000, 257, (256, 256)),
+        (7, 10**6, 784, (7,)),
+        ([5, 6], 10**6, 784, (5, 6)),
+        ((), 10, 2, ()),
+    ],
+)
+def test_hidden_layers(value, n_rows, n_features, expected):
+    assert defaults.hidden_layer_sizes(value, n_rows, n_features) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "n_layers", "expected"),
+    [("auto", 4, None), ("auto", 5, "batch"), (None, 9, None), ("layer", 1, "layer")],
+)
+def test_normalization(value, n_layers, expected):
+    assert defaults.normalization(value, n_layers) == expected
+
+
+def test_bins_and_dropout_of_the_inputs():
+    assert [defaults.n_bins(v, 256) for v in ("auto", None, 5)] == [8, 0, 5]
+    assert defaults.n_bins("auto", 257) == 0
+    assert defaults.input_dropout("auto", 256) == 0.1
+    assert defaults.input_dropout("auto", 257) == 0.2
+    assert defaults.input_dropout(0.4, 257) == 0.4
+    assert defaults.alternate_bins(19_999)
+    assert not defaults.alternate_bins(20_000)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "numbers"),
+    [
+        (
+            "hidden_layer_sizes",
+            {
+                defaults._UNITS,
+                defaults._UNITS_OF_MANY_ROWS,
+                defaults._UNITS_OF_MANY_FEATURES,
+                defaults.MANY_ROWS,
+                defaults.MANY_FEATURES,
+            },
+        ),
+        (
+            "input_dropout",
+            {
+                defaults._INPUT_DROPOUT,
+                defaults._INPUT_DROPOUT_OF_MANY_FEATURES,
+                defaults.MANY_FEATURES,
+            },
+        ),
+        ("n_bins", {defaults._BINS, defaults.MANY_FEATURES, defaults.MANY_ROWS}),
+        (
+            "learning_rate",
+            {
+                defaults._LEARNING_RATE,
+                defaults.FEW_ROWS,
+                defaults._LEARNING_RATE * defaults._SMALLEST_SHARE,
+            },
+        ),
+        (
+            "weight_decay",
+            {
+                defaults._WEIGHT_DECAY,
+                defaults._WEIGHT_DECAY_OF_MANY_FEATURES,
+                defaults._WEIGHT_DECAY_OF_FEW_ROWS,
+                defaults.MANY_FEATURES,
+                defaults.FEW_ROWS,
+            },
+        ),
+        ("batch_size", {defaults._LENGTH.largest_batch}),
+        (
+            "max_epochs",
+            {
+                defaults._LENGTH.n_steps,
+                defaults._LENGTH.fewest_epochs,
+                defaults._LENGTH.most_epochs,
+                defaults._FEWEST_EPOCHS_OF_MANY_PIXELS,
+                defaults.MANY_ROWS,
+                defaults.MANY_FEATURES,
+            },
+        ),
+    ],
+)
+def test_docstring_names_the_numbers_of_the_defaults(parameter, numbers):
+    entry = re.search(
+        rf"^    {parameter} : .*\n((?:        .*\n)+)",
+        SoftmaxMLPClassifier.__doc__,
+        re.MULTILINE,
+    )[1]
+    written = {float(n.replace(",", "")) for n in re.findall(r"\d[\d,.]*\d|\d", entry)}
+    assert {float(number) for number in numbers} <= written
