@@ -28,7 +28,7 @@ class LinearClassifier(ModuleClassifier):
 
     @property
     def coef_(self) -> NDArray[np.floating[Any]]:
-        r"""Coefficients on the scale of the input; another array can be assigned."""
+        r"""The coefficients on the scale of the input; they can be assigned."""
         check_is_fitted(self)
         return _by_class(self.module_.weight)
 
@@ -39,7 +39,7 @@ class LinearClassifier(ModuleClassifier):
 
     @property
     def intercept_(self) -> NDArray[np.floating[Any]]:
-        r"""Intercepts, zeros without any; another array can be assigned."""
+        r"""The intercepts, zeros without any; they can be assigned."""
         check_is_fitted(self)
         if self.module_.bias is None:
             return np.zeros(len(self.coef_), dtype=self.coef_.dtype)

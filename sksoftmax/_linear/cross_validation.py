@@ -86,11 +86,9 @@ def split_rows(
 
 
 def weights_in_folds(data: TrainingRows, folds: list[Fold]) -> NDArray[np.float64]:
-    r"""Return the weight of each row in each fold, 0 for its validation rows.
+    r"""Return the weight of each row in each fold, of shape (n_folds, N).
 
-    Returns
-    -------
-    weights : ndarray of shape (n_folds, N)
+    Validation rows have the weight 0.
     """
     weight = weights_of_rows(data)
     weights = np.zeros((len(folds), len(weight)))

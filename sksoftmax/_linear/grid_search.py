@@ -1,4 +1,4 @@
-r"""Grid search in which the penalties of a softmax regression share the work."""
+r"""Grid search that solves all penalties of a softmax regression together."""
 
 from __future__ import annotations
 
@@ -33,42 +33,42 @@ from .fold_scores import mean_over_folds, warn_about_missing_scores
 from .grid_search_fits import Evaluation, Split, group_candidates, with_parameters
 
 
-# The linter reads files, and does not see the parameters that are inherited.
+# The linter does not see parameters that are inherited.
 class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     r"""Grid search that solves all penalties of a softmax regression together.
 
-    What :class:`~sklearn.model_selection.GridSearchCV` does, with the same parameters
-    and results. But candidates that differ only in ``C`` and ``l1_ratio`` of a
+    It has the parameters and results of :class:`~sklearn.model_selection.GridSearchCV`.
+    But candidates that differ only in ``C`` and ``l1_ratio`` of a
     :class:`SoftmaxRegression`, alone or as the last step of a
     :class:`~sklearn.pipeline.Pipeline`, share the work in each fold: the steps before
-    it are fitted once, and one problem has all of the penalties. Prefer it whenever
-    the penalty is searched for, and :class:`SoftmaxRegressionCV` if nothing else is
-    and there are no steps before it that have to be fitted in each fold.
+    it are fitted once, and all penalties are solved as one problem. Prefer it if the
+    penalty is one of the searched parameters; prefer :class:`SoftmaxRegressionCV` if it
+    is the only one and no other step has to be fitted in each fold.
 
     Parameters
     ----------
     estimator : estimator object
-        What to search for the parameters of.
+        Estimator whose parameters are searched.
     param_grid : dict or list of dict
-        Parameters' names, each with the values to try; or several such grids.
+        Names of parameters, each with the values to try; or several such grids.
     scoring : str, callable, list, tuple or dict, default=None
-        What the held-out rows are scored by; several scores if it is a list, a tuple
-        or a dict. The estimator's ``score`` if None.
+        Score of the validation rows; several scores if it is a list, a tuple or a
+        dict. The estimator's ``score`` if None.
     n_jobs : int, default=None
         Number of jobs. A job is one fold of all candidates that share the work.
     refit : bool, str or callable, default=True
         Whether to fit all rows with the best parameters. With several scores the name
         of the one that decides; or ``refit(cv_results) -> best_index``.
     cv : int, cross-validation generator or iterable, default=None
-        The folds, stratified by class if it is a number; five if None.
+        The folds; a number of them is stratified by class, None means five.
     verbose : int, default=0
-        How much to print: 1 the number of fits, 2 a line for each of them, 3 its
-        scores as well.
+        Level of printing: 1 prints the number of fits, 2 a line for each of them, 3
+        its scores as well.
     pre_dispatch : int or str, default='2*n_jobs'
         Number of jobs that are dispatched ahead.
     error_score : "raise" or float, default=nan
-        The score where a fit or a scorer fails, with a warning, or whether to raise
-        the error.
+        Score in place of a failed fit or scorer, with a warning; "raise" raises the
+        error.
     return_train_score : bool, default=False
         Whether to score the training rows as well.
 
@@ -76,10 +76,10 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     ----------
     cv_results_ : dict of ndarrays
         Parameters, scores and times of each candidate. The time of a fit that shared
-        the work is an equal part of what they took together.
+        the work is an equal part of the time of its group.
     best_estimator_ : estimator
-        The estimator with the best parameters, fitted to all rows. Not there with
-        ``refit=False``, like those that follow up to ``refit_time_``.
+        The estimator with the best parameters, fitted to all rows. It is missing with
+        ``refit=False``, and so are the attributes that follow up to ``refit_time_``.
     classes_ : ndarray of shape (n_classes,)
         The sorted labels.
     n_features_in_ : int
@@ -89,15 +89,15 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     refit_time_ : float
         Seconds of the last fit.
     best_score_ : float
-        Mean score of the best candidate over the folds; not there if ``refit`` is
-        callable. With several scores there is a best candidate only if ``refit`` says
-        by which.
+        Mean score of the best candidate over the folds; missing if ``refit`` is
+        callable. With several scores there is a best candidate only if ``refit`` names
+        one of them.
     best_params_ : dict
         Parameters of the best candidate.
     best_index_ : int
         Index of the best candidate in ``cv_results_``.
     scorer_ : callable or dict
-        What the rows are scored by.
+        The scorer, or all of them by name.
     multimetric_ : bool
         Whether there are several scores.
     n_splits_ : int
@@ -115,24 +115,24 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     - the estimator is a ``SoftmaxRegression``, or a ``Pipeline`` (not a subclass of
       either), of any steps, with a ``SoftmaxRegression`` as the last;
     - its ``solver`` is "auto" or "newton-cg";
-    - they differ in its ``C`` and ``l1_ratio`` only. Any other parameters can be in
-      the grid, too: candidates with the same values of those share the work. Two
-      grids of a list count as having the same values if these are the same objects,
-      as small integers and None are;
-    - nothing of it has callbacks of scikit-learn, nor has the search.
+    - they differ in its ``C`` and ``l1_ratio`` only. Other parameters can be in the
+      grid as well: candidates with the same values of them share the work. Values of
+      two grids in a list are the same if they are the same object, as small integers
+      and None are;
+    - neither the search nor any part of the estimator has callbacks of scikit-learn.
 
-    All other candidates, and those whose common fit fails, are fitted one by one, as
-    :class:`~sklearn.model_selection.GridSearchCV` does it. The results are the same
-    either way, up to the tolerance ``tol`` of ``SoftmaxRegression``. Each candidate
-    is still scored as a pipeline, which transforms the held-out rows each time.
+    All other candidates, and those whose common fit fails, are fitted one by one, as by
+    :class:`~sklearn.model_selection.GridSearchCV`. The results are the same in both
+    cases, up to the tolerance ``tol`` of ``SoftmaxRegression``. Each candidate is
+    scored as a pipeline of its own, which transforms the validation rows again.
 
     A fold in which no candidate has a score (all are NaN, as the area under the ROC
     curve is where a class is missing) is left out of the means, with a warning. In
     :class:`~sklearn.model_selection.GridSearchCV` all means would be NaN, and the first
-    candidate would be taken. A candidate without a score in another fold ranks last.
+    candidate would be the best. A candidate without a score in another fold ranks last.
 
-    A common fit needs memory for one float32 number for each training row, class and
-    candidate that shares the work, a few times over.
+    A common fit of M candidates to N rows of C classes needs memory for a few arrays of
+    N x C x M numbers in float32.
 
     Examples
     --------
@@ -155,9 +155,9 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
     _doc_link_module = "sksoftmax"
     _doc_link_template = DOCUMENTATION
 
-    # What it searches over has parameters of its own to validate.
     __init__ = explain_keywords(GridSearchCV.__init__)
 
+    # The estimator's parameters are not validated yet.
     @fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: ArrayLike, y: ArrayLike | None = None, **params: Any) -> Self:
         r"""Fit and score every candidate in every fold, then fit the best to all rows.
@@ -169,9 +169,9 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         y : array-like of shape (n_samples,), default=None
             Labels.
         **params : dict
-            What else is passed on to the estimator's ``fit``, the scorers and the
-            splitter, as in :class:`~sklearn.model_selection.GridSearchCV`; arrays
-            with an entry for each row are split with them.
+            Metadata for the estimator's ``fit``, the scorers and the splitter, as in
+            :class:`~sklearn.model_selection.GridSearchCV`; arrays with an entry for
+            each row are split along with the rows.
 
         Returns
         -------
@@ -181,16 +181,17 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         Raises
         ------
         TypeError
-            If ``X`` or ``y`` is no sequence of rows, a dataset or a generator say.
+            If ``X`` or ``y`` is not a sequence of rows, but for example a dataset or a
+            generator.
         ValueError
             If all fits fail, if ``param_grid`` names a parameter that the estimator
-            lacks, or if there are several scores and ``refit`` does not say which
-            decides. What was fitted before stays as it was.
+            lacks, or if there are several scores and ``refit`` names none of them. The
+            attributes of a former fit then stay as they were.
         """
         refuse(X, "X")
         refuse(y, "y")
         if isinstance(X, Tensor) and X.layout != strided:
-            # No rows can be taken of a sparse tensor.
+            # Rows cannot be indexed in a sparse tensor.
             X = from_any_device(X)
         y = _typed_labels(y)
         candidates = list(ParameterGrid(self.param_grid))
@@ -212,7 +213,7 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         y : array-like of shape (n_samples,), default=None
             Their labels.
         **params : dict
-            What else is passed on to the scorer, as in
+            Metadata for the scorer, as in
             :class:`~sklearn.model_selection.GridSearchCV`.
 
         Returns
@@ -338,10 +339,10 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
 
 
 def _typed_labels(y: Any) -> Any:
-    r"""Return labels that scikit-learn's splitters and scorers take.
+    r"""Return labels in a container and dtype that scikit-learn's scorers accept.
 
-    The classifiers learn from labels of more kinds and containers, so that a search
-    must not fail by them. Arrays of numbers and several columns are not changed.
+    The classifiers accept more kinds of labels than scikit-learn's splitters and
+    scorers. Arrays of numbers or text and several columns are returned as they are.
     """
     if isinstance(y, list | tuple):
         is_column = bool(y) and np.ndim(y[0]) == 0

@@ -50,7 +50,7 @@ _NOT_LINEAR = {
 class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     r"""Multinomial logistic regression.
 
-    Minimises
+    It minimizes
 
     .. math:: C \sum_i s_i \log \frac{\sum_k e^{z_{ik}}}{e^{z_{i y_i}}}
               + \frac{1 - r}{2} \lVert W \rVert_2^2 + r \lVert W \rVert_1,
@@ -58,41 +58,43 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
 
     with sample weights :math:`s_i` and ``l1_ratio`` :math:`r`, as
     :class:`~sklearn.linear_model.LogisticRegression` does, and finds the same
-    coefficients. The default solver goes to the optimum of
-    this convex problem; "sgd" and "adam" train by mini-batches. Prefer it when you need
-    coefficients to read, a baseline, or calibrated probabilities of few rows.
+    coefficients. The default solver goes to the optimum of this convex problem; "sgd"
+    and "adam" train by mini-batches. Prefer it when you need coefficients to read, a
+    baseline, or calibrated probabilities from few rows.
 
     Parameters
     ----------
     C : float, default=1.0
-        Inverse of the L2 strength, in units of one sample's loss, as in
-        :class:`~sklearn.linear_model.LogisticRegression`. ``np.inf`` switches it off.
+        Inverse of the strength of the penalty, in units of one sample's loss, as in
+        :class:`~sklearn.linear_model.LogisticRegression`. With ``np.inf`` there is no
+        penalty.
     fit_intercept : bool, default=True
-        Whether there is an intercept, which is not penalised.
+        Whether there is an intercept, which is not penalized.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency. A dict may name classes that ``y`` lacks; those that it does not
-        name weigh 1. A class of weight 0 stays in ``classes_``.
+        Weight of each class in the loss. "balanced" weights are inversely proportional
+        to the frequencies. A dict may name classes that ``y`` lacks; a class that it
+        does not name has weight 1. A class of weight 0 stays in ``classes_``.
     l1_ratio : float, default=0.0
-        Share of the lasso in the penalty, as in
+        Share of the L1 penalty, as in
         :class:`~sklearn.linear_model.LogisticRegression`: 0 is a pure L2 penalty, 1 a
-        pure lasso, anything between an elastic net. For full-batch solvers only.
+        pure L1 penalty, anything between an elastic net. For full-batch solvers only.
     solver : {"auto", "newton-cg", "sgd", "adam"}, default="auto"
-        "newton-cg" is a full-batch Newton method and goes to the optimum; "auto"
-        takes it. It takes sparse rows as well. "sgd" and "adam" take ``max_iter``
-        passes over mini-batches.
+        "newton-cg" is a full-batch Newton method that goes to the optimum and takes
+        sparse rows as well; "auto" is the same. "sgd" and "adam" train on mini-batches
+        for ``max_iter`` passes over the rows.
     tol : float, default=1e-8
         The Newton method stops when no entry of the mean loss's gradient, with respect
-        to the weights of standardised features, is larger. Where a penalized mean loss
-        is below 0.001, as of classes far apart, ``tol`` is smaller in proportion,
-        down to 1e-14. For a mini-batch solver:
-        by how much the best validation score must be beaten to count.
+        to the coefficients of standardized features, is larger. Where a penalized mean
+        loss is below 0.001, as it is if the classes are far apart, ``tol`` is smaller
+        in proportion, down to 1e-14. With a mini-batch solver: smallest increase of the
+        best validation score that counts as an improvement.
     max_iter : int, default=100
-        Most Newton steps, or passes over the rows. There is a ``ConvergenceWarning`` if
-        they end before the optimum, or while the loss of a mini-batch solver still
-        falls.
+        Maximum number of Newton steps, or number of passes over the rows. There is a
+        ``ConvergenceWarning`` if they end before the optimum, or while the loss of a
+        mini-batch solver still falls.
     learning_rate : float, default=0.01
-        Learning rate of a mini-batch solver, like the parameters that follow.
+        Learning rate of a mini-batch solver. The parameters up to ``scoring`` are for
+        mini-batch solvers only.
     momentum : float, default=0.9
         Momentum of ``solver="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="cosine"
@@ -101,13 +103,13 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     batch_size : int, default=256
         Rows per step.
     init_scale : float, default=0.0
-        Standard deviation of the normal initial weights; 0 starts at zero.
+        Standard deviation of the normally distributed initial coefficients.
     early_stopping : bool, default=False
-        Whether to hold out rows, stop when their score stalls and restore the
-        weights of the best epoch. For mini-batch solvers only.
+        Whether to hold out validation rows, stop when their score stalls and restore
+        the coefficients of the best epoch.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified by class; equal rows, and those of
-        a group that ``fit`` was passed, are held out together. Used only if
+        Share of the rows to hold out, stratified by class; equal rows are held out
+        together, and so are the rows of a group in ``groups`` of ``fit``. Used only if
         ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.
@@ -116,15 +118,15 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     warm_start : bool, default=False
         Whether ``fit`` starts from the coefficients of the previous fit.
     random_state : int, RandomState instance or None, default=None
-        Decides what is random with a mini-batch solver: initial weights, the held-out
-        rows, the order of the batches.
+        Seed of the initial coefficients, the validation rows and the order of the
+        batches.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
+        Device to compute on: "cpu", "cuda", "cuda:1", "mps"; "auto" is an accelerator
         if there is one.
     callbacks : list of skorch callbacks or None, default=None
         Called during training by a mini-batch solver, as by a skorch net; the exact
-        solver warns that it calls none.
-        Callbacks of scikit-learn are set by ``set_callbacks`` instead.
+        solver warns that it calls none. Callbacks of scikit-learn are set by
+        ``set_callbacks`` instead.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install
         "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
@@ -136,9 +138,9 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     classes_ : ndarray of shape (n_classes,)
         The sorted labels.
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
-        Weights on the scale of the input. With two classes one row, the weights of
-        the second class's log odds, as in scikit-learn. Read-only, but another array
-        can be assigned, and is predicted with.
+        Coefficients on the scale of the input. With two classes there is one row, of
+        the log odds of the second class, as in scikit-learn. Read-only, but another
+        array can be assigned, and changes the predictions.
     intercept_ : ndarray of shape (n_classes,) or (1,)
         Intercepts; zeros if ``fit_intercept=False``.
     n_features_in_ : int
@@ -146,8 +148,8 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features, if ``X`` had names that are all strings.
     n_samples_seen_ : int
-        Number of rows that were learned from in ``fit``, and in the calls of
-        ``partial_fit`` that followed.
+        Number of training rows in ``fit`` and in the calls of ``partial_fit`` that
+        followed.
     module_ : SoftmaxLinear
         The fitted module. With two classes it has a row for each, of opposite signs.
     net_ : skorch.NeuralNet
@@ -155,16 +157,16 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     n_iter_ : ndarray of shape (1,), int32
         Number of Newton steps or epochs run.
     best_epoch_ : int or None
-        Number of the epoch, from 1, whose weights a mini-batch solver kept: the last
-        one unless validation rows chose another. None with an exact solver.
+        Number of the epoch, from 1, whose coefficients a mini-batch solver kept: the
+        last one unless validation rows chose another. None with an exact solver.
     loss_curve_ : list of float
         The objective, as a mean over rows, at the start and after each Newton step,
-        not counting those on an eighth of a large table that come first; for a
-        mini-batch solver the mean training loss of each epoch.
+        without the first steps on a part of a large table; for a mini-batch solver the
+        mean training loss of each epoch.
     validation_scores_ : list of float or None
         Validation score after each epoch; None if nothing was held out.
     device_ : torch.device
-        Where the module is.
+        Device of the module.
 
     See Also
     --------
@@ -178,16 +180,17 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     they sum to zero here.
 
     With an L2 penalty, up to 1,000 rows of at least 1.25 times as many features are
-    solved in an orthonormal basis of what the rows span, so that the time depends on
-    the rows. With ``C=np.inf``, the weights are in that span.
+    solved in an orthonormal basis of the span of the rows, so that the time depends on
+    the number of rows. With ``C=np.inf``, the coefficients are in that span.
 
-    A feature with outliers, of which the standard deviation is more than 10,000 times
-    the spread of most values, is standardised by location and spread of the latter. If
-    rounding forbids the optimum, as it can from outliers of 1e15 spreads on, and with a
-    lasso, a :class:`~sklearn.exceptions.ConvergenceWarning` names the feature.
+    A feature whose standard deviation is more than 10,000 times the spread of most of
+    its values has outliers: it is standardized by location and spread of most values.
+    If rounding prevents convergence, which is possible with an L1 penalty or with
+    outliers of more than 1e15 spreads, a
+    :class:`~sklearn.exceptions.ConvergenceWarning` names the feature.
 
-    With ``warm_start=True``, coefficients that are worse than zeros are not started
-    from.
+    With ``warm_start=True``, the solver starts from zeros if the previous coefficients
+    are worse.
 
     References
     ----------

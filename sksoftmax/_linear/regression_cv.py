@@ -2,7 +2,6 @@ r"""Softmax regression with its penalty chosen by cross-validation."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from numbers import Integral, Real
@@ -42,12 +41,11 @@ from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport, reported
-from ..modules._base import favor_class
 from .coefficients import LinearClassifier, set_coefficients
 from .cross_validation import Fold, split_rows, weights_in_folds, with_classes
 from .fold_scores import best_candidates
 from .regression import SoftmaxRegression
-from .solver import Candidate, solve, solve_in_place
+from .solver import Candidate, float64_device, solve, solve_in_place
 
 # Tolerance of the folds' fits on a large table: scores of many rows do not differ
 # between coefficients that are this close.
@@ -57,42 +55,43 @@ _LARGE_TABLE_TOL = 1e-5
 class SoftmaxRegressionCV(LinearClassifier):
     r"""Multinomial logistic regression that chooses its penalty by cross-validation.
 
-    What :class:`~sklearn.linear_model.LogisticRegressionCV` does, but all folds and all
-    penalties are one problem: the rows stand in memory once, a fold is a set of
-    weights, one wide matrix product serves every candidate, and a candidate that has
-    arrived drops out. Prefer it to a grid search over :class:`SoftmaxRegression`.
+    It minimizes the objective of :class:`SoftmaxRegression` for each fold and penalty,
+    as :class:`~sklearn.linear_model.LogisticRegressionCV` does, but solves all of them
+    as one problem: the rows are in memory once, a fold is a vector of sample weights,
+    and one wide matrix product serves all candidates that have not converged yet.
+    Prefer it to a grid search over :class:`SoftmaxRegression`.
 
     Parameters
     ----------
     Cs : int or array-like of float, default=10
-        Inverse strengths to try; an integer, at most 10,000, is that many between 1e-4
-        and 1e4.
+        Inverse strengths of the penalty to try; an integer, at most 10,000, means so
+        many from 1e-4 to 1e4, evenly spaced on a log scale.
     l1_ratios : array-like of float, default=(0.0,)
-        Shares of the lasso in the penalty to try with each of them.
+        Shares of the L1 penalty to try with each of ``Cs``.
     fit_intercept : bool, default=True
-        Whether there is an intercept, which is not penalised.
+        Whether there is an intercept, which is not penalized.
     cv : int, cross-validation generator or iterable, default=None
-        The folds, stratified by class if it is a number; five if None. Then copies of
-        a row are in the same fold, if they are 1% of the rows or more.
+        The folds; a number of them is stratified by class, None means five. Copies of
+        a row are then in the same fold, if they are 1% of the rows or more.
     scoring : str, callable or None, default=None
-        What the held-out rows are scored by, and what :meth:`score` returns: a name,
-        or ``scorer(estimator, X, y)``; the accuracy if None.
+        Score of the validation rows, and of :meth:`score`: a name, or
+        ``scorer(estimator, X, y)``; the accuracy if None.
     refit : bool, default=True
-        Whether to fit all rows with the best penalty. Otherwise coefficients and
-        penalties are averages over the folds of each fold's best.
+        Whether to fit all rows with the best penalty. Otherwise the coefficients and
+        the penalty are the means over the folds of the best of each fold.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class in the loss. "balanced" weighs them inversely to their
-        frequency. A dict may name classes that ``y`` lacks; those that it does not
-        name weigh 1. A class of weight 0 stays in ``classes_``.
+        Weight of each class in the loss. "balanced" weights are inversely proportional
+        to the frequencies. A dict may name classes that ``y`` lacks; a class that it
+        does not name has weight 1. A class of weight 0 stays in ``classes_``.
     tol : float, default=1e-8
         The last fit ends when no entry of the mean loss's gradient, with respect to
-        the weights of standardised features, is larger; where a penalized mean loss
-        is below 0.001, ``tol`` is smaller in proportion. With more than a million
-        numbers in ``X``, the folds' fits end at 1e-5 already.
+        the coefficients of standardized features, is larger; where a penalized mean
+        loss is below 0.001, ``tol`` is smaller in proportion. With more than a million
+        numbers in ``X``, the fits of the folds end at 1e-5 already.
     max_iter : int, default=100
-        Most Newton steps.
+        Maximum number of Newton steps.
     device : str, default="auto"
-        Where to compute: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an accelerator
+        Device to compute on: "cpu", "cuda", "cuda:1", "mps"; "auto" is an accelerator
         if there is one.
 
     Attributes
@@ -100,31 +99,31 @@ class SoftmaxRegressionCV(LinearClassifier):
     classes_ : ndarray of shape (n_classes,)
         The sorted labels.
     C_ : float
-        The best inverse strength.
+        The best inverse strength of the penalty.
     l1_ratio_ : float
-        The best share of the lasso.
+        The best share of the L1 penalty.
     Cs_ : ndarray of shape (n_cs,)
-        Inverse strengths that were tried.
+        Inverse strengths of the penalty that were tried.
     l1_ratios_ : ndarray of shape (n_l1_ratios,)
-        Shares of the lasso that were tried.
+        Shares of the L1 penalty that were tried.
     scores_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
-        Score of the rows that each fold held out. Where it is NaN, as the area under
+        Score of the validation rows of each fold. Where it is NaN, as the area under
         the ROC curve is if a class is missing, there is a warning: a fold without any
         score is left out of the choice, and a candidate without a score in another
         fold comes last.
     coefs_paths_ : ndarray of shape (n_folds, n_l1_ratios, n_cs, n_rows, n_columns)
-        Coefficients of each fold's fit; one row for each class, but a single one for
-        two classes; the intercepts, if any, are the last column.
+        Coefficients of the fits of each fold; one row for each class, but a single row
+        for two classes; the intercepts, if any, are the last column.
     coef_ : ndarray of shape (n_classes, n_features) or (1, n_features)
-        Weights on the scale of the input. With two classes one row, the weights of
-        the second class's log odds.
+        Coefficients on the scale of the input. With two classes there is one row, of
+        the log odds of the second class.
     intercept_ : ndarray of shape (n_classes,) or (1,)
         Intercepts; zeros if ``fit_intercept=False``.
     n_iter_ : ndarray of shape (n_folds, n_l1_ratios, n_cs), int32
         Number of Newton steps of each fit.
     loss_curve_ : list of float
         The objective of the last fit, as a mean over rows, at its start and after each
-        Newton step. Not there with ``refit=False``.
+        Newton step. Missing with ``refit=False``.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -134,7 +133,7 @@ class SoftmaxRegressionCV(LinearClassifier):
     net_ : skorch.NeuralNet
         The skorch net around the module.
     device_ : torch.device
-        Where the module is.
+        Device of the module.
 
     See Also
     --------
@@ -218,7 +217,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         If ``cv`` is a number or None and 1% of the rows or more are copies of others,
         equal rows are in the same fold, unlike in
         :class:`~sklearn.linear_model.LogisticRegressionCV`: the score of copies of
-        rows that were learned from would choose too weak a penalty.
+        training rows would choose too weak a penalty.
 
         Parameters
         ----------
@@ -230,9 +229,9 @@ class SoftmaxRegressionCV(LinearClassifier):
             Weight of each row, in the loss and in the score; all equal if None. A row
             of weight zero is the same as no row, as in :class:`SoftmaxRegression`.
         **params : dict
-            What the splitter or the scorer requests, with
-            ``sklearn.set_config(enable_metadata_routing=True)``; ``groups`` are for
-            folds of a number ``cv`` as well: rows with equal entries are in the same.
+            Metadata that the splitter or the scorer requests, with
+            ``sklearn.set_config(enable_metadata_routing=True)``. ``groups`` count if
+            ``cv`` is a number as well: rows with equal entries are in the same fold.
 
         Returns
         -------
@@ -245,8 +244,8 @@ class SoftmaxRegressionCV(LinearClassifier):
             If the data is no table of numbers, as in :class:`SoftmaxRegression`.
         ValueError
             If the data cannot be learned from, as in :class:`SoftmaxRegression`, if
-            ``Cs`` or ``l1_ratios`` are not such numbers, or if all scores are NaN.
-            What was fitted before stays as it was.
+            ``Cs`` or ``l1_ratios`` are not such numbers, or if all scores are NaN. The
+            attributes of a former fit then stay as they were.
         """
         raise_for_params(params, self, "fit")
         with (
@@ -271,7 +270,6 @@ class SoftmaxRegressionCV(LinearClassifier):
             report.begin(2 if self.refit else 1, "step")
             with report.stage("fit-folds"):
                 grid = self._solve_folds(data, folds, report)
-            self._build(data)
             self._score_folds(data, folds, grid, to_scorer)
             self._choose(data, report)
         return self
@@ -294,7 +292,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row; all equal if None.
         **params : dict
-            What the scorer requests, with
+            Metadata that the scorer requests, with
             ``sklearn.set_config(enable_metadata_routing=True)``.
 
         Returns
@@ -311,7 +309,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         return score
 
     def get_metadata_routing(self) -> MetadataRouter:
-        r"""Return what of the metadata goes to the splitter and to the scorer.
+        r"""Return which metadata the splitter and the scorer get.
 
         Returns
         -------
@@ -335,9 +333,10 @@ class SoftmaxRegressionCV(LinearClassifier):
     def _route(
         self, caller: str, sample_weight: ArrayLike | None, params: Mapping[str, Any]
     ) -> Bunch:
-        r"""Return who gets which metadata; the scorer the weights, if nobody is asked.
+        r"""Return the metadata of the splitter and of the scorer.
 
-        ``params`` are empty then.
+        Without metadata routing, ``params`` are empty and the scorer gets the sample
+        weights.
         """
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         if get_config()["enable_metadata_routing"]:
@@ -387,15 +386,6 @@ class SoftmaxRegressionCV(LinearClassifier):
         )
         return np.array(solutions, dtype=object).reshape(shape)
 
-    def _build(self, data: TrainingRows) -> None:
-        r"""Set ``module_`` and ``net_``, with zeros as coefficients."""
-        self.module_: Any = fresh_module(self)
-        present = np.unique(data.y[data.indices()])
-        if len(present) == 1:
-            favor_class(self.module_, int(present[0]), len(self.classes_))
-        self.module_.to(self.device_)
-        self.net_ = net_without_optimizer(self, self.module_)
-
     def _score_folds(
         self,
         data: TrainingRows,
@@ -410,8 +400,9 @@ class SoftmaxRegressionCV(LinearClassifier):
         # Indices of classes are as accurate as labels, and compared faster than text.
         is_accuracy = self.scoring in (None, "accuracy")
         classes = np.arange(len(self.classes_)) if is_accuracy else self.classes_
-        module = copy.deepcopy(self.module_).to(torch.float64).eval()
-        candidate.classes_, candidate.device_ = classes, self.device_
+        device = float64_device(self.device_)
+        module: Any = fresh_module(self).to(device, torch.float64).eval()
+        candidate.classes_, candidate.device_ = classes, device
         candidate.n_features_in_, candidate.module_ = self.n_features_in_, module
         self.scores_ = np.zeros(grid.shape)
         self.n_iter_ = np.zeros(grid.shape, dtype=np.int32)
@@ -437,7 +428,10 @@ class SoftmaxRegressionCV(LinearClassifier):
         self.l1_ratio_ = float(self.l1_ratios_[best[0]].mean())
         self.C_ = float(self.Cs_[best[1]].mean())
         mean = self.coefs_paths_[folds, *best].mean(0)
-        self.module_.to(torch.float64).eval()
+        module: Any = fresh_module(self).to(self.device_).eval()
+        if self.device_.type != "mps":
+            module.to(torch.float64)
+        self.module_, self.net_ = module, net_without_optimizer(self, module)
         self.coef_ = mean[:, : self.n_features_in_]
         if self.fit_intercept:
             self.intercept_ = mean[:, -1]

@@ -64,6 +64,11 @@ def weights_of_rows(data: TrainingRows) -> NDArray[np.float64]:
     return np.ones(len(data.y)) if data.loss_weight is None else data.loss_weight
 
 
+def float64_device(device: torch.device) -> torch.device:
+    r"""Return where to compute in float64: on the CPU instead of MPS."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def solve(
     classifier: LinearClassifier,
     data: TrainingRows,
@@ -185,10 +190,8 @@ def make_problem(
     X: Any = data.X
     if issparse(X) and math.prod(X.shape) <= _SMALL_SPARSE_TABLE:
         X = X.toarray()
-    device = classifier.device_
-    if device.type == "mps" or issparse(X):
-        # MPS has no float64, and sparse products are those of SciPy.
-        device = torch.device("cpu")
+    # Sparse products are those of SciPy.
+    device = torch.device("cpu") if issparse(X) else float64_device(classifier.device_)
     share = as_tensor(shares).to(device)
     table: Any = X if issparse(X) else as_tensor(X).to(device)
     has_l1 = any(penalty.l1_reg_strength for penalty in penalties)
