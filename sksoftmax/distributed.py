@@ -23,13 +23,13 @@ from ._linear.regression import MINIBATCH_SOLVERS
 from ._training.batches import Batch, TensorTable
 from ._training.skorch_net import record
 from ._utils.arrays import as_tensor
-from ._utils.bulk import sample_size
 from ._utils.compat import BATCH_NORMS, check_parameters
 from ._utils.devices import modes_of_training, resolve_device
 from ._utils.estimators import fitted_state_kept
 from ._utils.memmap import Pages
 from ._utils.progress import FitReport, reported
 from ._utils.random import make_generator
+from ._utils.robust_scale import sample_size
 from .modules._base import set_generator
 
 __all__ = ["fit_distributed"]
@@ -176,7 +176,7 @@ class ShardedRows(TrainingRows):
         start, weight = self.start, self.sample_weight
         assert weight is not None
         # The same in all processes.
-        bulk = layer.find_bulk(
+        robust = layer.robust_scale(
             as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
         )
         here = TrainingRows(
@@ -188,7 +188,7 @@ class ShardedRows(TrainingRows):
         own = self.own(rows)
         for rank in range(dist.get_world_size()):
             if rank == dist.get_rank() and len(own):
-                here.teach_within(layer, own, bulk)
+                here.teach_within(layer, own, robust)
             state = [layer.state_dict()]
             dist.broadcast_object_list(state, src=rank)
             layer.load_state_dict(state[0])

@@ -14,8 +14,8 @@ from scipy.special import entr
 from sklearn.base import BaseEstimator
 
 from .._utils.arrays import as_tensor
-from .._utils.bulk import Bulk, sample_size
 from .._utils.memmap import Pages, blocks, in_parts
+from .._utils.robust_scale import RobustScale, sample_size
 from .copies import FEW_COPIES, first_of_each, join, numbers_of_copies, renumbered
 from .features import check_features
 from .labels import (
@@ -60,21 +60,21 @@ class TrainingRows:
 
     def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Let a layer learn the statistics of some rows, a part of them at a time."""
-        bulk = layer.find_bulk(
+        robust = layer.robust_scale(
             as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
         )
-        self.teach_within(layer, rows, bulk)
+        self.teach_within(layer, rows, robust)
 
     def teach_within(
-        self, layer: Any, rows: NDArray[np.int64], bulk: Bulk | None
+        self, layer: Any, rows: NDArray[np.int64], robust: RobustScale | None
     ) -> None:
-        r"""Let a layer learn some rows, whose bulk is known."""
+        r"""Let a layer learn some rows, whose robust scale is known."""
         pages, weight = Pages(self.X), self.sample_weight
         for part in in_parts(rows):
             layer.update(
                 as_tensor(pages.take(part)),
                 None if weight is None else as_tensor(weight[part]),
-                bulk,
+                robust,
             )
 
     def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:

@@ -149,7 +149,8 @@ def read_document(
     expected = f"expected one of format version {', '.join(_FORMAT_VERSIONS)}"
     try:
         tensors = safetensors.torch.load(contents)
-        header = _header(contents)
+        with safetensors.safe_open(path, "pt") as file:
+            header = file.metadata() or {}
     except (safetensors.SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise InvalidFileError(
             f"Got {path}, which is no file that save wrote, or not all of it "
@@ -197,13 +198,6 @@ def _digest(document: str, tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _header(contents: bytes) -> dict[str, str]:
-    r"""Return the metadata, which safetensors gives from files only."""
-    end = 8 + int.from_bytes(contents[:8], "little")
-    metadata: dict[str, str] = json.loads(contents[8:end]).get("__metadata__", {})
-    return metadata
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

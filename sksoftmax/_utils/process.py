@@ -1,65 +1,63 @@
-r"""One thread for small work on NumPy, whatever pools of threads are about."""
+r"""State of the process: memory kept by the C library, locks, threads of BLAS."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-# The largest piece that glibc can be made to keep on its heap is 32 MiB, with what it
-# adds itself; those that follow must be smaller than that one.
-_LARGEST = 2**25 - 2**16
-_PIECE = 2**25 - 2**18
-# As much as a step of a net that is trained on a CPU asks for.
-_N_PIECES = 8
+# Options of glibc's `mallopt`, from malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+# Bytes from which glibc maps memory apart from its heap: the largest value it takes.
+_MMAP_THRESHOLD = 2**25
+# Free bytes at the end of the heap that glibc returns to the system: none in a fit,
+# and its own limit for the value above otherwise, twice as much.
+_TRIM_THRESHOLD_IN_FIT = 2**31 - 1
+_TRIM_THRESHOLD = 2 * _MMAP_THRESHOLD
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
     r"""Let tensors that are freed in the block leave their memory to later ones.
 
-    By itself, glibc returns large pieces to the system, and what lies free at the end
-    of its heap. The next tensor's pages then come one by one from the system, each
-    zeroed first, which takes a sixth of a convolutional net's training. Reserving is
-    free: no page is there before a tensor is. Where environment variables tell glibc
-    what to keep, as in Dask's workers, it keeps to that.
+    By default, glibc returns large pieces to the system, and free memory at the end of
+    its heap. The system then zeroes each page of the next tensor, which takes a sixth
+    of a convolutional net's training. Environment variables that configure glibc, as
+    in Dask's workers, take precedence.
     """
-    if sys.platform != "linux":
+    is_configured = any(name.startswith("MALLOC_") for name in os.environ)
+    if sys.platform != "linux" or is_configured:
         yield
         return
-    # PyTorch's error where memory counts before it is used, and there is too little.
-    with suppress(RuntimeError):
-        # Once one of them was freed that is not on glibc's heap, it keeps smaller ones
-        # there; the first few may have found a place on it.
-        pieces = [_reserve(_LARGEST) for _ in range(_N_PIECES)]
-        del pieces
-        # The last one lies at the end of the heap: nothing below it can be given back.
-        pieces = [_reserve(_PIECE) for _ in range(_N_PIECES)]
-        del pieces[:-1]
-    yield
+    # Other C libraries, such as musl, have no such function.
+    set_option = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
+    set_option(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+    set_option(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_IN_FIT)
+    try:
+        yield
+    finally:
+        set_option(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
 
 
-def _reserve(n_bytes: int) -> torch.Tensor:
-    return torch.empty(n_bytes, dtype=torch.uint8)
-
-
-# PyTorch's generator for a device is one object for the whole process, so fits that
-# have to borrow it, because the user's module draws from it, take turns.
+# A module may draw from PyTorch's generator of its device, of which a process has one.
+# Fits that seed it hold this lock.
 generator_lock = threading.RLock()
 
 # True if this process may have computed with several threads.
 has_computed = False
 
 _blas_lock = threading.Lock()
-# Blocks that are running now, in all threads; the first one sets the limit and the last
-# one lifts it.
+# Number of blocks of `single_threaded_blas` in progress, in all threads. The first
+# block sets the limit, the last one lifts it.
 _n_blocks = 0
 _limiter: Any = None
 
@@ -68,9 +66,9 @@ _limiter: Any = None
 def single_threaded_blas() -> Iterator[None]:
     r"""Let NumPy's BLAS compute in the calling thread in the block.
 
-    NumPy, SciPy and PyTorch have a pool of threads each, and those of one go on
-    spinning for a while beside those of the next. A product of small matrices that
-    waits for a thread may then take a thousand times as long.
+    NumPy, SciPy and PyTorch have a pool of threads each. Threads of one pool keep
+    spinning for a while after a product, and delay those of the next pool: a product
+    of small matrices may take a thousand times as long.
     """
     global _n_blocks, _limiter
     with _blas_lock:
@@ -88,15 +86,15 @@ def single_threaded_blas() -> Iterator[None]:
 
 @functools.cache
 def _controller() -> ThreadpoolController:
-    # Looking for the libraries takes longer than a small fit.
+    r"""Return the controller of all libraries with threads: a search of 20 ms."""
     return ThreadpoolController()
 
 
 def _after_fork_in_child() -> None:
-    r"""Let a forked process compute, which has only one thread of its parent's.
+    r"""Let a forked process compute, which has only one thread of its parent.
 
-    OpenMP would wait forever for the threads that are missing, and the thread that
-    held a lock may be missing, too. A limit of BLAS stays.
+    OpenMP would wait forever for the missing threads. A missing thread may also hold a
+    lock, so that there are new ones. A limit of BLAS stays.
     """
     global generator_lock, _blas_lock
     generator_lock, _blas_lock = threading.RLock(), threading.Lock()
@@ -104,5 +102,5 @@ def _after_fork_in_child() -> None:
         torch.set_num_threads(1)
 
 
-if hasattr(os, "register_at_fork"):  # Windows does not fork.
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
     os.register_at_fork(after_in_child=_after_fork_in_child)

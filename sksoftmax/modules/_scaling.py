@@ -8,7 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .._utils.bulk import UNLIMITED, Bulk, extended, find_bulk, sample_size
+from .._utils.robust_scale import (
+    UNLIMITED,
+    RobustScale,
+    extended,
+    robust_scale,
+    sample_size,
+)
 
 # Scale of a feature without variance: other values, which may come in prediction, then
 # have no effect, since no row has taught any. Quotients stay normal floats.
@@ -112,7 +118,7 @@ class InputScaling(nn.Module):
         self.load_state_dict(fresh.state_dict())
 
     @torch.no_grad()
-    def find_bulk(self, X: Tensor) -> Bulk:
+    def robust_scale(self, X: Tensor) -> RobustScale:
         r"""Return the center and the width of the bulk of each feature's values.
 
         The first call also decides which features are counts; their bulk is that of the
@@ -125,25 +131,25 @@ class InputScaling(nn.Module):
 
         Returns
         -------
-        bulk : Bulk
+        robust : RobustScale
             The argument of :meth:`update`.
         """
         values = self._sample(X)
-        bulk = find_bulk(values)
+        robust = robust_scale(values)
         if self.method == "smooth":
             if not self.weight_seen.any():
-                is_outlier = (values - bulk.middle).abs() > bulk.reach
+                is_outlier = (values - robust.center).abs() > robust.reach
                 is_count = _are_counts(values.masked_fill(is_outlier, torch.nan))
                 self.is_count.copy_(is_count.view(self.is_count.shape))
             is_count = self.is_count.cpu().flatten()
             if is_count.any():
                 values = torch.where(is_count, _root(values), values)
-                bulk = find_bulk(values)
+                robust = robust_scale(values)
         mean, remainder, reach = self._read("mean", "mean_remainder", "reach")
-        is_known = bulk.reach < UNLIMITED
-        before = extended(values, Bulk(mean + remainder, reach, reach))
-        return Bulk(
-            *(torch.where(is_known, *pair) for pair in zip(bulk, before, strict=True))
+        is_known = robust.reach < UNLIMITED
+        before = extended(values, RobustScale(mean + remainder, reach, reach))
+        return RobustScale(
+            *(torch.where(is_known, *pair) for pair in zip(robust, before, strict=True))
         )
 
     @torch.no_grad()
@@ -151,7 +157,7 @@ class InputScaling(nn.Module):
         self,
         X: Tensor,
         sample_weight: Tensor | None = None,
-        bulk: Bulk | None = None,
+        robust: RobustScale | None = None,
     ) -> None:
         r"""Merge the statistics of more rows into those of the rows seen before.
 
@@ -164,9 +170,9 @@ class InputScaling(nn.Module):
             The rows, or the same rows flat.
         sample_weight : Tensor of shape (n_samples,), default=None
             Weight of each row; 1 if None.
-        bulk : Bulk, default=None
-            The result of :meth:`find_bulk` for the table that has these rows; for these
-            rows alone if None.
+        robust : RobustScale, default=None
+            The result of :meth:`robust_scale` for the table that has these rows; for
+            these rows alone if None.
         """
         if not len(X):
             return
@@ -174,18 +180,18 @@ class InputScaling(nn.Module):
             weight = torch.ones(len(X), dtype=torch.float64)
         else:
             weight = sample_weight.cpu().double()
-        if bulk is None:
-            bulk = self.find_bulk(X[weight.to(X.device) > 0])
+        if robust is None:
+            robust = self.robust_scale(X[weight.to(X.device) > 0])
         rows = self._rows(X)
         if self.method == "smooth":
             is_count = self.is_count.cpu().flatten()[:, None]
             rows = torch.where(is_count, _root(rows), rows)
-        is_far = (rows - bulk.middle[:, None]).abs_() > bulk.width[:, None]
+        is_far = (rows - robust.center[:, None]).abs_() > robust.width[:, None]
         if is_far.any():
             rows = rows.masked_fill(is_far, torch.nan)
         moments = _weighted_moments(rows, weight)
         if moments is not None:
-            self._merge(*moments, bulk)
+            self._merge(*moments, robust)
 
     def _read(self, *names: str) -> list[Tensor]:
         r"""Return buffers as they are computed with: float64, (S,), on the CPU."""
@@ -213,7 +219,11 @@ class InputScaling(nn.Module):
         return values[torch.randint(len(values), (n_values,), generator=generator)]
 
     def _merge(
-        self, mean_here: Tensor, variance_here: Tensor, total: Tensor, bulk: Bulk
+        self,
+        mean_here: Tensor,
+        variance_here: Tensor,
+        total: Tensor,
+        robust: RobustScale,
     ) -> None:
         r"""Merge by Chan, Golub and LeVeque's update, stable for large means."""
         mean, remainder, deviation, seen, reach = self._read(
@@ -243,7 +253,7 @@ class InputScaling(nn.Module):
             deviation=deviation,
             scale=torch.where(is_constant, _NO_VARIANCE, deviation),
             weight_seen=torch.where(seen > 0, seen.clamp(limits.tiny, limits.max), 0.0),
-            reach=_merged_reach(reach, mean, bulk),
+            reach=_merged_reach(reach, mean, robust),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -345,7 +355,7 @@ def _weighted_moments(
     return mean, variance, total
 
 
-def _merged_reach(before: Tensor, mean: Tensor, bulk: Bulk) -> Tensor:
+def _merged_reach(before: Tensor, mean: Tensor, robust: RobustScale) -> Tensor:
     r"""Return the largest distances from the mean, which contain those before."""
-    reach = (bulk.reach + (bulk.middle - mean).abs()).clamp(max=UNLIMITED)
+    reach = (robust.reach + (robust.center - mean).abs()).clamp(max=UNLIMITED)
     return torch.where(before < UNLIMITED, torch.maximum(reach, before), reach)

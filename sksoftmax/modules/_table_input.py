@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .._utils.bulk import Bulk
+from .._utils.robust_scale import RobustScale
 from ._piecewise import PiecewiseLinear
 from ._scaling import InputScaling
 
@@ -133,7 +133,7 @@ class TableInput(nn.Module):
         if isinstance(self.scaling, InputScaling):
             self.scaling.reset()
 
-    def find_bulk(self, X: Tensor) -> Bulk | None:
+    def robust_scale(self, X: Tensor) -> RobustScale | None:
         r"""Return the center and the width of the bulk of each column of numbers.
 
         Parameters
@@ -143,18 +143,18 @@ class TableInput(nn.Module):
 
         Returns
         -------
-        bulk : Bulk or None
+        robust : RobustScale or None
             The argument of :meth:`update`; None if no column is scaled.
         """
         if not isinstance(self.scaling, InputScaling):
             return None
-        return self.scaling.find_bulk(X[:, self.numeric.to(X.device)])
+        return self.scaling.robust_scale(X[:, self.numeric.to(X.device)])
 
     def update(
         self,
         X: Tensor,
         sample_weight: Tensor | None = None,
-        bulk: Bulk | None = None,
+        robust: RobustScale | None = None,
     ) -> None:
         r"""Learn the statistics of the columns of numbers from more rows.
 
@@ -164,13 +164,13 @@ class TableInput(nn.Module):
             The rows. Missing values and outliers are left out.
         sample_weight : Tensor of shape (n_samples,), default=None
             Weight of each row; 1 if None.
-        bulk : Bulk, default=None
-            The result of :meth:`find_bulk` for the table that has these rows; for these
-            rows alone if None.
+        robust : RobustScale, default=None
+            The result of :meth:`robust_scale` for the table that has these rows; for
+            these rows alone if None.
         """
         if isinstance(self.scaling, InputScaling):
             X = X[:, self.numeric.to(X.device)]
-            self.scaling.update(X, sample_weight, bulk)
+            self.scaling.update(X, sample_weight, robust)
 
     @torch.no_grad()
     def learn_bins(self, edges: Sequence[Tensor], X: Tensor) -> None:

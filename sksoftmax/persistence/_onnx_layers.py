@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .._utils.bulk import UNLIMITED
+from .._utils.robust_scale import UNLIMITED
 from ..modules._augmentation import RandomShift, RandomWarp
 from ..modules._cnn import Block, SoftmaxCNN
 from ..modules._ensemble import MemberBatchNorm, MemberLinear, SharedLinear

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
-from sksoftmax._utils.bulk import UNLIMITED, find_bulk
+from sksoftmax._utils.robust_scale import UNLIMITED, robust_scale
 from sksoftmax.modules import InputScaling
 from sksoftmax.persistence import load, save, to_onnx
 
@@ -227,9 +227,9 @@ class TestInputScaling:
         X = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
         X[:100] = -9999
         scaling = InputScaling((1,), method="standard")
-        bulk = scaling.find_bulk(X)
+        robust = scaling.robust_scale(X)
         for part in X.split(100):
-            scaling.update(part, None, bulk)
+            scaling.update(part, None, robust)
         assert_allclose(scaling.scale, X[100:].std(0), rtol=1e-2)
 
 
@@ -239,12 +239,12 @@ class TestBulk:
         values[:7, 0] = torch.arange(7.0) * 1e9
         values[:, 2] = torch.nan
         for rows in (values, values[:5], values[:0]):
-            bulk = find_bulk(rows)
-            assert (bulk.reach == UNLIMITED).all()
-            assert (bulk.width == UNLIMITED).all()
+            robust = robust_scale(rows)
+            assert (robust.reach == UNLIMITED).all()
+            assert (robust.width == UNLIMITED).all()
 
     def test_caller_keeps_the_order_of_the_values(self):
         values = torch.tensor(np.random.default_rng(0).normal(size=(50, 2)))
         before = values.clone()
-        find_bulk(values)
+        robust_scale(values)
         assert torch.equal(values, before)
