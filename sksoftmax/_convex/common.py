@@ -53,6 +53,32 @@ class Observer(Protocol):
         """
 
 
+class StoppingCriteria(NamedTuple):
+    r"""When a solver stops, and the observer of its steps."""
+
+    # Largest absolute entry of the gradient.
+    tol: float
+    # Largest number of steps.
+    max_iter: int
+    observer: Observer | None = None
+
+    def gradient_tolerance(self, objective: float, is_penalized: bool) -> float:
+        r"""Return the largest entry of the gradient at which a solver stops."""
+        if not is_penalized or not objective < SMALL_OBJECTIVE:
+            return self.tol
+        tol = self.tol * max(objective, 0.0) / SMALL_OBJECTIVE
+        return max(tol, min(self.tol, SMALLEST_TOL))
+
+    def begin_step(self) -> None:
+        r"""Notify the observer, if there is one."""
+        if self.observer is not None:
+            self.observer.begin_step()
+
+    def end_step(self, objective: float, coef: Any) -> bool:
+        r"""Notify the observer, if there is one; return whether to stop."""
+        return self.observer is not None and self.observer.end_step(objective, coef)
+
+
 @dataclass
 class Solution:
     r"""Coefficients of one candidate on the scale of the input."""
@@ -67,10 +93,3 @@ class Solution:
     def n_iter(self) -> int:
         r"""Number of steps taken, at least 1."""
         return max(len(self.objectives) - 1, 1)
-
-
-def gradient_tolerance(tol: float, objective: float, is_penalized: bool) -> float:
-    r"""Return the largest entry of the gradient at which a solver stops."""
-    if not is_penalized or not objective < SMALL_OBJECTIVE:
-        return tol
-    return max(tol * max(objective, 0.0) / SMALL_OBJECTIVE, min(tol, SMALLEST_TOL))

@@ -10,7 +10,7 @@ import copy
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -294,103 +294,87 @@ class SparseRows(StandardizedRows):
     def blocks(self, n_products: int, precise: bool) -> Iterator[Any]:
         rows = slice(0, self.n_samples)
         if precise:
-            yield Float64SparseBlock(rows, self.fit_intercept, self.X, self.scale)
+            yield SparseBlock(rows, self.fit_intercept, self.X, self.X.T, self.scale)
         else:
-            yield Float32SparseBlock(
-                rows, self.fit_intercept, self._Z, self._transposed
-            )
+            yield SparseBlock(rows, self.fit_intercept, self._Z, self._transposed, None)
 
 
 @dataclass(frozen=True)
-class _SparseBlock:
-    r"""All rows of a sparse table; the ones of an intercept are not stored."""
+class SparseBlock:
+    r"""All rows of a sparse table; the ones of an intercept are not stored.
+
+    Parameters
+    ----------
+    rows : slice
+        All rows.
+    fit_intercept : bool
+        Whether there is an intercept.
+    matrix, transposed : scipy.sparse arrays in float64, or CSR tensors in float32
+        The table, of shape (N, D), and its transpose.
+    scale : Tensor of shape (D,), or None
+        Scale of the columns; None if the table is scaled.
+    """
 
     rows: slice
     fit_intercept: bool
+    matrix: Any
+    transposed: Any
+    scale: Tensor | None
 
     def forward(self, coef: Tensor) -> Tensor:
         r"""Return logits: ``(m, p) -> (m, n)``."""
-        if not self.fit_intercept:
-            return self._forward(coef).contiguous()
-        return (self._forward(coef[:, :-1]) + coef[:, -1:]).contiguous()
+        columns = coef[:, : self.matrix.shape[1]]
+        if self.scale is not None:
+            columns = columns / self.scale
+        logits = _multiply(self.matrix, columns)
+        if self.fit_intercept:
+            logits = logits + coef[:, -1:]
+        return logits.contiguous()
 
     def backward(self, residual: Tensor) -> Tensor:
         r"""Return sums of the residuals times rows: ``(m, n) -> (m, p)``."""
-        return self._with_intercept(self._backward(residual), residual)
+        columns = _multiply(self.transposed, residual)
+        if self.scale is not None:
+            columns = columns / self.scale
+        if not self.fit_intercept:
+            return columns
+        return torch.cat([columns, residual.sum(1, keepdim=True)], dim=1)
 
     def squares(self, weight: Tensor) -> Tensor:
         r"""Return weighted sums of squares: ``(m, n) -> (m, p)``."""
-        return self._with_intercept(self._squares(weight), weight)
-
-    def _with_intercept(self, columns: Tensor, weight: Tensor) -> Tensor:
-        if not self.fit_intercept:
-            return columns
-        return torch.cat([columns, weight.sum(1, keepdim=True)], dim=1)
-
-    def _forward(self, coef: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _backward(self, residual: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def _squares(self, weight: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Float64SparseBlock(_SparseBlock):
-    r"""Rows in float64 for products of scipy, which are scaled in passing."""
-
-    X: Any
-    scale: Tensor
+        scale = None if self.scale is None else self.scale.square()
+        squares = replace(self, transposed=_squared(self.transposed), scale=scale)
+        return squares.backward(weight)
 
     def row_sizes(self) -> Tensor:
-        r"""Return the largest absolute value of each row."""
-        scaled = abs(self.X).multiply(1 / self.scale.numpy()).tocsr()
+        r"""Return the largest absolute value of each row, in float64."""
+        scaled = abs(self.matrix).multiply(1 / self.scale.numpy()).tocsr()  # type: ignore[union-attr]
         return torch.from_numpy(scaled.max(axis=1).toarray().ravel())
 
-    def _forward(self, coef: Tensor) -> Tensor:
-        return _multiply(self.X, coef / self.scale)
 
-    def _backward(self, residual: Tensor) -> Tensor:
-        return _multiply(self.X.T, residual) / self.scale
-
-    def _squares(self, weight: Tensor) -> Tensor:
-        squares = self.X.multiply(self.X).tocsr()
-        return _multiply(squares.T, weight) / self.scale.square()
+def _multiply(matrix: Any, vectors: Tensor) -> Tensor:
+    r"""Return products of a sparse matrix with vectors: ``(m, D) -> (m, N)``."""
+    columns = vectors.T.contiguous()
+    if isinstance(matrix, Tensor):
+        return (matrix @ columns).T
+    return torch.from_numpy(matrix @ columns.numpy()).T
 
 
-@dataclass(frozen=True)
-class Float32SparseBlock(_SparseBlock):
-    r"""Scaled rows in float32 for products of PyTorch, by rows and by columns."""
-
-    Z: Tensor
-    transposed: Tensor
-
-    def _forward(self, coef: Tensor) -> Tensor:
-        return (self.Z @ coef.T.contiguous()).T
-
-    def _backward(self, residual: Tensor) -> Tensor:
-        return (self.transposed @ residual.T.contiguous()).T
-
-    def _squares(self, weight: Tensor) -> Tensor:
-        Z = self.transposed
-        indices, values = (Z.crow_indices(), Z.col_indices()), Z.values().square()
-        squares = torch.sparse_csr_tensor(
-            *indices, values, Z.shape, check_invariants=False
-        )
-        return (squares @ weight.T.contiguous()).T
-
-
-def _multiply(X: Any, vectors: Tensor) -> Tensor:
-    r"""Return products of a scipy.sparse array with vectors, ``(m, p) -> (m, n)``."""
-    return torch.from_numpy(X @ vectors.T.contiguous().numpy()).T
+def _squared(matrix: Any) -> Any:
+    r"""Return a sparse matrix with squared values."""
+    if not isinstance(matrix, Tensor):
+        return matrix.multiply(matrix)
+    indptr, indices = matrix.crow_indices(), matrix.col_indices()
+    values = matrix.values().square()
+    return torch.sparse_csr_tensor(
+        indptr, indices, values, matrix.shape, check_invariants=False
+    )
 
 
 def csr_tensor(matrix: Any) -> Tensor:
     r"""Return a scipy.sparse CSR array as a tensor, without a copy."""
-    indptr, indices = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices)
-    values = torch.from_numpy(matrix.data)
+    arrays = matrix.indptr, matrix.indices, matrix.data
+    indptr, indices, values = (torch.from_numpy(array) for array in arrays)
     return torch.sparse_csr_tensor(
         indptr, indices, values, matrix.shape, check_invariants=False
     )

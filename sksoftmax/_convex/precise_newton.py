@@ -9,8 +9,9 @@ grows while the objective decreases faster than the quadratic model.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 from scipy.linalg import qr_multiply, solve_triangular
 from torch import Tensor
 
-from .common import Observer
+from .common import StoppingCriteria
 from .design_matrix import DenseRows
 from .objective import SoftmaxProblem
-from .single_newton import Iterate, SingleNewton, conjugate_gradients
+from .single_newton import History, Iterate, SingleNewton, conjugate_gradients
 
 Array = NDArray[np.float64]
 
@@ -64,9 +65,7 @@ def minimize_precisely(
     problem: SoftmaxProblem,
     candidate: int,
     coef: Tensor,
-    tol: float,
-    max_iter: int,
-    observer: Observer | None,
+    criteria: StoppingCriteria,
 ) -> tuple[Tensor, float, list[float]]:
     r"""Minimize one candidate's objective without a lasso.
 
@@ -85,13 +84,13 @@ def minimize_precisely(
     sizes = newton.row_sizes()
     largest, solution = float(sizes.max()), None
     if largest <= _LARGEST_SIZE or newton.is_exact:
-        solution = newton.minimize(coef, tol, max_iter, observer)
-        if solution[1] <= tol or largest <= _LARGEST_PRECISE_SIZE:
+        solution = newton.minimize(coef, criteria)
+        if solution[1] <= criteria.tol or largest <= _LARGEST_PRECISE_SIZE:
             return solution
     damped = copy.copy(newton)
     damped.damping = (_LARGEST_PRECISE_SIZE / sizes).clamp(max=1)
-    start, _, _ = damped.minimize(coef, tol, max_iter, observer)
-    again = newton.minimize(start, tol, max_iter, observer)
+    start, _, _ = damped.minimize(coef, criteria)
+    again = newton.minimize(start, criteria)
     if solution is None or again[2][-1] < solution[2][-1]:
         return again
     return solution
@@ -142,23 +141,21 @@ class PreciseNewton(SingleNewton):
         return torch.cat([block.row_sizes() for block in self._blocks()])
 
     def minimize(
-        self, coef: Tensor, tol: float, max_iter: int, observer: Observer | None
+        self, coef: Tensor, criteria: StoppingCriteria
     ) -> tuple[Tensor, float, list[float]]:
         r"""Return the last coefficients, the norm of their gradient, and objectives."""
-        iterate, objectives = self.solve(coef, tol, max_iter, observer)
+        iterate, objectives = self.solve(coef, criteria)
         norm = iterate.gradient_norm
-        norm = min(norm, tol) if self._is_minimal(iterate) else norm
+        if self._is_minimal(iterate):
+            norm = min(norm, criteria.tol)
         return iterate.coef, norm, objectives
 
     def is_converged(
-        self,
-        iterate: PreciseIterate,
-        history: list[tuple[float, float]],
-        tol: float,
+        self, iterate: PreciseIterate, history: History, criteria: StoppingCriteria
     ) -> bool:
         r"""Return whether to stop; also if rounding prevents a smaller gradient."""
         return (
-            super().is_converged(iterate, history, tol)
+            super().is_converged(iterate, history, criteria)
             or (len(history) > _MAX_STEPS_TO_TOL and self._is_minimal(iterate))
             or _is_stalled(history[-_MAX_STALLED_STEPS:])
         )
@@ -276,16 +273,11 @@ class PreciseNewton(SingleNewton):
         yield np.tile(shift, n_classes), np.zeros(n_columns)
 
     def _step_by_conjugate_gradients(self, iterate: PreciseIterate) -> Tensor:
-        inverse, norm = self._inverse(iterate), iterate.gradient_norm
-
-        def precondition(residual: Tensor) -> Tensor:
-            solved = inverse.solve(residual)
-            return solved - solved.mean(0)
-
+        norm = iterate.gradient_norm
         step: Tensor
         step, _, _ = conjugate_gradients(
-            lambda direction: self._hessian(iterate, direction),
-            precondition,
+            partial(self._hessian, iterate),
+            self._preconditioner(iterate),
             lambda a, b: float((a * b).sum()),
             iterate.gradient / -norm,
             min(max(norm**0.5, 1e-4), 0.1),
@@ -306,29 +298,43 @@ class PreciseNewton(SingleNewton):
             product += block.backward(change * (weight * damping))
         return product
 
-    def _inverse(self, iterate: PreciseIterate) -> _BlockInverse:
+    def _preconditioner(self, iterate: PreciseIterate) -> Callable[[Tensor], Tensor]:
+        r"""Return the product with an approximate inverse of the Hessian.
+
+        It is the inverse of the diagonal blocks of the classes, or of the diagonal.
+        """
         variance = iterate.proba * iterate.complement
         weight = variance * (self.sample_weight * self.damping.square())
-        n_columns = self.rows.n_columns
-        if not self.is_dense or n_columns > _MAX_COLUMNS:
+        factor, n_columns = None, self.rows.n_columns
+        if self.is_dense and n_columns <= _MAX_COLUMNS:
+            blocks = weight.new_zeros(self.n_classes, n_columns, n_columns)
+            for block in self._blocks():
+                for k, row in enumerate(weight[:, block.rows]):
+                    blocks[k] += (block.Z * row[:, None]).T @ block.Z
+            diagonal = blocks.diagonal(dim1=1, dim2=2).add_(self.ridge)
+            root = diagonal.clamp(min=_SMALLEST_CURVATURE).rsqrt()
+            blocks *= root[:, :, None] * root[:, None, :]
+            diagonal += _ADDED_CURVATURE
+            factor, failed = torch.linalg.cholesky_ex(blocks)
+            factor = None if failed.any() else factor
+        else:
             diagonal = self.ridge + self.rows.diagonal(weight, precise=True)
-            return _BlockInverse(None, diagonal.clamp(min=_SMALLEST_CURVATURE).rsqrt())
-        blocks = weight.new_zeros(self.n_classes, n_columns, n_columns)
-        for block in self._blocks():
-            for k, row in enumerate(weight[:, block.rows]):
-                blocks[k] += (block.Z * row[:, None]).T @ block.Z
-        diagonal = blocks.diagonal(dim1=1, dim2=2).add_(self.ridge)
-        root = diagonal.clamp(min=_SMALLEST_CURVATURE).rsqrt()
-        blocks *= root[:, :, None] * root[:, None, :]
-        diagonal += _ADDED_CURVATURE
-        factor, failed = torch.linalg.cholesky_ex(blocks)
-        return _BlockInverse(None if failed.any() else factor, root)
+            root = diagonal.clamp(min=_SMALLEST_CURVATURE).rsqrt()
+
+        def solve(residual: Tensor) -> Tensor:
+            solved: Tensor = residual * root
+            if factor is not None:
+                solved = torch.cholesky_solve(solved[:, :, None], factor)[:, :, 0]
+            solved = solved * root
+            return solved - solved.mean(0)
+
+        return solve
 
     def _blocks(self) -> Iterator[Any]:
         return self.rows.blocks(self.n_classes, precise=True)
 
 
-def _is_stalled(history: list[tuple[float, float]]) -> bool:
+def _is_stalled(history: History) -> bool:
     r"""Return whether the last steps decreased neither objective nor gradient."""
     if len(history) < _MAX_STALLED_STEPS:
         return False
@@ -336,20 +342,3 @@ def _is_stalled(history: list[tuple[float, float]]) -> bool:
     smallest_norm = min(norm for _, norm in history[1:])
     is_flat = first - last <= _NEGLIGIBLE_DECREASE * last
     return is_flat and smallest_norm > 0.5 * first_norm
-
-
-@dataclass(frozen=True)
-class _BlockInverse:
-    r"""Inverse of the Hessian's diagonal blocks of the classes, or of its diagonal."""
-
-    # (K, p, p): Cholesky factors of blocks with a diagonal of 1; None for the diagonal.
-    factor: Tensor | None
-    # (K, p): inverse roots of the diagonal.
-    root: Tensor
-
-    def solve(self, residual: Tensor) -> Tensor:
-        r"""Return the inverse times a direction."""
-        scaled = residual * self.root
-        if self.factor is not None:
-            scaled = torch.cholesky_solve(scaled[:, :, None], self.factor)[:, :, 0]
-        return scaled * self.root

@@ -17,9 +17,11 @@ from .common import (
     FLOAT64_NOISE,
     SIGNIFICANT_DECREASE,
     SMALLEST_STEP,
-    Observer,
-    gradient_tolerance,
+    StoppingCriteria,
 )
+
+# Objective and norm of the gradient at the start and after each step.
+History = list[tuple[float, float]]
 
 
 @dataclass
@@ -70,21 +72,15 @@ class SingleNewton(ABC):
     def inner_solve(self, iterate: Any) -> Any:
         r"""Return the Newton step, of shape (K, p)."""
 
-    def solve(
-        self, coef: Any, tol: float, max_iter: int, observer: Observer | None = None
-    ) -> tuple[Any, list[float]]:
+    def solve(self, coef: Any, criteria: StoppingCriteria) -> tuple[Any, list[float]]:
         r"""Minimize the objective.
 
         Parameters
         ----------
         coef : ndarray or Tensor of shape (K, p)
             Coefficients to start from.
-        tol : float
-            Largest absolute entry of the gradient at which to stop.
-        max_iter : int
-            Largest number of steps.
-        observer : Observer, default=None
-            Called around every step.
+        criteria : StoppingCriteria
+            When to stop.
 
         Returns
         -------
@@ -98,11 +94,10 @@ class SingleNewton(ABC):
             # Zero coefficients are better than these, which may be NaN.
             iterate, may_restart = self.evaluate(self.zeros), False
         history = [(iterate.value, iterate.gradient_norm)]
-        for _ in range(max_iter):
-            if self.is_converged(iterate, history, tol):
+        for _ in range(criteria.max_iter):
+            if self.is_converged(iterate, history, criteria):
                 break
-            if observer is not None:
-                observer.begin_step()
+            criteria.begin_step()
             coef_newton = self.inner_solve(iterate)
             # The same shift of all classes has no curvature.
             coef_newton -= coef_newton.mean(0)
@@ -115,18 +110,16 @@ class SingleNewton(ABC):
                 new, history, may_restart = self.evaluate(self.zeros), [], False
             iterate = new
             history.append((iterate.value, iterate.gradient_norm))
-            if observer is not None and observer.end_step(
-                iterate.value, iterate.coef[None]
-            ):
+            if criteria.end_step(iterate.value, iterate.coef[None]):
                 break
         return iterate, [value for value, _ in history]
 
     def is_converged(
-        self, iterate: Any, history: list[tuple[float, float]], tol: float
+        self, iterate: Any, history: History, criteria: StoppingCriteria
     ) -> bool:
         r"""Return whether to stop, given objectives and gradient norms of all steps."""
         value, norm = history[-1]
-        return norm <= gradient_tolerance(tol, value, self.is_penalized)
+        return norm <= criteria.gradient_tolerance(value, self.is_penalized)
 
     def line_search(
         self, iterate: Any, coef_newton: Any, gradient_times_newton: float

@@ -7,6 +7,7 @@ gradients (FISTA). Candidates leave the loop when their step is accurate enough.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -78,7 +79,7 @@ def newton_steps(
     gradient = model.iterates.gradient
     unit = torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2), keepdim=True)
     residual = (gradient / -unit).float()
-    direction = solved = first = centered(inverse.solve(residual))
+    direction = solved = first = _centered(inverse.solve(residual))
     steps = torch.zeros_like(residual)
     squared_norm = (residual * solved).sum((1, 2))
     goal = accuracy.float().square() * squared_norm
@@ -91,35 +92,40 @@ def newton_steps(
         if index < deflation.n_directions:
             deflation.add(index, active, direction, product, curvature)
         # Candidates that are done continue until enough are; their curvature may be 0.
-        length = torch.where(curvature > 0, squared_norm / curvature, 0.0)[
-            :, None, None
-        ]
+        length = _ratio(squared_norm, curvature)
         steps[active] += length * direction
         residual.addcmul_(length, product, value=-1)
-        solved = centered(inverse.solve(residual))
+        solved = _centered(inverse.solve(residual))
         previous, squared_norm = squared_norm, (residual * solved).sum((1, 2))
         remaining = (squared_norm > goal) & (curvature > 0)
         n_products[active[remaining]] += 1
         n_remaining = int(remaining.sum())
         if not n_remaining:
             break
-        ratio = torch.where(previous > 0, squared_norm / previous, 0.0)[:, None, None]
-        direction = torch.addcmul(solved, ratio, direction)
+        direction = torch.addcmul(solved, _ratio(squared_norm, previous), direction)
         if n_remaining < _SHARE_REMAINING * len(active):
             model, inverse = model.select(remaining), inverse.select(remaining)
-            active, goal, direction, residual, squared_norm = (
-                values[remaining]
-                for values in (active, goal, direction, residual, squared_norm)
+            active, goal, direction, residual, squared_norm = _select(
+                remaining, active, goal, direction, residual, squared_norm
             )
     has_no_curvature = (steps == 0).all(2).all(1)[:, None, None]
     steps = torch.where(has_no_curvature, first, steps)
     # Centered again in float64: a shift left by rounding would add up.
-    return centered(steps.double() * unit), n_products, deflation
+    return _centered(steps.double() * unit), n_products, deflation
 
 
-def centered(directions: Tensor) -> Tensor:
+def _centered(directions: Tensor) -> Tensor:
     r"""Return directions without the shift of all classes, which has no curvature."""
     return directions - directions.mean(1, keepdim=True)
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    r"""Return ratios of shape (B, 1, 1), 0 where the denominator is not positive."""
+    return torch.where(denominator > 0, numerator / denominator, 0.0)[:, None, None]
+
+
+def _select(keep: Tensor, *tensors: Tensor) -> Iterator[Tensor]:
+    return (tensor[keep] for tensor in tensors)
 
 
 def proximal_newton_targets(
@@ -146,11 +152,10 @@ def proximal_newton_targets(
     O'Donoghue and Candes (2015). Adaptive Restart for Accelerated Gradient Schemes.
     https://doi.org/10.1007/s10208-013-9150-3
     """
-    problem, candidates = model.problem, model.candidates
-    gradient = model.iterates.gradient
-    bound = problem.curvature_bound(model.iterates.proba, candidates)
+    problem, candidates, iterates = model.problem, model.candidates, model.iterates
+    bound = problem.curvature_bound(iterates.proba, candidates)
     threshold = problem.lasso[candidates] / bound
-    goal = accuracy * problem.gradient_norm(coef, gradient, candidates)
+    goal = accuracy * problem.gradient_norm(coef, iterates.gradient, candidates)
     targets = coef.clone()
     active = torch.arange(len(coef), device=coef.device)
     ahead = step = torch.zeros_like(coef)
@@ -160,8 +165,8 @@ def proximal_newton_targets(
             for b, index in enumerate(active.tolist()):
                 targets[index] = _target_by_coordinates(model, coef, goal, b)
             break
-        downhill = (gradient + model.hessian(ahead.float()).double()) / bound
-        target = coef + ahead - downhill
+        slope = model.iterates.gradient + model.hessian(ahead.float()).double()
+        target = coef + ahead - slope / bound
         target = target.sign() * (target.abs() - threshold).clamp(min=0)
         targets[active] = target
         previous, step = step, target - coef
@@ -178,12 +183,8 @@ def proximal_newton_targets(
         momentum = torch.where(uphill, 1.0, following)
         if n_remaining < _SHARE_REMAINING * len(active):
             model = model.select(remaining)
-            active, coef, gradient, bound, threshold, goal, ahead, step, momentum = (
-                values[remaining]
-                for values in (
-                    *(active, coef, gradient, bound, threshold, goal),
-                    *(ahead, step, momentum),
-                )
+            active, coef, bound, threshold, goal, ahead, step, momentum = _select(
+                remaining, active, coef, bound, threshold, goal, ahead, step, momentum
             )
     return targets
 
