@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -17,21 +16,15 @@ from torch import Tensor, nn
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._training.pruning import resolve_rate
-from .._training.recipe import TrainingLength, net_recipe
 from .._utils.arrays import as_tensor
 from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
-from .._utils.images import CHANNELS, check_image_shape, square_image_shape
+from .._utils.images import CHANNELS
 from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ..modules._cnn import SoftmaxCNN, channels_seem_last
 from ..modules._layers import ACTIVATIONS
-
-# Meaning of "auto"; measured on MNIST and Fashion-MNIST.
-_LENGTH = TrainingLength(
-    largest_batch=128, n_steps=7000, fewest_epochs=12, most_epochs=60
-)
+from . import cnn_defaults
 
 # Images that tell in which order their channels are.
 _SAMPLE_IMAGES = 200
@@ -371,12 +364,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         is_new: bool,
         is_stream: bool,
     ) -> Plan:
-        n_rows = self.n_samples_seen_
-        recipe = replace(
-            net_recipe(self, n_rows, _LENGTH),
-            data_pruning=resolve_rate(self.data_pruning, n_rows),
-            temperature_scaling=self.temperature_scaling,
-        )
+        recipe = cnn_defaults.recipe(self, self.n_samples_seen_)
         return Plan(recipe, check_module=self._check_order_of_channels)
 
     def _check_order_of_channels(
@@ -405,13 +393,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "Got channels=(), but expected at least one convolution. Without any, "
                 "use SoftmaxMLPClassifier."
             )
-        n_features = self.n_features_in_
-        if self.image_shape is None:
-            self.image_shape_ = square_image_shape(n_features) or (1, 1, n_features)
-        else:
-            self.image_shape_ = check_image_shape(self.image_shape, n_features)
+        shape = cnn_defaults.image_shape(self.image_shape, self.n_features_in_)
+        augmentation = cnn_defaults.augmentation(self.augmentation, shape[1:])
+        self.image_shape_ = shape
         return SoftmaxCNN(
-            self.image_shape_,
+            shape,
             len(self.classes_),
             channels=channels,
             convolutions_per_block=self.convolutions_per_block,
@@ -430,16 +416,17 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
             normalization=self.normalization,
             dropout=self.dropout,
             input_scaling=self.input_scaling,
-            augmentation=make_augmentation(self.augmentation, self.image_shape_[1:]),
+            augmentation=make_augmentation(augmentation, shape[1:]),
             n_estimators=self.n_estimators,
             generator=generator,
         )
 
     def _views(self, rows: Tensor) -> list[Tensor]:
         augmentation = self.module_.augmentation
-        was_shifted = isinstance(augmentation, RandomShift | RandomWarp)
-        wanted = self.test_time_augmentation
-        if not (was_shifted if wanted == "auto" else wanted):
+        if not cnn_defaults.averages_views(
+            self.test_time_augmentation,
+            is_shifted=isinstance(augmentation, RandomShift | RandomWarp),
+        ):
             return [rows]
         images = rows.reshape(-1, *self.image_shape_)
         flip = isinstance(augmentation, RandomShift) and augmentation.flip

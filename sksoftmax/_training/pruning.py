@@ -13,16 +13,6 @@ from .batches import Batch, TensorTable
 # From this share of the epochs on, all rows are seen again.
 _PRUNED_UNTIL = 0.875
 
-# What "auto" is, and from how many rows on: fewer give a net too few steps as it is.
-_RATE, _FEWEST_ROWS = 0.5, 10_000
-
-
-def resolve_rate(rate: float | str, n_rows: int) -> float:
-    r"""Return the share of the easy rows to leave out, with "auto" resolved."""
-    if isinstance(rate, str):
-        return _RATE if n_rows >= _FEWEST_ROWS else 0.0
-    return rate
-
 
 class EasyRows:
     r"""Which rows a pass leaves out, and what those like them count for instead.

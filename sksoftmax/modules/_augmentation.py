@@ -17,10 +17,6 @@ from ._user_transforms import SeededTransform
 # pixels teach less.
 _SHIFT = 0.036
 
-# Pixels: the smallest side for which "auto" is "shift". In a digit of 8 x 8 pixels, one
-# pixel is what tells two classes apart.
-_SMALLEST_SIDE = 16
-
 # Pixels (down, right): the image itself, and its shifts along a diagonal. On
 # Fashion-MNIST they gain as much as four shifts along the axes, in 60% of the time.
 _VIEW_SHIFTS = ((0, 0), (-1, -1), (1, 1))
@@ -225,8 +221,6 @@ def make_augmentation(
     augmentation: str | Callable[[Tensor], Tensor] | None, size: Sequence[int]
 ) -> Augmentation | None:
     r"""Return the layer of the ``augmentation`` parameter for images (H, W)."""
-    if augmentation == "auto":
-        augmentation = "shift" if min(size) >= _SMALLEST_SIDE else None
     if augmentation is None:
         return None
     if augmentation == "warp":

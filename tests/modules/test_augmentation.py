@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torchvision.transforms import v2
 
+from sksoftmax._nets import cnn_defaults
 from sksoftmax.modules import RandomShift, RandomWarp, SoftmaxCNN
 from sksoftmax.modules._augmentation import make_augmentation, shifted
 from sksoftmax.modules._base import set_generator
@@ -239,7 +240,7 @@ class TestAuto:
         ],
     )
     def test_shift_by_size(self, size, max_shift):
-        layer = make_augmentation("auto", size)
+        layer = make_augmentation(cnn_defaults.augmentation("auto", size), size)
         assert getattr(layer, "max_shift", None) == max_shift
         if layer is not None:
             assert not layer.flip
