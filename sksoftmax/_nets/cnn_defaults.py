@@ -22,8 +22,8 @@ _DATA_PRUNING = 0.5
 # Rows: with fewer, a pruned epoch has too few steps.
 _FEWEST_PRUNED_ROWS = 10_000
 
-# Pixels of the shorter side: smaller images are not shifted. In a digit of 8 x 8 pixels,
-# one pixel distinguishes two classes.
+# Pixels of the shorter side: smaller images are not shifted. In a digit of 8 x 8
+# pixels, one pixel distinguishes two classes.
 _FEWEST_SHIFTED_PIXELS = 16
 
 
