@@ -28,17 +28,17 @@ def test_float32_stays_float32_and_agrees(fit_intercept):
 def test_assigned_coefficients_predict(load, fit_intercept):
     X, y = load(return_X_y=True)
     fitted = SoftmaxRegression(fit_intercept=fit_intercept).fit(X, y)
-    other = SoftmaxRegression(0.01, fit_intercept=fit_intercept).fit(X, y)
-    other.coef_, other.intercept_ = fitted.coef_, fitted.intercept_
-    assert_allclose(other.predict_proba(X), fitted.predict_proba(X), rtol=1e-10)
-    assert_allclose(other.coef_, fitted.coef_, rtol=1e-12)
+    assigned = SoftmaxRegression(0.01, fit_intercept=fit_intercept).fit(X, y)
+    assigned.coef_, assigned.intercept_ = fitted.coef_, fitted.intercept_
+    assert_allclose(assigned.predict_proba(X), fitted.predict_proba(X), rtol=1e-10)
+    assert_allclose(assigned.coef_, fitted.coef_, rtol=1e-12)
     with pytest.raises(ValueError, match=r"Got coefficients of shape \(1, 2\)"):
-        other.coef_ = [[1.0, 2.0]]
+        assigned.coef_ = [[1.0, 2.0]]
     with pytest.raises(ValueError, match="read-only"):
-        other.coef_[0] = 0
+        assigned.coef_[0] = 0
     if not fit_intercept:
         with pytest.raises(ValueError, match="fit_intercept=False left no place"):
-            other.intercept_ = fitted.intercept_ + 1
+            assigned.intercept_ = fitted.intercept_ + 1
 
 
 def test_no_coefficients_before_fit():

@@ -50,17 +50,19 @@ def test_candidates_are_equal_to_those_fitted_alone():
     for candidate in seen:
         assert type(candidate) is Pipeline
         alone = clone(candidate).fit(X.iloc[::2], y[::2])
-        one, other = candidate["clf"], alone["clf"]
-        assert set(vars(one)) == set(vars(other))
-        assert_allclose(one.coef_, other.coef_, atol=1e-4)
-        assert_allclose(one.intercept_, other.intercept_, atol=1e-4)
-        assert_array_equal(one.classes_, other.classes_)
-        assert_array_equal(one.feature_names_in_, X.columns)
-        assert one.n_iter_.shape == (1,)
-        assert one.loss_curve_[-1] == pytest.approx(other.loss_curve_[-1], abs=1e-8)
-        assert one.net_.module_ is one.module_
-        assert not one.module_.training
-        assert one.module_.weight.dtype == other.module_.weight.dtype
+        grouped, expected = candidate["clf"], alone["clf"]
+        assert set(vars(grouped)) == set(vars(expected))
+        assert_allclose(grouped.coef_, expected.coef_, atol=1e-4)
+        assert_allclose(grouped.intercept_, expected.intercept_, atol=1e-4)
+        assert_array_equal(grouped.classes_, expected.classes_)
+        assert_array_equal(grouped.feature_names_in_, X.columns)
+        assert grouped.n_iter_.shape == (1,)
+        assert grouped.loss_curve_[-1] == pytest.approx(
+            expected.loss_curve_[-1], abs=1e-8
+        )
+        assert grouped.net_.module_ is grouped.module_
+        assert not grouped.module_.training
+        assert grouped.module_.weight.dtype == expected.module_.weight.dtype
     assert len({id(candidate["clf"].module_) for candidate in seen}) == 8
 
 

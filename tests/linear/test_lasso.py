@@ -15,7 +15,7 @@ from sksoftmax import SoftmaxRegression
 from .references import objective, standardized
 
 
-# Where saga converges within the patience of a test.
+# Settings at which saga converges within seconds.
 @pytest.mark.parametrize(
     ("load", "C", "l1_ratio"),
     [

@@ -199,7 +199,7 @@ TABLES = [("numpy", None), ("torch", "cpu")]
 
 
 def bounded(mark):
-    r"""Return a parametrisation with one solver only, as all are the same here."""
+    r"""Return a parametrization with one solver only, as all are the same here."""
     if mark.name != "parametrize":
         return mark
     # pytest deprecates iterators, of which scikit-learn has some.

@@ -54,7 +54,7 @@ def test_balanced_class_without_weight_is_no_class():
     assert_allclose(proba, alone.predict_proba(X))
 
 
-def test_tensors_are_taken():
+def test_tensors_are_accepted():
     X, y = load_iris(return_X_y=True)
     expected = SoftmaxRegression().fit(X, y, np.ones(150))
     tensors = torch.tensor(X, requires_grad=True), torch.tensor(y), torch.ones(150)

@@ -4,20 +4,16 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from sklearn import config_context
 from sklearn.datasets import (
     load_breast_cancer,
     load_iris,
     load_wine,
-    make_classification,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import log_loss
 from sklearn.model_selection import (
     GridSearchCV,
-    LeaveOneGroupOut,
-    PredefinedSplit,
     StratifiedKFold,
 )
 from sklearn.pipeline import make_pipeline
@@ -25,18 +21,15 @@ from sklearn.preprocessing import StandardScaler
 
 from sksoftmax import SoftmaxRegression, SoftmaxRegressionCV
 
+from .references import load_standardized
+
 LOADERS = [load_iris, load_wine, load_breast_cancer]
-
-
-def standardized(load):
-    X, y = load(return_X_y=True)
-    return StandardScaler().fit_transform(X), y
 
 
 @pytest.mark.parametrize("load", LOADERS)
 @pytest.mark.parametrize("scoring", ["accuracy", "neg_log_loss"])
 def test_same_scores_and_choice_as_a_grid_search_over_scikit_learn(load, scoring):
-    X, y = standardized(load)
+    X, y = load_standardized(load)
     Cs = np.logspace(-3, 2, 6)
     ours = SoftmaxRegressionCV(Cs, cv=4, scoring=scoring).fit(X, y)
     rival = LogisticRegression(solver="newton-cholesky", tol=1e-10, max_iter=1000)
@@ -52,7 +45,7 @@ def test_same_scores_and_choice_as_a_grid_search_over_scikit_learn(load, scoring
 @pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_paths_are_the_folds_fits(load, fit_intercept):
-    X, y = standardized(load)
+    X, y = load_standardized(load)
     folds = list(StratifiedKFold(3).split(X, y))
     ours = SoftmaxRegressionCV(
         [0.1, 1.0], l1_ratios=[0.0, 0.5], fit_intercept=fit_intercept, cv=folds
@@ -73,7 +66,7 @@ def test_paths_are_the_folds_fits(load, fit_intercept):
 
 
 def test_refit_is_the_fit_with_the_choice():
-    X, y = standardized(load_wine)
+    X, y = load_standardized(load_wine)
     weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
     chosen = SoftmaxRegressionCV(5, scoring="neg_log_loss", class_weight="balanced")
     chosen.fit(X, y, weight)
@@ -83,7 +76,7 @@ def test_refit_is_the_fit_with_the_choice():
 
 
 def test_without_refit_the_folds_best_are_averaged():
-    X, y = standardized(load_iris)
+    X, y = load_standardized(load_iris)
     averaged = SoftmaxRegressionCV(4, cv=3, refit=False).fit(X, y)
     best = averaged.scores_[:, 0].argmax(1)
     paths = averaged.coefs_paths_[np.arange(3), 0, best]
@@ -117,68 +110,14 @@ def test_in_a_pipeline():
     assert pipeline.fit(X, y).score(X, y) > 0.97
 
 
-def test_scorer_gets_the_sample_weights_of_a_fold():
-    X, y = standardized(load_iris)
-    weight = np.where(y == 0, 1.0, 1e-9)
-    seen = []
-
-    def scorer(estimator, X, y, sample_weight=None):
-        seen.append(sample_weight)
-        return estimator.score(X, y, sample_weight)
-
-    scores = SoftmaxRegressionCV(2, cv=3, scoring=scorer).fit(X, y, weight).scores_
-    assert len(seen) == 6
-    assert all(len(weights) == 50 for weights in seen)
-    # Only the first class counts, and it is easily told from the others.
-    assert scores.max() == pytest.approx(1.0)
-
-
 def test_score_is_by_the_scorer():
-    X, y = standardized(load_iris)
+    X, y = load_standardized(load_iris)
     classifier = SoftmaxRegressionCV(2, cv=3, scoring="neg_log_loss").fit(X, y)
     weight = np.arange(150.0)
     expected = -log_loss(y, classifier.predict_proba(X), sample_weight=weight)
     assert classifier.score(X, y, weight) == pytest.approx(expected)
     accurate = SoftmaxRegressionCV(2, cv=3).fit(X, y)
     assert accurate.score(X, y) == pytest.approx((accurate.predict(X) == y).mean())
-
-
-@pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score"])
-def test_scores_of_folds_without_a_class(scoring):
-    X, y = standardized(load_wine)
-    # The last fold holds out no row of the third class.
-    fold = np.where(y == 2, np.arange(len(y)) % 2, np.arange(len(y)) % 3)
-    cv = PredefinedSplit(fold)
-    scores = SoftmaxRegressionCV([1.0], cv=cv, scoring=scoring).fit(X, y).scores_
-    alone = SoftmaxRegression().fit(X[fold != 2], y[fold != 2])
-    proba, labels = alone.predict_proba(X[fold == 2]), np.arange(3)
-    metric = {"neg_log_loss": log_loss, "neg_brier_score": brier_score_loss}[scoring]
-    expected = -metric(y[fold == 2], proba, labels=labels)
-    assert scores[2, 0, 0] == pytest.approx(expected, rel=1e-4)
-
-
-def test_groups_go_to_the_splitter():
-    X, y = standardized(load_iris)
-    groups = np.arange(150) % 5
-    with config_context(enable_metadata_routing=True):
-        cv = LeaveOneGroupOut().set_split_request(groups=True)
-        ours = SoftmaxRegressionCV([1.0], cv=cv).fit(X, y, groups=groups)
-    expected = SoftmaxRegressionCV([1.0], cv=PredefinedSplit(groups)).fit(X, y)
-    assert_array_equal(ours.scores_, expected.scores_)
-    with pytest.raises(ValueError, match="enable_metadata_routing=True"):
-        SoftmaxRegressionCV([1.0]).fit(X, y, groups=groups)
-
-
-def test_folds_of_every_eighth_row():
-    # The rows that a large fit would begin with are all in one fold's test rows.
-    X, y = make_classification(4000, 300, n_informative=20, n_classes=2, random_state=0)
-    assert X.size > 2**20
-    fold = np.arange(len(y)) % 8
-    ours = SoftmaxRegressionCV([0.01], cv=PredefinedSplit(fold)).fit(X, y)
-    for k in (0, 3):
-        alone = SoftmaxRegression(0.01).fit(X[fold != k], y[fold != k])
-        expected = alone.score(X[fold == k], y[fold == k])
-        assert ours.scores_[k, 0, 0] == pytest.approx(expected, abs=0.003)
 
 
 def test_there_is_no_partial_fit():
@@ -197,12 +136,12 @@ def test_there_is_no_partial_fit():
     ],
 )
 def test_bad_grid(params, message):
-    X, y = standardized(load_iris)
+    X, y = load_standardized(load_iris)
     with pytest.raises(ValueError, match=message):
         SoftmaxRegressionCV(**params).fit(X, y)
 
 
 def test_too_few_steps_are_reported():
-    X, y = standardized(load_iris)
+    X, y = load_standardized(load_iris)
     with pytest.warns(ConvergenceWarning, match="in 10 of 10 fits: after 1 steps"):
         SoftmaxRegressionCV(2, cv=5, max_iter=1, refit=False).fit(X, y)

@@ -54,7 +54,7 @@ def test_objective_is_no_higher_than_the_default_of_scikit_learn(load):
     assert ours <= theirs * (1 + 1e-12)
 
 
-# Most iterations of the rivals: what they have not done by then, they never will.
+# Maximum iterations of each solver of scikit-learn: more do not lower the objective.
 RIVALS = {"newton-cholesky": 1000, "newton-cg": 30, "lbfgs": 1000}
 
 SYNTHETIC = [
@@ -83,16 +83,16 @@ def synthetic(n_classes, kind, seed):
 
 
 def rivals(X, y, C):
-    r"""Return scikit-learn's solvers, and whether newton-cholesky gave up."""
+    r"""Return scikit-learn's solvers, and whether newton-cholesky did not converge."""
     fitted = {}
-    gave_up = False
+    is_unconverged = False
     for solver, max_iter in RIVALS.items():
         rival = LogisticRegression(C=C, solver=solver, tol=1e-8, max_iter=max_iter)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             fitted[solver] = rival.fit(X, y)
-        gave_up |= solver == "newton-cholesky" and bool(caught)
-    return fitted, gave_up
+        is_unconverged |= solver == "newton-cholesky" and bool(caught)
+    return fitted, is_unconverged
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_objective_is_at_most_the_best_of_scikit_learns_solvers(seed, n_classes,
     X, y = synthetic(n_classes, kind, seed)
     C = (0.01, 1.0, 100.0)[seed % 3]
     ours = SoftmaxRegression(C).fit(X, y)
-    fitted, gave_up = rivals(X, y, C)
+    fitted, is_unconverged = rivals(X, y, C)
     best = min(objective(X, y, m.coef_, m.intercept_, C) for m in fitted.values())
     assert objective(X, y, ours.coef_, ours.intercept_, C) <= best * (1 + 1e-6)
-    assert not (gave_up and kind == "collinear")
+    assert not (is_unconverged and kind == "collinear")
     # With both, a ridge of 1e-12 alone decides between collinear columns, and
     # newton-cholesky with another `tol` differs from itself by more than this.
-    if kind != "both" and not gave_up:
+    if kind != "both" and not is_unconverged:
         theirs, scale = fitted["newton-cholesky"], X.std(0)
         if n_classes > 2:
             # The optimum's sum to zero; newton-cholesky leaves a common shift, for
