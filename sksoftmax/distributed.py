@@ -1,10 +1,10 @@
-r"""One classifier, trained by several processes that have a part of the rows each."""
+r"""Training of one classifier by several processes, each with a part of the rows."""
 
 from __future__ import annotations
 
 import operator
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,6 +36,16 @@ __all__ = ["fit_distributed"]
 
 Classifier = TypeVar("Classifier", bound=BaseSoftmaxClassifier)
 
+# Values that parameters may have with several processes, where a classifier has them.
+_ACCEPTED: dict[str, list[Any]] = {
+    "checkpoint": [None],
+    "early_stopping": [False, "auto"],
+    "l1_ratio": [0],
+    "solver": sorted(MINIBATCH_SOLVERS),
+    "temperature_scaling": [False, "auto"],
+    "warm_start": [False],
+}
+
 
 def fit_distributed(
     estimator: Classifier,
@@ -45,19 +55,19 @@ def fit_distributed(
 ) -> Classifier:
     r"""Fit a classifier in all processes of a group, each of which has some rows.
 
-    Every process calls this with its own rows, and gets the same classifier: the one
-    that ``fit`` would make, up to rounding, of the rows of all processes one after
-    another. Each batch is drawn from all rows, so a process gets those of it that are
-    its own; the gradients are added up. Run it with ``torchrun``, after
-    :func:`torch.distributed.init_process_group`.
+    Every process calls this function with its own rows and gets the same classifier:
+    up to rounding, the result of ``fit`` with the rows of all processes one after
+    another. Each batch is drawn from all rows. Every process computes the gradient of
+    its rows in the batch, and the gradients are added up. Run it with ``torchrun``,
+    after :func:`torch.distributed.init_process_group`.
 
     Parameters
     ----------
     estimator : BaseSoftmaxClassifier
-        What to fit, in place, with the same parameters in every process:
+        The classifier to fit, in place, with the same parameters in every process:
         ``random_state`` an integer, no early stopping, no temperature (where these are
-        "auto", they are off), no batch normalisation, no full-batch solver, no
-        checkpoint. No rows are left out, whatever ``data_pruning`` is.
+        "auto", they are off), no batch normalization, no full-batch solver, no
+        checkpoint. ``data_pruning`` has no effect: no rows are left out.
     X : array-like of shape (n_samples, n_features)
         The rows of this process.
     y : array-like of shape (n_samples,)
@@ -75,21 +85,22 @@ def fit_distributed(
     RuntimeError
         If there is no process group.
     TypeError
-        If the estimator is none of these, or for rows for which ``fit`` raises it.
+        If the estimator is no such classifier, or for rows for which ``fit`` raises it.
     ValueError
-        If the parameters are others than above, or if the rows of any process are
-        refused by ``fit`` or do not go with those of the others. All processes raise.
+        If a parameter has another value than described above, if ``fit`` refuses the
+        rows of a process, or if the columns of the processes differ. All processes
+        raise.
 
     Notes
     -----
-    The example below is a group of one process. Under ``torchrun``, which says in the
-    environment what the group is, ``init_process_group()`` needs no arguments.
+    The example below is a group of one process. Under ``torchrun``, which describes the
+    group in the environment, ``init_process_group()`` needs no arguments.
 
-    Dropout draws other noise in every process, so that a classifier with dropout, of
-    the inputs by default in :class:`~sksoftmax.SoftmaxMLPClassifier`, is not the same
-    as that of a single process. Nor do copies of a row count as one row, as they do in
-    ``fit``; but no rows are held out. Labels and weights of all rows are in the
-    memory of every process, features are not.
+    Dropout draws different noise in every process. A classifier with dropout, such as
+    :class:`~sksoftmax.SoftmaxMLPClassifier` with its default dropout of the inputs,
+    therefore differs from the one of a single process. Copies of a row count as several
+    rows, unlike in ``fit``. The labels and weights of all rows are in the memory of
+    every process, the features only in one.
 
     References
     ----------
@@ -112,7 +123,7 @@ def fit_distributed(
     """
     if not (
         isinstance(estimator, BaseSoftmaxClassifier)
-        # What learns from a part of the rows can learn from those of a process.
+        # Estimators that learn from a part of the rows can learn from a process's rows.
         and hasattr(estimator, "partial_fit")
     ):
         raise TypeError(
@@ -130,13 +141,13 @@ def fit_distributed(
         modes_of_training(),
         fitted_state_kept(estimator),
     ):
-        data = _agree_on_rows(estimator, X, y, sample_weight)
+        data = _gather_rows(estimator, X, y, sample_weight)
         rows = data.indices()
         check_number_of_classes(estimator, data)
         estimator._begin_fit(data, rows)
         plan = estimator._plan(data, rows, is_new=True, is_stream=False)
         if plan.recipe is not None:
-            # Each process would leave out other rows.
+            # Each process would leave out different rows.
             plan = replace(plan, recipe=replace(plan.recipe, data_pruning=0.0))
         estimator._build(plan, data, rows)
         _check_no_batch_norm(estimator.module_)
@@ -147,82 +158,78 @@ def fit_distributed(
     return estimator
 
 
+@dataclass(frozen=True)
 class ShardedRows(TrainingRows):
-    r"""The labels and weights of all processes, but the features of this one only."""
+    r"""The labels and weights of all processes, and the features of this process."""
 
-    @property
-    def start(self) -> int:
-        r"""The place of this process's first row among all rows."""
-        return int(sum(_gather(len(self.X))[: dist.get_rank()]))
+    # Index of this process's first row among the rows of all processes.
+    start: int = 0
 
-    def own(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        r"""Return those of some rows that are here, counted from the first of them."""
+    def local(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        r"""Return the indices, in ``X``, of the rows of this process."""
         rows = rows - self.start
         return rows[(rows >= 0) & (rows < len(self.X))]
 
     def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         r"""Return the mask of the columns with a NaN in some rows of any process."""
-        here = super().missing_columns(self.own(rows))
-        anywhere: NDArray[np.bool_] = np.any(_gather(here), axis=0)
-        return anywhere
+        masks = _gather(super().missing_columns(self.local(rows)))
+        mask: NDArray[np.bool_] = np.any(masks, axis=0)
+        return mask
 
     def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
         r"""Return the features of some rows of all processes."""
-        chosen = evenly_spread(rows, n_rows)
-        return np.concatenate(_gather(Pages(self.X).take(self.own(chosen))))
+        chosen = self.local(evenly_spread(rows, n_rows))
+        return np.concatenate(_gather(Pages(self.X).take(chosen)))
 
     def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
-        r"""Let a layer learn the statistics of all rows, one process after another."""
-        start, weight = self.start, self.sample_weight
-        assert weight is not None
-        # The same in all processes.
-        robust = layer.robust_scale(
-            as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
-        )
-        here = TrainingRows(
-            self.X,
-            self.y[start : start + len(self.X)],
-            None,
-            weight[start : start + len(self.X)],
-        )
-        own = self.own(rows)
+        r"""Update the layer's statistics with all rows, one process after another."""
+        assert self.sample_weight is not None
+        # Equal in all processes.
+        sample = self.sample(rows, sample_size(self.X.shape[1]))
+        robust = layer.robust_scale(as_tensor(sample))
+        part = slice(self.start, self.start + len(self.X))
+        shard = TrainingRows(self.X, self.y[part], None, self.sample_weight[part])
+        rows = self.local(rows)
         for rank in range(dist.get_world_size()):
-            if rank == dist.get_rank() and len(own):
-                here.teach_within(layer, own, robust)
+            if rank == dist.get_rank() and len(rows):
+                shard.teach_within(layer, rows, robust)
             state = [layer.state_dict()]
             dist.broadcast_object_list(state, src=rank)
             layer.load_state_dict(state[0])
 
 
 class ShardedTable(TensorTable):
-    r"""A table of all rows, of whose batches only this process's rows are taken.
+    r"""A table of all rows, from whose batches only this process's rows are taken.
 
-    Parameters are those of :class:`TensorTable`, and the place of the first row of
-    ``X`` among all rows.
+    Parameters
+    ----------
+    table : TensorTable
+        Labels and weights of all rows, and the features of this process.
+    start : int
+        Index of the first row of the features among all rows.
     """
 
-    def __init__(self, X: Tensor, *args: Any, start: int, **kwargs: Any) -> None:
-        super().__init__(X, *args, **kwargs)
+    def __init__(self, table: TensorTable, start: int) -> None:
+        X, y, rows = table.stored_X, table.stored_y, table.rows
+        super().__init__(X, y, table.sample_weight, rows, table.dtype, table.pages)
         self.start = start
 
     def __len__(self) -> int:
         return len(self.stored_y) if self.rows is None else len(self.rows)
 
     def take(self, index: Tensor) -> Batch:
-        r"""Return those rows at an index of all rows that are here."""
-        place = index - self.start
-        is_here = (place >= 0) & (place < len(self.stored_X))
-        index = index[is_here]
+        r"""Return this process's rows of the batch at an index of all rows."""
+        local = index - self.start
+        is_local = (local >= 0) & (local < len(self.stored_X))
+        index = index[is_local]
         assert self.sample_weight is not None
         weight = self.sample_weight.index_select(0, index)
-        return (
-            self.features(place[is_here]),
-            (self.stored_y.index_select(0, index), weight),
-        )
+        labels = self.stored_y.index_select(0, index)
+        return self.features(local[is_local]), (labels, weight)
 
 
 class AllReduce(Callback):
-    r"""Make gradients and losses of a part of a batch those of the whole."""
+    r"""Averages gradients and losses over the rows of all processes."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self.weight_ = 0.0
@@ -243,9 +250,8 @@ class AllReduce(Callback):
             gradient.copy_(part.view_as(gradient))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        losses, weights = zip(
-            *_gather((net.history[-1, "train_loss"], self.weight_)), strict=True
-        )
+        local = net.history[-1, "train_loss"], self.weight_
+        losses, weights = zip(*_gather(local), strict=True)
         loss = float(np.average(losses, weights=weights))
         record(net.history, "train_loss", loss, operator.lt)
 
@@ -257,14 +263,14 @@ def _gather(value: Any) -> list[Any]:
     return values
 
 
-def _agree_on_rows(
+def _gather_rows(
     estimator: BaseSoftmaxClassifier,
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,
 ) -> ShardedRows:
-    r"""Validate the rows of this process, and learn of those of the others."""
-    here: Any
+    r"""Validate the rows of this process, and gather labels and weights of all."""
+    local: Any
     try:
         _check_parameters(estimator)
         features = check_features(estimator, X, reset=True, declared=True)
@@ -272,69 +278,57 @@ def _agree_on_rows(
         weight = check_weights(estimator, sample_weight, features)
         if weight is None:
             weight = np.ones(len(labels))
-        here = (labels, weight, _what_must_be_equal(estimator))
+        local = (labels, weight, _settings(estimator))
     except Exception as error:
-        here = error
-    everywhere = _gather(here)
-    for rank, there in enumerate(everywhere):
-        if isinstance(there, Exception):
-            # Nobody waits for a process that has given up.
-            kind = TypeError if isinstance(there, TypeError) else ValueError
-            raise kind(f"In the process of rank {rank}: {there}") from there
-    all_labels, all_weights, equal = zip(*everywhere, strict=True)
-    for rank, there in enumerate(equal):
-        if there != equal[0]:
+        # All processes raise it, or they would wait for the one that has failed.
+        local = error
+    gathered = _gather(local)
+    for rank, result in enumerate(gathered):
+        if isinstance(result, Exception):
+            kind = TypeError if isinstance(result, TypeError) else ValueError
+            raise kind(f"In the process of rank {rank}: {result}") from result
+    all_labels, all_weights, settings = zip(*gathered, strict=True)
+    for rank, found in enumerate(settings):
+        if found != settings[0]:
             raise ValueError(
-                f"Got {there} in the process of rank {rank}, but {equal[0]} in that of "
-                "rank 0. Expected the same: pass the same parameters and columns, and "
-                "categories as a dtype that has all of them."
+                f"Got {found} in the process of rank {rank}, but {settings[0]} in that "
+                "of rank 0. Expected the same: pass the same parameters and columns, "
+                "and categories as a dtype that has all of them."
             )
+    start = sum(map(len, all_labels[: dist.get_rank()]))
     labels, weight = np.concatenate(all_labels), np.concatenate(all_weights)
     encoded, estimator.classes_ = encode_target(labels, None, weight)
     by_class = class_weights(estimator.class_weight, estimator.classes_, labels, weight)
-    return ShardedRows(features, encoded, by_class[encoded] * weight, weight)
+    loss_weight = by_class[encoded] * weight
+    return ShardedRows(features, encoded, loss_weight, weight, start=start)
 
 
 def _check_parameters(estimator: BaseSoftmaxClassifier) -> None:
     check_parameters(estimator)
     estimator.device_ = resolve_device(estimator.device)
     parameters = estimator.get_params(deep=False)
-    for name, wrong in (("early_stopping", True), ("temperature_scaling", True)):
-        if parameters.get(name) is wrong:
+    for name, accepted in _ACCEPTED.items():
+        if name in parameters and parameters[name] not in accepted:
             raise ValueError(
-                f"Got {name}=True, but expected False with several processes."
+                f"Got {name}={parameters[name]!r}, but expected "
+                f"{' or '.join(map(repr, accepted))} with several processes."
             )
-    if parameters.get("checkpoint") is not None:
-        raise ValueError(
-            f"Got checkpoint={parameters['checkpoint']!r}, but expected None with "
-            "several processes."
-        )
-    if not isinstance(estimator.random_state, int | np.integer):
+    if not isinstance(estimator.random_state, Integral):
         raise ValueError(
             f"Got random_state={estimator.random_state!r}, but expected an integer, "
             "the same in all processes."
         )
-    if parameters.get("solver", "adam") not in MINIBATCH_SOLVERS:
-        raise ValueError(
-            f"Got solver={parameters['solver']!r}, but expected one of "
-            f"{sorted(MINIBATCH_SOLVERS)} with several processes."
-        )
-    if parameters.get("l1_ratio") or estimator.warm_start:
-        raise ValueError(
-            "Got l1_ratio or warm_start, but expected l1_ratio=0 and warm_start=False "
-            "with several processes."
-        )
 
 
-def _what_must_be_equal(estimator: BaseSoftmaxClassifier) -> dict[str, Any]:
+def _settings(estimator: BaseSoftmaxClassifier) -> dict[str, Any]:
+    r"""Return parameters and attributes that must be equal in all processes."""
+    names = getattr(estimator, "feature_names_in_", np.array([]))
     categories = getattr(estimator, "categories_", None)
     return {
         "n_features_in_": estimator.n_features_in_,
-        "feature_names_in_": np.asarray(
-            getattr(estimator, "feature_names_in_", [])
-        ).tolist(),
+        "feature_names_in_": names.tolist(),
         "categories_": categories
-        and [None if one is None else one.tolist() for one in categories],
+        and [None if values is None else values.tolist() for values in categories],
         "random_state": int(estimator.random_state),
     }
 
@@ -342,8 +336,8 @@ def _what_must_be_equal(estimator: BaseSoftmaxClassifier) -> dict[str, Any]:
 def _check_no_batch_norm(module: nn.Module) -> None:
     if any(isinstance(layer, BATCH_NORMS) for layer in module.modules()):
         raise ValueError(
-            "Got a module with batch normalisation, whose statistics would be those of "
-            "a part of a batch. Expected another normalisation, or none."
+            "Got a module with batch normalization, whose statistics would be those of "
+            "a part of a batch. Expected another normalization, or none."
         )
 
 
@@ -354,18 +348,19 @@ def _train(
     rows: NDArray[np.int64],
     report: FitReport,
 ) -> None:
-    r"""Train from one start, with one order of batches, and leave the net as usual."""
+    r"""Train from the same start and with the same batches in all processes."""
     net, module, device = estimator.net_, estimator.module_, estimator.device_
     with torch.no_grad():
         for tensor in module.state_dict().values():
-            # The same already, but for what a user's module draws elsewhere.
+            # Equal but for numbers that a user's module draws from other generators.
             dist.broadcast(tensor, src=0)
     noise = make_generator(int(estimator.random_state) + dist.get_rank(), device)
     set_generator(module, noise)
-    make_table = partial(ShardedTable, start=data.start)
-    table = estimator._table(data, rows, data.loss_weight, make_table)
+    table = ShardedTable(
+        estimator._table(data, rows, data.loss_weight), start=data.start
+    )
     reduce = ("all_reduce", AllReduce())
-    # First, so that a user's callback that clips gradients clips those of the batch.
+    # First: callbacks that clip gradients then clip the gradients of the whole batch.
     net.callbacks_.insert(0, reduce)
     try:
         estimator._train(plan, table, None, report)

@@ -11,9 +11,9 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression, SoftmaxRegressionCV
-from sksoftmax.distributed import fit_distributed
+from sksoftmax.distributed import _check_parameters, fit_distributed
 
-# What each process runs. Shards differ in size; the first has no row of some classes.
+# Code of each process. Shards differ in size; the first has no row of some classes.
 WORKER = """
 import pickle, sys
 import numpy as np
@@ -51,7 +51,7 @@ def make_jobs():
     bad[-1, -1] = np.inf
     odd = X.astype(object)
     odd[-1, -1] = {}
-    # Processes drop other inputs than one would.
+    # No dropout: several processes draw other noise than a single one.
     options = {
         "input_dropout": 0.0,
         "max_epochs": 3,
@@ -112,11 +112,11 @@ def test_two_processes_agree_with_one(job, fitted):
         first[job].predict_proba(X), second[job].predict_proba(X)
     )
     assert first[job].loss_curve_ == second[job].loss_curve_
-    # No longer one of a group: each trains on by itself.
+    # Further training needs no group.
     first[job].set_params(class_weight=None).partial_fit(X, y)
 
 
-def test_all_processes_raise_what_one_of_them_meets(fitted):
+def test_all_processes_raise_the_error_of_one(fitted):
     _, results = fitted
     for found in results:
         assert "rank 1: Input X contains infinity" in found[4]
@@ -124,11 +124,38 @@ def test_all_processes_raise_what_one_of_them_meets(fitted):
         assert found[6].startswith("TypeError: In the process of rank 1: Column 63 of")
 
 
-def test_only_what_learns_from_parts_of_the_rows():
+def test_classifiers_without_partial_fit_are_refused():
     with pytest.raises(TypeError, match="Got a SoftmaxRegressionCV"):
         fit_distributed(SoftmaxRegressionCV(), [[0.0], [1.0]], [0, 1])
 
 
-def test_without_a_group():
+def test_a_process_without_a_group_is_an_error():
     with pytest.raises(RuntimeError, match="torchrun"):
         fit_distributed(SoftmaxMLPClassifier(random_state=0), [[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        {"checkpoint": "file"},
+        {"early_stopping": True},
+        {"random_state": None},
+        {"temperature_scaling": True},
+        {"warm_start": True},
+    ],
+    ids=str,
+)
+def test_parameters_that_several_processes_cannot_have(parameter):
+    _check_parameters(SoftmaxMLPClassifier(random_state=np.int64(0)))
+    classifier = SoftmaxMLPClassifier(random_state=0).set_params(**parameter)
+    [(name, value)] = parameter.items()
+    with pytest.raises(ValueError, match=f"Got {name}={value!r}, but expected"):
+        _check_parameters(classifier)
+
+
+@pytest.mark.parametrize("parameter", [{"solver": "newton-cg"}, {"l1_ratio": 0.5}])
+def test_exact_solvers_cannot_have_several_processes(parameter):
+    options = {"solver": "sgd", "random_state": 0} | parameter
+    [name] = parameter
+    with pytest.raises(ValueError, match=f"Got {name}=.* several processes"):
+        _check_parameters(SoftmaxRegression(**options))

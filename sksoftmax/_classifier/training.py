@@ -6,7 +6,6 @@ import copy
 import sys
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -213,7 +212,6 @@ class TrainingMixin(ModuleClassifier):
         data: TrainingRows,
         rows: NDArray[np.int64],
         weight: NDArray[np.float64] | None,
-        make_table: Callable[..., TensorTable] = TensorTable,
     ) -> TensorTable:
         r"""Return rows as the table that batches are taken from."""
         if weight is not None:
@@ -228,7 +226,7 @@ class TrainingMixin(ModuleClassifier):
         elif self.device_.type == "mps" and X.dtype == torch.float64:
             # Only batches go to the device, which has no float64.
             dtype = torch.float32
-        return make_table(
+        return TensorTable(
             X,
             as_tensor(data.y).to(self.device_),
             None if weight is None else as_tensor(weight).float().to(self.device_),
