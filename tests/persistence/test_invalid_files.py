@@ -169,7 +169,7 @@ def test_tensors_of_another_shape_are_refused(path, contents):
             {**tensors, "module.more": torch.ones(1)},
         ):
             files.write_document(path, document, crafted)
-            refuse(path, path.read_bytes(), "parameters describe")
+            refuse(path, path.read_bytes(), "parameters do not describe")
 
 
 def test_deeply_nested_documents_are_refused(path, contents):
