@@ -21,7 +21,7 @@ from ._data.labels import check_target, check_weights, class_weights, encode_tar
 from ._data.training_rows import TrainingRows, check_number_of_classes, evenly_spread
 from ._linear.regression import MINIBATCH_SOLVERS
 from ._training.batches import Batch, TensorTable
-from ._training.skorch_net import record
+from ._training.epoch import record
 from ._utils.arrays import as_tensor
 from ._utils.compat import BATCH_NORMS, check_parameters
 from ._utils.devices import modes_of_training, resolve_device

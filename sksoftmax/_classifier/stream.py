@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._data.training_rows import TrainingRows
-from .._training.skorch_net import net_kept
 from .._training.stream import FirstRows, Pace
+from .._training.train import net_kept
 from .._utils.progress import FitReport
 from .plan import Plan
 from .training import TrainingMixin

@@ -18,12 +18,13 @@ from torch import nn
 from .._data.hold_out import HoldOut, Split
 from .._data.training_rows import TrainingRows
 from .._training.batches import TensorTable
-from .._training.callbacks import EarlyStopping, EpochReport, epoch_metrics, kept_epoch
+from .._training.callbacks import BestEpoch, EpochReport, epoch_metrics, kept_epoch
 from .._training.checkpoint import Checkpoint
 from .._training.restarts import late_fall, worse_than_guess
-from .._training.skorch_net import make_net, train
+from .._training.skorch_net import make_net
 from .._training.stream import Pace
 from .._training.temperature import held_out_temperature
+from .._training.train import train
 from .._utils.arrays import as_tensor
 from .._utils.devices import resolve_precision
 from .._utils.memmap import Pages
@@ -186,7 +187,7 @@ class TrainingMixin(ModuleClassifier):
             self.device_,
             generator,
             n_classes=len(self.classes_),
-            early_stopping=early_stopping,
+            best_epoch=early_stopping,
             callbacks=getattr(self, "callbacks", None),
             verbose=getattr(self, "verbose", 0),
             input_dtype=self._input_dtype,
@@ -194,7 +195,7 @@ class TrainingMixin(ModuleClassifier):
 
     def _early_stopping(
         self, split: Split, is_watched: bool, n_restarts: int
-    ) -> EarlyStopping | None:
+    ) -> BestEpoch | None:
         r"""Return when training stops early; "auto" only keeps the best epoch.
 
         Validation rows that do not choose the epoch decide about restarts all the same.
@@ -205,7 +206,7 @@ class TrainingMixin(ModuleClassifier):
         stops = split.chooses_epoch and self.early_stopping != "auto"
         patience = self.n_iter_no_change if stops else sys.maxsize
         of_rounds = not split.chooses_epoch
-        return EarlyStopping(monitor, patience, self.tol, sign, of_rounds)
+        return BestEpoch(monitor, patience, self.tol, sign, of_rounds)
 
     def _table(
         self,

@@ -1,13 +1,15 @@
-r"""Rows on their way into a net: tables of tensors and the batches cut from them."""
+r"""Tables of tensors, and the batches that are cut from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from skorch.dataset import Dataset
 from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
 
 from .._utils.memmap import Pages
 
@@ -16,20 +18,20 @@ Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
 
 def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
-    r"""Convert a batch, if it has to be."""
+    r"""Return a batch in a dtype; as it is if that is None."""
     return x if dtype is None else x.to(dtype)
 
 
 class TensorTable(Dataset):
     r"""Features, labels and weights of the same rows, on one device.
 
-    Only features in a large file stay where they are until they are in a batch. A
-    dataset of skorch, whose callbacks read the attributes ``X`` and ``y``.
+    Features in a large file are the exception: they stay there until they are in a
+    batch. A dataset of skorch, whose callbacks read the attributes ``X`` and ``y``.
 
     Parameters
     ----------
     X : Tensor of shape (n_samples, n_features)
-        The features in whatever dtype they came; batches are converted, not tables.
+        The features in their original dtype; only batches are converted.
     y : Tensor of shape (n_samples,), int64
         The classes' indices.
     sample_weight : Tensor of shape (n_samples,) or (n_samples, n_members), float32, \
@@ -39,9 +41,9 @@ class TensorTable(Dataset):
     rows : Tensor of shape (n_rows,), int64, default=None
         The rows that belong to this table; all if None. A subset shares ``X``.
     dtype : torch.dtype, default=None
-        What the features of a batch are converted to; nothing if None.
+        The features of a batch are converted to it; not at all if None.
     pages : Pages, default=None
-        What to tell of the rows that were read; nobody if None.
+        Counts the rows that were read from a file; made for ``X`` if None.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class TensorTable(Dataset):
         dtype: torch.dtype | None = None,
         pages: Pages | None = None,
     ) -> None:
-        # Skorch's constructor would only look up how to index X and y.
+        # skorch's constructor would only find out how to index X and y.
         self.stored_X = torch.as_tensor(X)
         if y is None:
             y = self.stored_X.new_zeros(len(X), dtype=torch.int64)
@@ -82,7 +84,7 @@ class TensorTable(Dataset):
         Batches are taken by :meth:`take`, with their weights.
         """
         if not -len(self) <= index < len(self):
-            # Where a loop over the rows ends.
+            # It ends a loop over the rows.
             raise IndexError(f"Got row {index} of {len(self)}.")
         index %= len(self)
         row = index if self.rows is None else int(self.rows[index])
@@ -118,7 +120,7 @@ class TensorTable(Dataset):
         r"""Return consecutive rows of a table that holds all rows."""
         weight = self.sample_weight
         X = self.stored_X[start:stop]
-        # Always a copy: a user's module may work in place.
+        # A copy: a user's module may change it in place.
         X = X.to(self.dtype or X.dtype, copy=True)
         self.pages.read(len(X))
         return (
@@ -128,25 +130,25 @@ class TensorTable(Dataset):
 
 
 class Selection(Protocol):
-    r"""Decides which rows of a table come in an epoch, and what they count for."""
+    r"""Selects the rows of an epoch, and changes their weights."""
 
     def choose(self, rows: Tensor) -> Tensor:
-        r"""Return the rows that come, of all in their order."""
+        r"""Return the selected rows in the same order."""
 
     def take(self, index: Tensor) -> Batch:
         r"""Return the batch of the rows at an index."""
 
 
 class BatchIterator:
-    r"""What a ``DataLoader`` does, by one indexing operation per batch.
+    r"""Batches of a table, each by one indexing operation, unlike a ``DataLoader``.
 
     Parameters
     ----------
     dataset : TensorTable
-        Where the batches come from.
+        The table.
     batch_size : int
-        Number of rows per batch. A single row left over at the end joins the batch
-        before it, since batch normalisation has nothing to normalise one row by.
+        Number of rows per batch. A last batch of one row is joined with the batch
+        before it, since batch normalization needs two rows.
     shuffle : bool, default=False
         Whether each epoch visits the rows in a new random order.
     generator : torch.Generator, default=None
@@ -155,7 +157,7 @@ class BatchIterator:
     Attributes
     ----------
     selection : Selection or None
-        What decides which rows come and what they count for; all of them if None.
+        Selects the rows of an epoch; all of them if None.
     """
 
     def __init__(
@@ -170,7 +172,7 @@ class BatchIterator:
         self.shuffle = shuffle
         self.generator = generator
         self.selection: Selection | None = None
-        # Of the epoch that began last.
+        # Number of rows in the epoch that began last.
         self._n_rows = len(dataset)
 
     def __len__(self) -> int:
@@ -180,7 +182,7 @@ class BatchIterator:
         table = self.dataset
         if not self.shuffle and table.rows is None:
             return self._slices()
-        # Drawn at once, so that the length is that of this epoch.
+        # Drawn before the first batch, so that `len` is that of this epoch.
         order = self._order()
         if self.selection is None:
             return map(table.take, torch.split(order, self._sizes()))
@@ -213,3 +215,31 @@ class BatchIterator:
         elif n_rows_left:
             sizes.append(n_rows_left)
         return sizes
+
+
+def as_tensors(X: Any, y: Any, device: str) -> tuple[Tensor, Tensor | None]:
+    r"""Return rows and labels of the forms that skorch's nets take, as tensors.
+
+    Parameters
+    ----------
+    X : array-like, Tensor or Dataset
+        The rows; a dataset has them with their labels.
+    y : array-like of shape (n_samples,) or None
+        The classes' indices, from 0 on.
+    device : str
+        The device of the tensors.
+    """
+    if isinstance(X, TorchDataset):
+        pairs = [X[index] for index in range(len(X))]  # type: ignore[arg-type]
+        X = torch.stack([torch.as_tensor(pair[0]) for pair in pairs])
+        y = [int(pair[1]) for pair in pairs] if y is None else y
+    if y is not None:
+        labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
+        if labels.dtype.kind not in "iub" or labels.ndim != 1:
+            raise ValueError(
+                f"Got y of dtype {labels.dtype} and shape {labels.shape}, but net_ "
+                "expected the classes' indices, from 0 on. Call the classifier's "
+                "own methods for other labels."
+            )
+        y = torch.as_tensor(labels.astype(np.int64)).to(device)
+    return torch.as_tensor(X).to(device), y

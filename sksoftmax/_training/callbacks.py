@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -61,34 +60,36 @@ def interrupts_stop_training(net: SoftmaxNet) -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-@dataclass(frozen=True)
-class EarlyStopping:
-    r"""The arguments of `BestEpoch`."""
-
-    # Name in the history.
-    monitor: str
-    # Epochs without improvement after which training ends.
-    patience: int
-    # An improvement is larger than this.
-    tol: float
-    # -1 if less of what is monitored is better.
-    sign: int = 1
-    # Whether only the last epoch of each round of the schedule may be kept.
-    of_rounds: bool = False
-
-
 class BestEpoch(Callback):
     r"""End training when the validation score stalls; restore the best epoch.
 
     As in :class:`~sklearn.neural_network.MLPClassifier`, an epoch has stalled if its
     score does not exceed the best by ``tol``, but any new best is kept.
+
+    Parameters
+    ----------
+    monitor : str
+        Name of the score in the history.
+    patience : int
+        Number of stalled epochs after which training ends.
+    tol : float
+        Smallest improvement of an epoch that has not stalled.
+    sign : {-1, 1}, default=1
+        -1 if a smaller value of what is monitored is better.
+    of_rounds : bool, default=False
+        Whether only the last epoch of each round of the schedule may be kept.
     """
 
     # skorch's attribute of callbacks that restore the best parameters.
     load_best = True
 
     def __init__(
-        self, monitor: str, patience: int, tol: float, sign: int, of_rounds: bool
+        self,
+        monitor: str,
+        patience: int,
+        tol: float,
+        sign: int = 1,
+        of_rounds: bool = False,
     ) -> None:
         self.monitor = monitor
         self.patience = patience

@@ -1,38 +1,26 @@
-r"""The training engine: a skorch net that costs what the arithmetic costs.
-
-The only file that imports skorch, but for those with callbacks of it: ``_epochs`` and
-``distributed``.
-"""
+r"""The training engine: a skorch net that costs what the arithmetic costs."""
 
 from __future__ import annotations
 
-import copy
-import math
-import operator
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
-from skorch.helper import predefined_split
-from skorch.history import History
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from .._data.hold_out import predict_by, row_weight, unseen_by
-from .._utils.compat import BATCH_NORMS, NORMS_WITH_STATISTICS
-from .._utils.process import freed_memory_kept
-from .batches import Batch, BatchIterator, TensorTable
-from .callbacks import BestEpoch, EarlyStopping, EpochReport, interrupts_stop_training
+from .._utils.compat import BATCH_NORMS
+from .batches import Batch, BatchIterator, TensorTable, as_tensors
+from .callbacks import BestEpoch, EpochReport, interrupts_stop_training
 from .checkpoint import Checkpoint
+from .epoch import record_batches, record_epoch
 from .losses import EpochTotals, ValidationTotals, WeightedCrossEntropy
 from .monitors import (
     check_callbacks,
-    check_monitors,
     missing_validation_explained,
     users_callbacks,
 )
@@ -44,21 +32,36 @@ from .schedules import StepSchedule
 from .stream import FEWEST_NORMALIZED, Pace, running_statistics
 
 
+class _Data(NamedTuple):
+    r"""The data of a training: skorch's datasets, and the batches made of them."""
+
+    datasets: dict[str, TensorTable | None]
+    training: BatchIterator
+    validation: BatchIterator | None
+
+
 class SoftmaxNet(NeuralNetClassifier):
     r"""A skorch net whose loop does per batch only what a callback needs.
 
     Everything that is public in :class:`skorch.NeuralNetClassifier` works: history,
     callbacks, ``predict``, ``predict_proba``, ``save_params``. Its classes are 0 to
-    C - 1, the places of the labels in the estimator's ``classes_``. Differences:
-    batches are cut from tensors at once, the loss is weighted, the learning rate
-    follows a schedule by step, and losses are recorded per epoch. Per-batch records
-    are kept, as skorch keeps them, when the user gave callbacks. Ctrl-C is not
-    swallowed.
+    C - 1, the positions of the labels in the estimator's ``classes_``. Differences: a
+    batch is cut from tensors by one operation, the loss has sample weights, the
+    learning rate follows a schedule by step, and losses are recorded by epoch; they are
+    also recorded by batch, as in skorch, if the user gave callbacks. Ctrl-C raises a
+    KeyboardInterrupt.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Parameters of the skorch net.
+    recipe : Recipe or None, default=None
+        How the net is trained; None if it cannot be: an exact solver fitted the module,
+        or it was loaded from a file.
     """
 
     def __init__(self, *args: Any, recipe: Recipe | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # None if there is nothing to train by: an exact solver's net, or one of a file.
         self.recipe: Any = recipe
         self.pace: Pace | None = None
 
@@ -68,7 +71,7 @@ class SoftmaxNet(NeuralNetClassifier):
 
     @property
     def remembering_callbacks(self) -> dict[str, Callback]:
-        r"""The callbacks that training may depend on: no clock and no display."""
+        r"""Callbacks whose state belongs to a training: all but timers and displays."""
         return {
             name: callback
             for name, callback in self.callbacks_
@@ -79,7 +82,7 @@ class SoftmaxNet(NeuralNetClassifier):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        # What the net was made of is what it trains: once in a pickle is enough.
+        # It is ``module_``, which the state holds already.
         state["module"] = None
         return state
 
@@ -89,8 +92,7 @@ class SoftmaxNet(NeuralNetClassifier):
 
     def initialize_optimizer(self, triggered_directly: Any = None) -> SoftmaxNet:
         if self.recipe is None:
-            # A solver fits this module at once. PyTorch's optimizers import its
-            # compiler when the first of them is made, which takes seconds.
+            # The first optimizer imports PyTorch's compiler, which takes seconds.
             self.optimizer_: Any = None
             return self
         if next(self.module_.parameters(), None) is None:
@@ -105,13 +107,13 @@ class SoftmaxNet(NeuralNetClassifier):
         X: Tensor | None = None,
         training: bool = False,
     ) -> Tensor:
-        # Without weights if a caller passes labels alone, as to skorch's own nets.
+        # A caller may pass labels alone, without weights, as to skorch's nets.
         targets = (y_true, None) if isinstance(y_true, Tensor) else y_true
         loss: Tensor = self.criterion_(y_pred, *targets)
         return loss
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
-        r"""Return a table of rows, made of arrays or of a dataset of pairs if need be.
+        r"""Return a table of rows; arrays and datasets of pairs are converted.
 
         Parameters
         ----------
@@ -122,21 +124,7 @@ class SoftmaxNet(NeuralNetClassifier):
         """
         if isinstance(X, TensorTable):
             return X
-        if isinstance(X, Dataset):
-            pairs = [X[index] for index in range(len(X))]  # type: ignore[arg-type]
-            X = torch.stack([torch.as_tensor(pair[0]) for pair in pairs])
-            y = [int(pair[1]) for pair in pairs] if y is None else y
-        if y is not None:
-            labels = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
-            if labels.dtype.kind not in "iub" or labels.ndim != 1:
-                raise ValueError(
-                    f"Got y of dtype {labels.dtype} and shape {labels.shape}, but net_ "
-                    "expected the classes' indices, from 0 on. Call the classifier's "
-                    "own methods for other labels."
-                )
-            y = torch.as_tensor(labels.astype(np.int64)).to(self.device)
-        table = torch.as_tensor(X).to(self.device)
-        return super().get_dataset(table, y)
+        return super().get_dataset(*as_tensors(X, y, self.device))
 
     def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
         logits: Tensor = self.module_(x)
@@ -168,11 +156,32 @@ class SoftmaxNet(NeuralNetClassifier):
                 "partial_fit, which makes one."
             )
         self.pace = pace
-        # A given number of epochs continues a training, whose schedule is at its end.
-        schedule = "constant" if epochs is not None else self.recipe.lr_schedule
-        n_restarts = 0 if epochs is not None else self.recipe.n_restarts
-        epochs = self.max_epochs if epochs is None else epochs
-        train, valid = self.get_split_datasets(X, y, **fit_params)
+        # A given number of epochs goes on where a schedule has ended.
+        is_further = epochs is not None
+        schedule = "constant" if is_further else self.recipe.lr_schedule
+        n_restarts = 0 if is_further else self.recipe.n_restarts
+        n_epochs = self.max_epochs if epochs is None else epochs
+        data = self._begin_training(*self.get_split_datasets(X, y, **fit_params))
+        n_steps_before = self.optimizer_.n_done
+        first = 0
+        if checkpoint is not None:
+            first = checkpoint.n_epochs
+            checkpoint.resume(self)
+        for current in plan_rounds(n_epochs, n_restarts):
+            if not self._begins(current):
+                break
+            self.round_ = current
+            self._start_schedule(schedule, first)
+            with self._round_context():
+                for epoch in range(max(first, current.start), current.end):
+                    if not self.stop_training_:
+                        self._run_epoch(epoch, data, checkpoint)
+        if n_epochs and self.optimizer_.n_done == n_steps_before:
+            raise ValueError(_nothing_learns(self.module_))
+        return self
+
+    def _begin_training(self, train: TensorTable, valid: TensorTable | None) -> _Data:
+        r"""Set the attributes of a training that begins, and return its data."""
         batches = self.get_iterator(train, training=True)
         self.easy_rows_ = None
         if self.recipe.data_pruning:
@@ -184,29 +193,19 @@ class SoftmaxNet(NeuralNetClassifier):
         self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
         self.has_gradient_listeners_ = self._listened("on_grad_computed")
         self.has_users_callbacks_ = bool(users_callbacks(self.callbacks_))
-        n_steps_before = self.optimizer_.n_done
         self.n_before_ = len(self.history)
-        first = 0 if checkpoint is None else checkpoint.n_epochs
-        if checkpoint is not None:
-            checkpoint.resume(self)
-        datasets = {"dataset_train": train, "dataset_valid": valid}
-        for current in plan_rounds(epochs, n_restarts):
-            if not self._begins(current):
-                break
-            self.round_ = current
-            self._start_schedule(schedule, first)
-            with self._relaxed():
-                self._run_round(first, batches, datasets, checkpoint)
-        if epochs and self.optimizer_.n_done == n_steps_before:
-            raise ValueError(_nothing_learns(self.module_))
-        return self
+        return _Data(
+            {"dataset_train": train, "dataset_valid": valid},
+            batches,
+            None if valid is None else self.get_iterator(valid),
+        )
 
     def n_epochs_ahead(self) -> int:
         r"""Return how many epochs of the round follow the last one in the history."""
         return self.round_.end - len(self._epochs_here())
 
     def _epochs_here(self) -> list[dict[str, Any]]:
-        r"""Return what was recorded since this training began."""
+        r"""Return the records of the epochs since this training began."""
         return list(self.history)[self.n_before_ :]
 
     def _begins(self, current: Round) -> bool:
@@ -214,10 +213,12 @@ class SoftmaxNet(NeuralNetClassifier):
         if not current.start:
             return True
         before = self._epochs_here()[: current.start]
-        is_patient = self.recipe.restart_if_best_is_last
-        return not self.stop_training_ and underfits(before, is_patient)
+        return not self.stop_training_ and underfits(
+            before, self.recipe.restart_if_best_is_last
+        )
 
     def _start_schedule(self, name: str, first: int) -> None:
+        r"""Start the schedule of a round whose epochs before ``first`` are done."""
         start, end = self.round_
         n_done = max(first - start, 0)
         rate = self.lr if self.pace is None else self.lr * self.pace.rate
@@ -225,40 +226,32 @@ class SoftmaxNet(NeuralNetClassifier):
         if not n_done:
             self.schedule_.start(self.optimizer_)
 
-    def _relaxed(self) -> AbstractContextManager[None]:
-        r"""Return the context of the round: further ones do with less dropout."""
+    def _round_context(self) -> AbstractContextManager[None]:
+        r"""Return the context of a round: restarts may leave all inputs in."""
+        context: AbstractContextManager[None] = nullcontext()
         if self.recipe.restarts_without_input_dropout and self.round_.start:
-            relaxed: AbstractContextManager[None] = self.module_.without_input_dropout()
-            return relaxed
-        return nullcontext()
+            context = self.module_.without_input_dropout()
+        return context
 
-    def _run_round(
-        self,
-        first: int,
-        batches: BatchIterator,
-        datasets: dict[str, Any],
-        checkpoint: Checkpoint | None,
+    def _run_epoch(
+        self, epoch: int, data: _Data, checkpoint: Checkpoint | None
     ) -> None:
+        r"""Train on all batches, validate, and call the callbacks."""
         start, end = self.round_
-        valid = datasets["dataset_valid"]
-        batches_valid = None if valid is None else self.get_iterator(valid)
-        for epoch in range(max(first, start), end):
-            if self.stop_training_:
-                break
-            if self.easy_rows_ is not None:
-                self.easy_rows_.begin_epoch(epoch - start, end - start)
-            self.notify("on_epoch_begin", **datasets)
-            self.run_single_epoch(batches, True, "train", self.train_step)
-            self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
-            with (
-                interrupts_stop_training(self),
-                missing_validation_explained(valid is not None),
-            ):
-                self.notify("on_epoch_end", **datasets)
-            if start and has_stalled(self._epochs_here(), self.round_):
-                self.stop_training_ = True
-            if checkpoint is not None:
-                checkpoint.write(self)
+        if self.easy_rows_ is not None:
+            self.easy_rows_.begin_epoch(epoch - start, end - start)
+        self.notify("on_epoch_begin", **data.datasets)
+        self.run_single_epoch(data.training, True, "train", self.train_step)
+        self.run_single_epoch(data.validation, False, "valid", self.validation_step)
+        with (
+            interrupts_stop_training(self),
+            missing_validation_explained(data.validation is not None),
+        ):
+            self.notify("on_epoch_end", **data.datasets)
+        if start and has_stalled(self._epochs_here(), self.round_):
+            self.stop_training_ = True
+        if checkpoint is not None:
+            checkpoint.write(self)
 
     def run_single_epoch(
         self,
@@ -273,89 +266,66 @@ class SoftmaxNet(NeuralNetClassifier):
         self._set_training(training)
         at_best_temperature = self.recipe.temperature_scaling
         totals = EpochTotals() if training else ValidationTotals(at_best_temperature)
-        if training and not self.has_users_callbacks_:
-            # One record for the epoch, since skorch's load_params reads the last one.
-            self.history.new_batch()
         batches = iter(iterator)
         if training:
             self.schedule_.begin_epoch(len(iterator))
+            if not self.has_users_callbacks_:
+                # One record of batches for the epoch: skorch's load_params reads it.
+                self.history.new_batch()
         for batch in batches:
-            X, (y, _) = batch
             if self.has_batch_listeners_:
-                self.notify("on_batch_begin", batch=(X, y), training=training)
-                # A callback that predicts leaves the module in evaluation mode.
-                self._set_training(training)
+                self._begin_batch(batch, training)
             step = step_fn(batch)
             totals.add(batch, step)
             if training and self.easy_rows_ is not None:
-                self.easy_rows_.learn(step["y_pred"], y)
+                self.easy_rows_.learn(step["y_pred"], batch[1][0])
             if self.has_batch_listeners_:
-                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                self.history.record_batch(f"{prefix}_batch_size", len(X))
-                self.notify("on_batch_end", batch=(X, y), training=training, **step)
+                self._end_batch(batch, training, prefix, step)
         if self.has_users_callbacks_ and not self.has_batch_listeners_:
-            sizes = totals.batch_sizes
-            for loss, size in zip(totals.batch_losses(), sizes, strict=True):
-                self.history.new_batch()
-                self.history.record_batch(f"{prefix}_loss", loss)
-                self.history.record_batch(f"{prefix}_batch_size", size)
-        self._record_epoch(prefix, totals)
-        self.history.record(f"{prefix}_batch_count", len(iterator))
+            record_batches(self.history, prefix, totals)
+        record_epoch(self.history, prefix, totals, self.lr)
 
-    def _record_epoch(self, prefix: str, totals: EpochTotals) -> None:
-        loss = totals.loss()
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"The {prefix} loss became {loss} in epoch {len(self.history)} with "
-                f"learning_rate={self.lr}. Lower learning_rate, or scale the features."
-            )
-        record(self.history, f"{prefix}_loss", loss, operator.lt)
-        if isinstance(totals, ValidationTotals):
-            record(self.history, "valid_acc", totals.accuracy(), operator.gt)
+    def _begin_batch(self, batch: Batch, training: bool) -> None:
+        X, (y, _) = batch
+        self.notify("on_batch_begin", batch=(X, y), training=training)
+        # A callback that predicts leaves the module in evaluation mode.
+        self._set_training(training)
+
+    def _end_batch(
+        self, batch: Batch, training: bool, prefix: str, step: dict[str, Tensor]
+    ) -> None:
+        X, (y, _) = batch
+        self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+        self.history.record_batch(f"{prefix}_batch_size", len(X))
+        self.notify("on_batch_end", batch=(X, y), training=training, **step)
 
     def train_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         self.schedule_.step(self.optimizer_)
         self.optimizer_.zero_grad()
-        try:
-            return self._step_at_pace(batch)
-        except ValueError as error:
-            if len(batch[0]) > 1 or not _has_batch_norm(self.module_):
-                raise
-            raise ValueError(
-                "Got a batch of 1 row, but batch normalisation (normalization='batch', "
-                "or a layer of your module) needs at least 2. Expected more rows, a "
-                "larger batch_size or another normalisation."
-            ) from error
-
-    def _step_at_pace(self, batch: Batch) -> dict[str, Tensor]:
-        n_rows = len(batch[0])
         if self.pace is None:
-            # In ``fit`` all steps are full.
+            # All steps of `fit` are full ones.
             self.optimizer_.share = 1.0
             return self._step(batch)
-        if n_rows >= FEWEST_NORMALIZED:
-            self.optimizer_.share = self.pace.share(n_rows, self.batch_size)
-            return self._step(batch)
-        with running_statistics(self.module_, n_rows, self.pace):
+        n_rows = len(batch[0])
+        has_few_rows = n_rows < FEWEST_NORMALIZED
+        with (
+            running_statistics(self.module_, n_rows, self.pace)
+            if has_few_rows
+            else nullcontext()
+        ):
             self.optimizer_.share = self.pace.share(n_rows, self.batch_size)
             return self._step(batch)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        if self.recipe.dtype is torch.float32:
-            logits = self.infer(batch[0])
-        else:
-            device_type = batch[0].device.type
-            with torch.autocast(device_type, dtype=self.recipe.dtype):
-                logits = self.infer(batch[0])
-            logits = logits.float()
+        logits = self._training_logits(batch[0])
         loss = self.get_loss(logits, batch[1], training=True)
         if not loss.requires_grad:
             if not self.has_users_callbacks_:
                 # No callback will unfreeze a layer later.
                 raise ValueError(_nothing_learns(self.module_))
             return {"loss": loss, "y_pred": logits}
-        # Each member learns as it would alone, though the loss is the members' mean. A
-        # factor given to `backward` apart would make PyTorch import SymPy.
+        # The loss is the mean of K members, each of which learns as it would alone. A
+        # factor as an argument of `backward` would make PyTorch import SymPy.
         torch.autograd.backward(loss * logits.shape[1] if logits.ndim == 3 else loss)
         if self.has_gradient_listeners_:
             make_gradients_dense(self.module_.parameters())
@@ -367,6 +337,25 @@ class SoftmaxNet(NeuralNetClassifier):
             )
         self.optimizer_.step()
         return {"loss": loss.detach(), "y_pred": logits}
+
+    def _training_logits(self, X: Tensor) -> Tensor:
+        r"""Return the logits of a batch, computed in the dtype of the recipe."""
+        try:
+            if self.recipe.dtype is torch.float32:
+                return self.infer(X)
+            with torch.autocast(X.device.type, dtype=self.recipe.dtype):
+                return self.infer(X).float()
+        except ValueError as error:
+            layers = self.module_.modules()
+            if len(X) > 1 or not any(
+                isinstance(layer, BATCH_NORMS) for layer in layers
+            ):
+                raise
+            raise ValueError(
+                "Got a batch of 1 row, but batch normalization (normalization='batch', "
+                "or a layer of your module) needs at least 2. Expected more rows, a "
+                "larger batch_size or another normalization."
+            ) from error
 
     @torch.no_grad()
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
@@ -384,28 +373,8 @@ class SoftmaxNet(NeuralNetClassifier):
         )
 
 
-def record(
-    history: History,
-    name: str,
-    value: float,
-    is_better: Callable[[float, float], bool],
-) -> None:
-    r"""Record a score of the last epoch, and whether it is the best so far."""
-    # The latest of the best epochs is the best; there is mostly one not far back.
-    best = next(
-        (
-            row[name]
-            for row in islice(reversed(history), 1, None)
-            if row.get(f"{name}_best")
-        ),
-        None,
-    )
-    history.record(name, value)
-    history.record(f"{name}_best", best is None or is_better(value, best))
-
-
 def probabilities(logits: Tensor) -> Tensor:
-    r"""Return the probabilities: ``(B, C) -> (B, C)``, ``(B, K, C) -> (B, C)``."""
+    r"""Return the probabilities of logits, (B, C) or of members, (B, K, C): (B, C)."""
     proba = logits.softmax(-1)
     return proba.mean(1) if proba.ndim == 3 else proba
 
@@ -428,18 +397,16 @@ def make_net(
     generator: torch.Generator,
     *,
     n_classes: int,
-    early_stopping: EarlyStopping | None = None,
+    best_epoch: BestEpoch | None = None,
     callbacks: Sequence[Callback] | None = None,
     verbose: int = 0,
     input_dtype: torch.dtype | None = None,
 ) -> SoftmaxNet:
-    r"""Return an initialised skorch net around a module; untrainable without recipe."""
+    r"""Return an initialized net around a module; without a recipe it cannot train."""
     check_callbacks(
         callbacks or [], "constant" if recipe is None else recipe.lr_schedule
     )
-    own = []
-    if early_stopping is not None:
-        own = [("best_epoch", BestEpoch(**vars(early_stopping)))]
+    first = [] if best_epoch is None else [("best_epoch", best_epoch)]
     options: dict[str, Any] = {"optimizer": None}
     if recipe is not None:
         options = {
@@ -449,7 +416,7 @@ def make_net(
             "max_epochs": recipe.max_epochs,
             "batch_size": recipe.batch_size,
         }
-    # With 1, the fit as a whole is shown instead.
+    # skorch's table of epochs; verbose=1 shows the fit as a whole instead.
     if verbose < 2:
         options["callbacks__print_log"] = None
     net = SoftmaxNet(
@@ -466,77 +433,10 @@ def make_net(
         iterator_valid=BatchIterator,
         iterator_valid__batch_size=1024,
         train_split=None,
-        callbacks=[*own, *(callbacks or [])],
+        callbacks=[*first, *(callbacks or [])],
         verbose=verbose,
         device=str(device),
         **options,
     )
     net.initialize()
     return net
-
-
-def train(
-    net: SoftmaxNet,
-    table: TensorTable,
-    validation: TensorTable | None = None,
-    epochs: int | None = None,
-    observer: Callback | None = None,
-    checkpoint: Checkpoint | None = None,
-    pace: Pace | None = None,
-) -> None:
-    r"""Train a net on a table, watching the validation table if there is one.
-
-    ``observer`` is called before the net's own callbacks, and not kept. A net that has
-    a ``checkpoint`` goes on from there, and keeps it up to date.
-    """
-    check_monitors(net.callbacks_, has_validation=validation is not None)
-    net.train_split = None if validation is None else predefined_split(validation)
-    callbacks = net.callbacks_
-    if observer is not None:
-        net.callbacks_ = [("observer", observer), *callbacks]
-    try:
-        with freed_memory_kept():
-            net.partial_fit(table, epochs=epochs, checkpoint=checkpoint, pace=pace)
-        if not _is_finite(net.module_):
-            raise ValueError(
-                "The weights became infinite or NaN, or statistics of batch "
-                f"normalisation did, in epoch {len(net.history)} with "
-                f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
-            )
-    finally:
-        # The net outlives the fit; the data and those who watched must not.
-        net.train_split = None
-        net.easy_rows_ = net.pace = None
-        net.callbacks_ = callbacks
-
-
-@contextmanager
-def net_kept(net: SoftmaxNet) -> Iterator[None]:
-    r"""Give a net back what it had learned if the block raises an error.
-
-    Half an epoch is no state that anybody asked for.
-    """
-    n_epochs = len(net.history)
-    before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
-    try:
-        yield
-    except BaseException:
-        net.module_.load_state_dict(before[0])
-        net.optimizer_.load_state_dict(before[1])
-        del net.history[n_epochs:]
-        raise
-
-
-def _has_batch_norm(module: nn.Module) -> bool:
-    return any(isinstance(layer, BATCH_NORMS) for layer in module.modules())
-
-
-def _is_finite(module: nn.Module) -> bool:
-    r"""Return whether what was learned is; a mask among the buffers need not be."""
-    statistics = [
-        buffer
-        for layer in module.modules()
-        if isinstance(layer, NORMS_WITH_STATISTICS)
-        for buffer in layer.buffers(recurse=False)
-    ]
-    return all(bool(x.isfinite().all()) for x in [*module.parameters(), *statistics])

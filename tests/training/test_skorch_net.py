@@ -11,11 +11,12 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from sksoftmax._training.batches import BatchIterator, TensorTable
-from sksoftmax._training.callbacks import EarlyStopping
+from sksoftmax._training.callbacks import BestEpoch
 from sksoftmax._training.losses import WeightedCrossEntropy
 from sksoftmax._training.recipe import Recipe
 from sksoftmax._training.schedules import SCHEDULES
-from sksoftmax._training.skorch_net import make_net, train
+from sksoftmax._training.skorch_net import make_net
+from sksoftmax._training.train import train
 
 CPU = torch.device("cpu")
 
@@ -255,7 +256,7 @@ class TestEarlyStopping:
         net = net_of(
             module,
             recipe(max_epochs=len(scores)),
-            early_stopping=EarlyStopping("score", patience, tol),
+            best_epoch=BestEpoch("score", patience, tol),
             callbacks=[Script()],
         )
         # The script has to write before the callback under test reads.

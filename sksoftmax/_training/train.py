@@ -1,0 +1,99 @@
+r"""One training of a net: checked before and after, undone after an error."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from skorch.callbacks import Callback
+from skorch.helper import predefined_split
+from torch import nn
+
+from .._utils.compat import NORMS_WITH_STATISTICS
+from .._utils.process import freed_memory_kept
+from .batches import TensorTable
+from .checkpoint import Checkpoint
+from .monitors import check_monitors
+from .skorch_net import SoftmaxNet
+from .stream import Pace
+
+
+def train(
+    net: SoftmaxNet,
+    table: TensorTable,
+    validation: TensorTable | None = None,
+    epochs: int | None = None,
+    observer: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
+    pace: Pace | None = None,
+) -> None:
+    r"""Train a net on a table.
+
+    Parameters
+    ----------
+    net : SoftmaxNet
+        The net; its module changes.
+    table : TensorTable
+        The training rows.
+    validation : TensorTable, default=None
+        The validation rows, if there are any.
+    epochs : int, default=None
+        Number of epochs at the last learning rate; the schedule of the recipe if None.
+    observer : Callback, default=None
+        Called before the callbacks of the net, in this training only.
+    checkpoint : Checkpoint, default=None
+        The state to go on from, written after each epoch.
+    pace : Pace, default=None
+        The sizes of the steps of a stream; full steps if None.
+
+    Raises
+    ------
+    ValueError
+        If a callback monitors a score that no epoch will have, or if parameters become
+        infinite or NaN.
+    """
+    check_monitors(net.callbacks_, has_validation=validation is not None)
+    net.train_split = None if validation is None else predefined_split(validation)
+    callbacks = net.callbacks_
+    if observer is not None:
+        net.callbacks_ = [("observer", observer), *callbacks]
+    try:
+        with freed_memory_kept():
+            net.partial_fit(table, epochs=epochs, checkpoint=checkpoint, pace=pace)
+        if not _is_finite(net.module_):
+            raise ValueError(
+                "The weights became infinite or NaN, or statistics of batch "
+                f"normalization did, in epoch {len(net.history)} with "
+                f"learning_rate={net.lr}. Lower learning_rate, or scale the features."
+            )
+    finally:
+        # The fitted estimator keeps the net, but neither the data nor the observer.
+        net.train_split = None
+        net.easy_rows_ = net.pace = None
+        net.callbacks_ = callbacks
+
+
+@contextmanager
+def net_kept(net: SoftmaxNet) -> Iterator[None]:
+    r"""Restore the parameters, the moments and the history of a net after an error."""
+    n_epochs = len(net.history)
+    before = copy.deepcopy((net.module_.state_dict(), net.optimizer_.state_dict()))
+    try:
+        yield
+    except BaseException:
+        net.module_.load_state_dict(before[0])
+        net.optimizer_.load_state_dict(before[1])
+        del net.history[n_epochs:]
+        raise
+
+
+def _is_finite(module: nn.Module) -> bool:
+    r"""Return whether all parameters and statistics of normalizations are finite."""
+    statistics = [
+        buffer
+        for layer in module.modules()
+        if isinstance(layer, NORMS_WITH_STATISTICS)
+        for buffer in layer.buffers(recurse=False)
+    ]
+    return all(bool(x.isfinite().all()) for x in [*module.parameters(), *statistics])
