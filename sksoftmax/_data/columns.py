@@ -1,4 +1,4 @@
-r"""Columns of a table that hold neither numbers nor categories: told by their names."""
+r"""Columns that hold neither numbers nor categories: an error that names them."""
 
 from __future__ import annotations
 
@@ -15,64 +15,42 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._utils.estimators import shortened
 from .._utils.frames import is_frame, is_polars
 
-# The kinds of values that are refused, the types that they come in, and the remedy. A
-# dtype and a value in a column of objects have the same types.
-_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
-    (
-        "dates",
-        (datetime.date, np.datetime64),
-        "Turn dates into numbers, for instance with skrub.DatetimeEncoder, or count "
-        "the days since the first date",
-    ),
-    (
-        "times of day",
-        (datetime.time,),
-        "Turn times into numbers, hours for example",
-    ),
-    (
-        "durations",
-        (datetime.timedelta, np.timedelta64),
-        "Turn durations into numbers, for instance with .dt.total_seconds()",
-    ),
-    (
-        "periods",
-        (pd.Period,),
-        "Turn periods into numbers, the year and the month for example",
-    ),
-    (
-        "intervals",
-        (pd.Interval,),
-        "Turn intervals into numbers, their middles for example, or into text with "
-        ".astype(str)",
-    ),
-    (
-        "complex numbers",
-        (complex, np.complexfloating),
-        "Pass the real and the imaginary part as two columns",
-    ),
-    (
-        "bytes",
-        (bytes, bytearray, np.bytes_),
-        "Decode bytes into text, for instance with .str.decode('utf-8'), or read "
-        "numbers from them",
-    ),
-    (
-        "records",
-        (dict, np.void),
-        "Make a column of each field: each value of the argument must be a string or "
-        "a number",
-    ),
-    (
-        "sequences",
-        (list, tuple, set, np.ndarray, Tensor, pd.Series),
-        "Make a column of each element",
-    ),
-)
+# Kinds of values that are refused, and their types: of a dtype, or of a value in a
+# column of objects.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "dates": (datetime.date, np.datetime64),
+    "times of day": (datetime.time,),
+    "durations": (datetime.timedelta, np.timedelta64),
+    "periods": (pd.Period,),
+    "intervals": (pd.Interval,),
+    "complex numbers": (complex, np.complexfloating),
+    "bytes": (bytes, bytearray, np.bytes_),
+    "records": (dict, np.void),
+    "sequences": (list, tuple, set, np.ndarray, Tensor, pd.Series),
+}
 
-# Values of these types are numbers, categories, or missing.
-_FINE = (
+_REMEDIES = {
+    "dates": "Turn dates into numbers, for instance with skrub.DatetimeEncoder, or "
+    "count the days since the first date",
+    "times of day": "Turn times into numbers, hours for example",
+    "durations": "Turn durations into numbers, for instance with .dt.total_seconds()",
+    "periods": "Turn periods into numbers, the year and the month for example",
+    "intervals": "Turn intervals into numbers, their middles for example, or into text "
+    "with .astype(str)",
+    "complex numbers": "Pass the real and the imaginary part as two columns",
+    "bytes": "Decode bytes into text, for instance with .str.decode('utf-8'), or read "
+    "numbers from them",
+    "records": "Make a column of each field: each value of the argument must be a "
+    "string or a number",
+    "sequences": "Make a column of each element",
+    "objects": "Convert them: each value must be a string or a number",
+}
+
+# Types of numbers, categories and missing values.
+_ACCEPTED_TYPES = (
     str,
     numbers.Real,
     decimal.Decimal,
@@ -82,13 +60,13 @@ _FINE = (
     pd.CategoricalDtype.type,
 )
 
-# Dtypes of NumPy whose columns need no look.
+# NumPy's types of numbers. Columns of these dtypes are accepted at once.
 _NUMBERS = {
     np.dtype(code).type for code in np.typecodes["AllInteger"] + np.typecodes["Float"]
 } | {np.bool_}
 
-# Objects of these kinds, in pandas' words, need no look at each of them.
-_FINE_KINDS = {
+# Columns of objects of these kinds are accepted; the names are those of pandas.
+_ACCEPTED_KINDS = {
     "string",
     "integer",
     "floating",
@@ -98,8 +76,8 @@ _FINE_KINDS = {
     "empty",
 }
 
-# As many columns are named in a message.
-_MOST_NAMES = 5
+# Number of columns that a message names.
+_N_SHOWN = 5
 
 
 def check_columns(estimator_name: str, table: Any, *, takes_text: bool) -> None:
@@ -108,11 +86,11 @@ def check_columns(estimator_name: str, table: Any, *, takes_text: bool) -> None:
     Parameters
     ----------
     estimator_name : str
-        Who expected something else, for the message.
+        Name of the estimator, for the message.
     table : ndarray, sparse matrix or DataFrame of shape (N, D)
         The rows.
     takes_text : bool
-        Whether text and categories are of use, for the message.
+        Whether the estimator encodes text and categories.
 
     Raises
     ------
@@ -120,58 +98,55 @@ def check_columns(estimator_name: str, table: Any, *, takes_text: bool) -> None:
         If a column holds dates, durations, periods, intervals, bytes, sequences or
         other objects. The message names the columns and the remedy.
     """
-    refused: dict[str, list[str]] = {}
-    remedies = {}
+    names: dict[tuple[str, Any], list[str]] = {}
     for name, dtype, types in _columns(table, takes_text):
-        found = next((kind for kind in types if _refused(kind) is not None), None)
+        found = next((kind for kind in types if _refused_kind(kind)), None)
         if found is not None:
-            what, remedy = _refused(found)  # type: ignore[misc]
             spelling = found.__name__ if str(dtype).lower() == "object" else dtype
-            refused.setdefault(f"{what} ({spelling})", []).append(name)
-            remedies[f"{what} ({spelling})"] = remedy
-    if not refused:
+            names.setdefault((str(_refused_kind(found)), spelling), []).append(
+                repr(name)
+            )
+    if not names:
         return
-    what, names = next(iter(refused.items()))
-    shown = ", ".join(names[:_MOST_NAMES]) + ", ..." * (len(names) > _MOST_NAMES)
-    expected = "numbers or categories" if takes_text else "numbers"
+    (kind, spelling), refused = next(iter(names.items()))
+    is_single = len(refused) == 1
     raise TypeError(
-        f"{f'Column {shown}' if len(names) == 1 else f'Columns {shown}'} of X "
-        f"{'holds' if len(names) == 1 else 'hold'} {what}, but {estimator_name} "
-        f"expected {expected}. {remedies[what]}. Otherwise, leave the column out."
+        f"Column{'s' * (not is_single)} {shortened(refused, _N_SHOWN)} of X "
+        f"hold{'s' * is_single} {kind} ({spelling}), but {estimator_name} expected "
+        f"{'numbers or categories' if takes_text else 'numbers'}. {_REMEDIES[kind]}. "
+        "Otherwise, leave the column out."
     )
 
 
 @lru_cache(maxsize=1024)
-def _refused(kind: type) -> tuple[str, str] | None:
-    r"""Return what values of a type are and the remedy; None if they are fine."""
-    for what, kinds, remedy in _KINDS:
-        if issubclass(kind, kinds):
-            return what, remedy
-    if issubclass(kind, _FINE):
-        return None
-    return "objects", "Convert them: each value must be a string or a number"
+def _refused_kind(value_type: type) -> str | None:
+    r"""Return the kind of values that are refused; None for an accepted type."""
+    for kind, types in _TYPES.items():
+        if issubclass(value_type, types):
+            return kind
+    return None if issubclass(value_type, _ACCEPTED_TYPES) else "objects"
 
 
-def _columns(table: Any, takes_text: bool) -> Iterator[tuple[str, Any, Any]]:
+def _columns(table: Any, takes_text: bool) -> Iterator[tuple[Any, Any, Any]]:
     r"""Yield the name, the dtype and the types of the values of each column."""
     if is_polars(table):
         for name, dtype in zip(table.columns, table.dtypes, strict=True):
             kind = dtype.to_python()
             is_object = kind is object
-            yield (
-                repr(name),
-                dtype,
-                _types(table[name].to_numpy()) if is_object else {kind},
-            )
+            yield name, dtype, _types(table[name].to_numpy()) if is_object else {kind}
     elif is_frame(table):
         yield from _columns_of_frame(table, takes_text)
-    elif isinstance(table, np.ndarray) and table.ndim == 2:
-        yield from _columns_of_array(table)
+    elif getattr(table, "ndim", 0) == 2 and table.dtype.kind in "mMSVO":
+        # scikit-learn refuses complex arrays itself.
+        is_object = table.dtype.kind == "O"
+        for index, column in enumerate(table.T):
+            types = _types(column) if is_object else {table.dtype.type}
+            yield index, table.dtype, types
 
 
 def _columns_of_frame(
     table: pd.DataFrame, takes_text: bool
-) -> Iterator[tuple[str, Any, Any]]:
+) -> Iterator[tuple[Any, Any, Any]]:
     for index, dtype in enumerate(table.dtypes.to_numpy()):
         if dtype.type in _NUMBERS:
             continue
@@ -179,24 +154,13 @@ def _columns_of_frame(
         if dtype.type is np.object_:
             types = _types(table.iloc[:, index].to_numpy())
         elif isinstance(dtype, pd.CategoricalDtype) and not takes_text:
-            # Categories that are numbers are of use as numbers.
+            # Categories that are numbers count as numbers.
             types = _types(dtype.categories.to_numpy())
-        yield repr(table.columns[index]), dtype, types
-
-
-def _columns_of_array(array: NDArray[Any]) -> Iterator[tuple[str, Any, Any]]:
-    dtype = array.dtype
-    # Complex arrays are refused by scikit-learn, in its own words.
-    if dtype.kind in "mMSV":
-        for index in range(array.shape[1]):
-            yield str(index), dtype, {dtype.type}
-    elif dtype.kind == "O":
-        for index in range(array.shape[1]):
-            yield str(index), dtype, _types(array[:, index])
+        yield table.columns[index], dtype, types
 
 
 def _types(values: NDArray[Any]) -> set[type]:
-    r"""Return the types of objects; none if they are all numbers, or all text."""
-    if pd.api.types.infer_dtype(values, skipna=True) in _FINE_KINDS:
+    r"""Return the types of objects; none if all are numbers, or all are text."""
+    if pd.api.types.infer_dtype(values, skipna=True) in _ACCEPTED_KINDS:
         return set()
     return set(map(type, values))

@@ -1,4 +1,4 @@
-r"""Rows that are copies of one another, and rows that belong together."""
+r"""Copies of rows: rows with equal features, and groups of them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from scipy.sparse.csgraph import connected_components
 
 from .._utils.memmap import blocks
 
-# Below this share of the rows, copies change little, and are not worth what they cost.
+# Share of copies among the rows below which they change little: they are kept, because
+# merging them costs a copy of the weights.
 FEW_COPIES = 0.01
 
-# Bytes of a block of rows whose hashes are computed at a time: a processor's cache.
+# Bytes of the block of rows that is hashed at once: the size of a processor's cache.
 _BLOCK_BYTES = 2**19
-# Odd factor that spreads the bits of a word (the golden ratio times 2**64).
+# Odd factor that spreads the bits of a word: 2**64 divided by the golden ratio.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
-# Above this ratio of a column's size to its range, float32 drowns its differences.
+# Ratio of a column's largest absolute value to its range above which float32 rounds
+# away too much of the differences between its values.
 _LARGE_OFFSET = 2.0**10
-# Equal rows are expected from this share of all combinations of the columns' values on.
-_DENSE = 0.25
-# Most values of a column of numbers that are counted like categories.
-_MOST_LEVELS = 16
+# Share of all combinations of the columns' values that occur, from which equal rows are
+# expected by chance.
+_DENSE_SHARE = 0.25
+# Number of distinct values up to which a column of numbers is treated as categories.
+_MAX_LEVELS = 16
 
 
 def row_numbers(X: Any) -> NDArray[np.int64]:
     r"""Number the distinct rows in the order of their first appearance.
 
-    Rows are equal if their features are after rounding to float32, in which nets
-    compute; -0.0 equals 0.0, and NaN equals NaN.
+    Rows are equal if their features are equal after rounding to float32, the precision
+    of the nets. -0.0 equals 0.0, and NaN equals NaN.
 
     Parameters
     ----------
@@ -57,11 +60,11 @@ def row_numbers(X: Any) -> NDArray[np.int64]:
 def numbers_of_copies(
     X: Any, rows: NDArray[np.int64], is_categorical: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64] | None:
-    r"""Return the numbers of some rows; None if no two are equal, or as is expected.
+    r"""Return the numbers of the given rows; None if there are no copies.
 
-    Equal rows are expected, and are no copies, where every column is a category or has
-    few levels and a large share of all combinations occurs: then new rows equal those
-    that were seen, too, which tell how well they are predicted.
+    Equal rows do not count as copies if every column is a category or has few levels,
+    and a large share of all combinations occurs. New rows then equal known ones as
+    well, hence known copies are proper validation rows.
     """
     numbers = row_numbers(X)
     if len(rows) < X.shape[0]:
@@ -78,19 +81,21 @@ def _is_dense(
     r"""Return whether distinct rows are a large share of all combinations of levels."""
     if issparse(X):
         return False
-    most = len(distinct) / _DENSE
+    max_combinations = len(distinct) / _DENSE_SHARE
     n_combinations = 1
     for column in range(X.shape[1]):
         n_levels = len(pd.unique(X[distinct, column]))
         is_category = is_categorical is not None and is_categorical[column]
         n_combinations *= n_levels
-        if n_combinations > most or (n_levels > _MOST_LEVELS and not is_category):
+        if n_combinations > max_combinations or (
+            n_levels > _MAX_LEVELS and not is_category
+        ):
             return False
     return True
 
 
 def first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    r"""Return where each number, counted from 0, comes first."""
+    r"""Return the index of the first row of each number, from 0 on."""
     first: NDArray[np.int64] = np.unique(numbers, return_index=True)[1]
     return first
 
@@ -102,11 +107,11 @@ def renumbered(values: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def join(copies: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    r"""Number the groups that copies make together with groups that the user passed.
+    r"""Number the groups of rows that are linked by copies or by the user's groups.
 
-    Two rows are in one group if a chain of rows links them, of which neighbors are
-    together in either grouping. If such chains link more than half of the rows, the
-    user's groups stay as they are: rows of few levels are equal by chance.
+    They are the connected components of the graph whose edges link copies, and rows of
+    one user's group. If a component has more than half of the rows, the user's groups
+    are returned: rows with few levels are equal by chance.
     """
     n_copies = copies.max() + 1
     n_nodes = n_copies + groups.max() + 1
@@ -122,7 +127,7 @@ def _factorize(X: Any, offset: NDArray[np.float64] | None) -> NDArray[np.int64]:
 
 
 def _dense_hashes(X: Any, offset: NDArray[np.float64] | None) -> NDArray[np.uint64]:
-    r"""Return a hash of each row: its words, mixed, times random factors."""
+    r"""Return a hash of each row: the sum of its mixed words times random factors."""
     parts, factors = [], np.empty(0, dtype=np.uint64)
     for rows in _small_blocks(X):
         if offset is not None:
@@ -136,7 +141,7 @@ def _dense_hashes(X: Any, offset: NDArray[np.float64] | None) -> NDArray[np.uint
 
 
 def _sparse_hashes(X: Any) -> NDArray[np.uint64]:
-    r"""Return a hash of each row of a sparse table, in which zeros do not count."""
+    r"""Return a hash of each row of a sparse table; stored zeros do not change it."""
     X = X.tocsr()
     if not X.has_canonical_format:
         X = X.copy()
@@ -163,12 +168,11 @@ def _words(rows: NDArray[Any]) -> NDArray[np.uint64]:
         is_missing = np.isnan(rows)
         if is_missing.any():
             rows[is_missing] = np.nan
-    n_bytes = rows.shape[1] * rows.dtype.itemsize
-    if n_bytes % 8:
-        padded = np.zeros((len(rows), n_bytes + 8 - n_bytes % 8), dtype=np.uint8)
-        padded[:, :n_bytes] = np.ascontiguousarray(rows).view(np.uint8)
-        return padded.view(np.uint64)
-    return np.ascontiguousarray(rows).view(np.uint64)
+    # (N, D) -> (N, bytes), filled up to whole words
+    rows = np.ascontiguousarray(rows).view(np.uint8)
+    if n_missing := -rows.shape[1] % 8:
+        rows = np.pad(rows, ((0, 0), (0, n_missing)))
+    return rows.view(np.uint64)
 
 
 def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -180,13 +184,13 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _factors(n_words: int) -> NDArray[np.uint64]:
-    r"""Return odd factors, the same each time."""
+    r"""Return odd random factors, the same in every call."""
     drawn = np.random.default_rng(0).integers(0, 2**63, n_words, dtype=np.uint64)
     return 2 * drawn + np.uint64(1)
 
 
 def _large_offsets(X: NDArray[Any]) -> NDArray[np.float64]:
-    r"""Return the minimum of columns whose values exceed their range by far, else 0."""
+    r"""Return the minimum of columns that float32 would round too much, else 0."""
     low = np.full(X.shape[1], np.inf)
     high = -low
     for block in blocks(X):

@@ -1,4 +1,4 @@
-r"""Labels and weights of rows and classes, checked and in the form that nets need."""
+r"""Validation of labels, sample weights, groups and class weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, column_or_1d
 
 from .._utils.compat import check_sample_weight
+from .._utils.estimators import shortened
 from .._utils.frames import nan_for_missing
 from .containers import as_column
 
-# The dtypes of labels that come as objects, by pandas' words for their kind.
+# Dtype of labels that come as objects, by pandas' name for their kind.
 _DTYPES: dict[str, Any] = {
     "integer": np.int64,
     "boolean": np.bool_,
@@ -27,11 +28,14 @@ _DTYPES: dict[str, Any] = {
     "decimal": np.float64,
 }
 
+# Number of classes that a message names.
+_N_SHOWN = 10
+
 
 def as_labels(y: Any, name: str = "y", *, warn: bool = False) -> NDArray[Any]:
     r"""Return labels of any container as an array of shape (N,).
 
-    Numbers and booleans of dtype object get a dtype of their own; missing labels stay.
+    Numbers and booleans of dtype object get a numeric dtype; missing labels stay.
     """
     labels: NDArray[Any] = column_or_1d(as_column(y, name), warn=warn)
     if labels.dtype != object or pd.isna(labels).any():
@@ -62,7 +66,7 @@ def check_target(
     refuse_missing(labels)
     assert_all_finite(labels, input_name="y")
     if not labels.dtype.isnative:
-        # As a file of another machine has them; pandas refuses them.
+        # Files of machines with another byte order have them; pandas refuses them.
         labels = labels.astype(labels.dtype.newbyteorder("="))
     check_classification_targets(_sortable(labels))
     if len(labels) != X.shape[0]:
@@ -74,7 +78,7 @@ def check_target(
 
 
 def _typed(labels: NDArray[Any]) -> NDArray[Any]:
-    r"""Return numbers and booleans of dtype object in the dtype of their own.
+    r"""Return numbers and booleans of dtype object in a numeric dtype.
 
     Raises
     ------
@@ -105,10 +109,10 @@ def _typed(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _sortable(labels: NDArray[Any]) -> NDArray[Any]:
-    r"""Return integers for text, whose sorting would take most of a check."""
+    r"""Return integers for text, because sorting text takes most of a check."""
     is_text = len(labels) > 0 and isinstance(labels[0], str)
-    codes: NDArray[Any] = pd.factorize(labels)[0] if is_text else labels
-    return codes
+    sortable: NDArray[Any] = pd.factorize(labels)[0] if is_text else labels
+    return sortable
 
 
 def encode_target(
@@ -116,11 +120,12 @@ def encode_target(
     classes: NDArray[Any] | None,
     sample_weight: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    r"""Return each label's index in the sorted classes, and them; None: find them.
+    r"""Return each label's index in the sorted classes, and the classes.
 
-    A row of weight zero is the same as no row: its label is no class, and if no other
-    row has it, its index means nothing. But if the other rows have a single label, all
-    labels are classes, as in scikit-learn: ``BaggingClassifier`` draws such weights.
+    If ``classes`` is None, they are the labels of the rows with a positive weight: a
+    row of weight zero is the same as no row, and its index may be arbitrary. If these
+    rows have a single label, all labels are classes, as in scikit-learn:
+    ``BaggingClassifier`` draws such weights.
     """
     codes, present = pd.factorize(y)
     has_weight = np.ones(len(present), dtype=bool)
@@ -133,11 +138,11 @@ def encode_target(
     is_known = np.isin(present, classes)
     unknown = np.sort(present[has_weight & ~is_known])
     if unknown.size:
+        known = shortened([repr(label) for label in classes.tolist()], _N_SHOWN)
         raise ValueError(
-            f"y contains the labels {unknown.tolist()}, but the classes are "
-            f"{_abbreviated(classes)}. Expected no other label: add rows of the new "
-            "classes to the first call of fit, or name them in `classes` in the first "
-            "call of partial_fit."
+            f"y contains the labels {unknown.tolist()}, but the classes are [{known}]. "
+            "Expected no other label: add rows of the new classes to the first call of "
+            "fit, or name them in `classes` in the first call of partial_fit."
         )
     index = np.zeros(len(present), dtype=np.int64)
     index[is_known] = np.searchsorted(classes, present[is_known])
@@ -174,7 +179,7 @@ def check_weights(
             f"{weight.max():.3g}, is beyond double precision. Expected at most 1.8e308 "
             "in all: divide them all by the same number."
         )
-    # As scikit-learn does itself from 1.9 on.
+    # scikit-learn raises this itself from 1.9 on.
     if not weight.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weight
@@ -222,15 +227,15 @@ def class_weights(
         return _named_weights(class_weight, classes)
     if sample_weight is None:
         sample_weight = np.ones(len(y))
-    # A class without any weight cannot be balanced, and is the same as no class.
-    counts = sample_weight > 0
-    present = np.isin(classes, y[counts])
+    # A class whose weight is 0 in all rows gets 0: scikit-learn cannot balance it.
+    is_weighted = sample_weight > 0
+    present = np.isin(classes, y[is_weighted])
     weights = np.zeros(len(classes))
     weights[present] = compute_class_weight(
         class_weight,
         classes=classes[present],
-        y=y[counts],
-        sample_weight=sample_weight[counts],
+        y=y[is_weighted],
+        sample_weight=sample_weight[is_weighted],
     )
     return weights
 
@@ -238,9 +243,9 @@ def class_weights(
 def _named_weights(
     class_weight: Mapping[Any, float], classes: NDArray[np.generic]
 ) -> NDArray[np.float64]:
-    r"""Return the weights of a dict, 1 for classes that it does not name.
+    r"""Return the weights in a dict, 1 for classes that it does not name.
 
-    It may name classes that are absent: a fold of a cross-validation may lack them.
+    It may name absent classes: a fold of a cross-validation may lack rows of them.
     """
     for label, value in class_weight.items():
         if not (isinstance(value, numbers.Real) and 0 <= value < np.inf):
@@ -252,11 +257,7 @@ def _named_weights(
     if class_weight and not any(label in class_weight for label in labels):
         raise ValueError(
             f"class_weight names the classes {list(class_weight)}, but the classes in "
-            f"y are {_abbreviated(classes)}. Expected a weight of at least one of them."
+            f"y are [{shortened([repr(label) for label in labels], _N_SHOWN)}]. "
+            "Expected a weight of at least one of them."
         )
     return np.array([float(class_weight.get(label, 1.0)) for label in labels])
-
-
-def _abbreviated(classes: NDArray[np.generic], most: int = 10) -> str:
-    labels = ", ".join(repr(label) for label in classes[:most].tolist())
-    return f"[{labels}{', ...' if len(classes) > most else ''}]"

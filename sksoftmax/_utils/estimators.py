@@ -1,17 +1,25 @@
-r"""What classifiers and encoders share."""
+r"""Functions that classifiers and encoders share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+# Address of an estimator's page in the documentation, for scikit-learn's HTML
+# representation. docs/ builds the pages to its last part.
+DOCUMENTATION = (
+    "https://sksoftmax.readthedocs.io/en/stable/generated/"
+    "sksoftmax.{estimator_name}.html"
+)
+
 
 @contextmanager
 def fitted_state_kept(estimator: BaseEstimator) -> Iterator[None]:
-    r"""Give an estimator its attributes back if fitting fails or is interrupted."""
+    r"""Restore the attributes of an estimator if fitting fails or is interrupted."""
     before = vars(estimator).copy()
     try:
         yield
@@ -32,9 +40,7 @@ def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(size) for size in checked)
 
 
-# Where the documentation of an estimator will be hosted, for scikit-learn's HTML
-# representation; the end of it is where docs/ builds the page to.
-DOCUMENTATION = (
-    "https://sksoftmax.readthedocs.io/en/stable/generated/"
-    "sksoftmax.{estimator_name}.html"
-)
+def shortened(values: Sequence[Any], n_shown: int) -> str:
+    r"""Return the first values as text for a message, with dots for the others."""
+    shown = ", ".join(map(str, values[:n_shown]))
+    return f"{shown}, ..." if len(values) > n_shown else shown

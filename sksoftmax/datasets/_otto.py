@@ -15,6 +15,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.compat import HasMethods, StrOptions
+from .._utils.estimators import shortened
 from ._home import CONSTRAINTS, DOWNLOAD_ERRORS, get_data_home, validated
 
 if TYPE_CHECKING:
@@ -189,9 +190,9 @@ def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
     unexpected = [str(name) for name in table if name not in expected]
     if missing or unexpected:
         raise ValueError(
-            f"Got {source} with the missing columns {_shorten(missing)} and the "
-            f"unexpected columns {_shorten(unexpected)}, but expected exactly "
-            f"{_shorten(expected)}."
+            f"Got {source} with the missing columns [{shortened(missing, 5)}] and the "
+            f"unexpected columns [{shortened(unexpected, 5)}], but expected exactly "
+            f"[{shortened(expected, 5)}]."
         )
     if table.empty:
         raise ValueError(f"Got {source} without rows, but expected at least one.")
@@ -209,15 +210,9 @@ def _check_otto(table: pd.DataFrame, expected: list[str], source: str) -> None:
         unknown = [label for label in labels if label not in _OTTO_CLASSES]
         if unknown:
             raise ValueError(
-                f"Got {_shorten(unknown)} in column 'target' of {source}, but expected "
-                "Class_1 to Class_9."
+                f"Got [{shortened(unknown, 5)}] in column 'target' of {source}, but "
+                "expected Class_1 to Class_9."
             )
-
-
-def _shorten(values: list[Any]) -> str:
-    r"""Return the first five values as text."""
-    shown = [str(value) for value in values[:5]]
-    return f"[{', '.join(shown)}{', ...' if len(values) > 5 else ''}]"
 
 
 @validated({"classifier": [HasMethods(["predict_proba"])], "ids": ["array-like"]})
@@ -269,8 +264,8 @@ def otto_submission(classifier: Any, X_test: Any, ids: ArrayLike) -> pd.DataFram
     values, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         raise ValueError(
-            f"Got the ids {_shorten(list(values[counts > 1]))} more than once, but "
-            "expected a different one for each row."
+            f"Got the ids [{shortened(list(values[counts > 1]), 5)}] more than once, "
+            "but expected a different one for each row."
         )
     # Kaggle clips the probabilities in the same way before it scores them.
     submission = pd.DataFrame(proba, columns=classes)[_OTTO_CLASSES].clip(1e-15, 1.0)

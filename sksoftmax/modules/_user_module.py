@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._utils.estimators import shortened
+
 # How far from 1 the sum of a row's probabilities may be; half precision needs 1e-3.
 _ROUNDING = 1e-3
 
@@ -183,11 +185,10 @@ def _warn_of_unregistered(module: nn.Module, output: Tensor) -> None:
     unknown = [leaf for leaf in _leaves(output) if id(leaf) not in known]
     if not unknown:
         return
-    shapes = ", ".join(str(tuple(leaf.shape)) for leaf in unknown[:4])
-    dots = ", ..." if len(unknown) > 4 else ""
+    shapes = shortened([tuple(leaf.shape) for leaf in unknown], 4)
     warnings.warn(
         f"The module computes with {len(unknown)} tensors that require gradients, but "
-        f"are not among its parameters (shapes {shapes}{dots}): they are neither "
+        f"are not among its parameters (shapes {shapes}): they are neither "
         "trained nor saved. Assign their layers to attributes of the module; layers in "
         "a list belong into a torch.nn.ModuleList, tensors into a torch.nn.Parameter. "
         "If they should stay as they are, call requires_grad_(False).",
