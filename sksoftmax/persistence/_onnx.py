@@ -118,7 +118,7 @@ def _column_input(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype in _TYPES:
         return values
     if pd.api.types.infer_dtype(values, skipna=True) in _NUMBERS:
-        # Of numbers, only floats can be missing.
+        # Only floats can be missing.
         return values.astype(FLOAT64)
     return np.where(pd.isna(values), "", values).astype(object)
 
@@ -151,11 +151,11 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     if rest:
         x = x.node("Concat", *rest, axis=1)
     logits = _logits(classifier, x).cast(_output_dtype(dtype))
-    labels = graph.constant(classifier.classes_, _label_dtype(classifier))
-    winner = logits.node("ArgMax", axis=1, keepdims=0)
-    label, probabilities = (variable.full_name for variable in operator.outputs)
-    graph.set_output(label, labels.node("Gather", winner, axis=0))
-    graph.set_output(probabilities, logits.node("Softmax", axis=1))
+    classes = graph.constant(classifier.classes_, _label_dtype(classifier))
+    label = classes.node("Gather", logits.node("ArgMax", axis=1, keepdims=0), axis=0)
+    results = label, logits.node("Softmax", axis=1)
+    for output, value in zip(operator.outputs, results, strict=True):
+        graph.add("Identity", [value], value.dtype, output.full_name)
 
 
 def _label_dtype(classifier: ModuleClassifier) -> np.dtype[Any]:
@@ -179,23 +179,22 @@ def _feature_dtype(
     classifier: ModuleClassifier, inputs: list[np.dtype[Any]]
 ) -> np.dtype[Any]:
     r"""Return the dtype that features have once they are validated in ``predict``."""
-    encoder = classifier._encoder
+    encoder, numbers = classifier._encoder, inputs
     if encoder is not None:
-        n_columns = len(encoder.categories)
-        columns = inputs if len(inputs) == n_columns else inputs * n_columns
-        inputs = [
+        columns = inputs if len(inputs) > 1 else inputs * len(encoder.categories)
+        numbers = [
             dtype
             for dtype, is_category in zip(columns, encoder.is_categorical, strict=True)
             if not is_category
         ]
-        codes = np.float32 if set(inputs) == {np.dtype(np.float32)} else np.float64
-        inputs = [*inputs, np.dtype(codes)]
-    if TEXT in inputs:
+    if TEXT in numbers:
         raise ValueError(
             f"Got text in X_sample where {type(classifier).__name__} was fitted to "
             "numbers. Expected rows like those that it was fitted to."
         )
-    dtype: np.dtype[Any] = np.result_type(*inputs)
+    if encoder is not None:
+        return FLOAT32 if set(numbers) == {FLOAT32} else FLOAT64
+    dtype: np.dtype[Any] = np.result_type(*numbers)
     return dtype if dtype in FEATURE_DTYPES else FLOAT64
 
 

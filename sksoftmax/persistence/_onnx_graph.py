@@ -38,11 +38,22 @@ class Graph:
         self._container = container
 
     def add(
-        self, kind: str, inputs: list[Value], dtype: np.dtype[Any], **attributes: Any
+        self,
+        kind: str,
+        inputs: list[Value],
+        dtype: np.dtype[Any],
+        name: str | None = None,
+        **attributes: Any,
     ) -> Value:
-        r"""Add a node; return its result, which has the given dtype."""
-        name = self._scope.get_unique_variable_name(kind.lower())
-        self._add(kind, inputs, name, **attributes)
+        r"""Add a node; return its result, which has the given dtype and name."""
+        name = name or self._scope.get_unique_variable_name(kind.lower())
+        self._container.add_node(
+            kind,
+            [value.name for value in inputs],
+            [name],
+            name=self._scope.get_unique_operator_name(kind),
+            **attributes,
+        )
         return Value(self, name, dtype)
 
     def constant(self, content: Any, dtype: np.dtype[Any] | None = None) -> Value:
@@ -59,21 +70,6 @@ class Graph:
             code = tensor.data_type
         self._container.add_initializer(name, code, array.shape, tensor)
         return Value(self, name, array.dtype)
-
-    def set_output(self, name: str, result: Value) -> None:
-        r"""Make a result the output of the conversion by that name."""
-        self._add("Identity", [result], name)
-
-    def _add(
-        self, kind: str, inputs: list[Value], output: str, **attributes: Any
-    ) -> None:
-        self._container.add_node(
-            kind,
-            [value.name for value in inputs],
-            [output],
-            name=self._scope.get_unique_operator_name(kind),
-            **attributes,
-        )
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,8 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
+from sklearn import feature_selection
 from sklearn.compose import make_column_selector
-from sklearn.feature_selection import (
-    chi2,
-    f_classif,
-    f_regression,
-    mutual_info_classif,
-    mutual_info_regression,
-    r_regression,
-)
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -55,25 +48,25 @@ _CLASSES: dict[str, type[ModuleClassifier]] = {
 
 # The only attributes that a file can set, and the types that they can have.
 _ATTRIBUTES: dict[str, tuple[type, ...]] = {
-    "C_": (float,),
-    "Cs_": (np.ndarray,),
     "_alternate_bins": (bool,),
     "_encoder": (TableEncoder, NoneType),
-    "_has_missing": (np.ndarray,),
     "_feature_mean": (np.ndarray,),
     "_feature_scale": (np.ndarray,),
+    "_has_missing": (np.ndarray,),
     "_hold_out_seed": (int,),
     "_n_fitted": (int,),
     "_weight_seen": (float,),
     "best_epoch_": (int, NoneType),
+    "C_": (float,),
     "classes_": (np.ndarray,),
     "coefs_paths_": (np.ndarray,),
+    "Cs_": (np.ndarray,),
     "feature_names_in_": (np.ndarray,),
     "hidden_layer_sizes_": (tuple,),
-    "n_bins_": (np.ndarray,),
     "l1_ratio_": (float,),
     "l1_ratios_": (np.ndarray,),
     "loss_curve_": (list,),
+    "n_bins_": (np.ndarray,),
     "n_features_in_": (int,),
     "n_iter_": (int, np.ndarray),
     "n_samples_seen_": (int,),
@@ -88,8 +81,8 @@ _NOT_KEPT = ("checkpoint", "module")
 # Prefix of the names of the module's tensors.
 _MODULE = "module."
 
-# Attributes in older files that the encoder has as well.
-_OF_ENCODER = {"categories_", "is_categorical_"}
+# Attributes in files of version 0.1.0, whose values the encoder holds as well.
+_OLD_ATTRIBUTES = {"categories_", "is_categorical_"}
 
 # Key of the arrays that stand for an encoder.
 _ENCODER = "encoder"
@@ -109,12 +102,12 @@ _ATTRIBUTE_IS_CODE = (
 # No callables of users, and no types whose indices compiled code follows into memory:
 # search trees, sparse matrices.
 _SAFE_FUNCTIONS = (
-    chi2,
-    f_classif,
-    f_regression,
-    mutual_info_classif,
-    mutual_info_regression,
-    r_regression,
+    feature_selection.chi2,
+    feature_selection.f_classif,
+    feature_selection.f_regression,
+    feature_selection.mutual_info_classif,
+    feature_selection.mutual_info_regression,
+    feature_selection.r_regression,
     # ColumnTransformer: columns by dtype or regular expression.
     make_column_selector,
 )
@@ -365,7 +358,7 @@ def _set_attributes(
     tensors: dict[str, Tensor],
 ) -> None:
     for name, encoded in attributes.items():
-        if name in _OF_ENCODER:
+        if name in _OLD_ATTRIBUTES:
             continue
         if isinstance(encoded, dict) and _ENCODER in encoded:
             value = TableEncoder.from_arrays(decode(encoded[_ENCODER], tensors))
