@@ -29,7 +29,7 @@ from .._utils.compat import (
 )
 from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.keywords import explain_keywords
-from .fold_scores import mean_over_folds, warn_about_missing_scores
+from .cross_validation import mean_over_folds, warn_about_missing_scores
 from .grid_search_fits import Evaluation, Split, group_candidates, with_parameters
 
 

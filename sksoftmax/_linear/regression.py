@@ -26,7 +26,7 @@ from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
 from ..modules._linear import SoftmaxLinear
 from .coefficients import LinearClassifier, center_intercepts
-from .solver import Candidate, penalties, solve_in_place
+from .solver import Candidate, penalty_of, solve_in_place
 from .stream import column_moments, restore_units, standardized
 
 # Values of ``solver`` that train by mini-batches; all others go to the optimum.
@@ -308,7 +308,6 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         if self.solver in MINIBATCH_SOLVERS:
             return Plan(
                 recipe,
-                learn_inputs=_learn_no_inputs,
                 training_scope=_centered,
                 restore=center_intercepts,
                 epochs_parameter="max_iter",
@@ -408,14 +407,7 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
 
 def _decay(C: float, n_classes: int, total_weight: float) -> float:
     r"""Return the factor of half the squared norm of a mean loss."""
-    return penalties(C, 0.0, total_weight, n_classes)[0]
-
-
-def _learn_no_inputs(
-    module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
-) -> bool:
-    r"""Learn no scaling: the solvers by mini-batches take the features as they are."""
-    return False
+    return penalty_of(Candidate(0, C, 0.0), total_weight, n_classes).l2_reg_strength
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from sklearn.utils.metadata_routing import (
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.state import fresh_module, net_without_optimizer
 from .._data.containers import as_column
-from .._data.labels import as_labels, check_weights
+from .._data.labels import as_labels
 from .._data.training_rows import (
     TrainingRows,
     check_number_of_classes,
@@ -42,8 +42,13 @@ from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport, reported
 from .coefficients import LinearClassifier, set_coefficients
-from .cross_validation import Fold, split_rows, weights_in_folds, with_classes
-from .fold_scores import best_candidates
+from .cross_validation import (
+    Fold,
+    best_candidates,
+    split_rows,
+    weights_in_folds,
+    with_classes,
+)
 from .regression import SoftmaxRegression
 from .solver import Candidate, float64_device, solve, solve_in_place
 
@@ -259,7 +264,7 @@ class SoftmaxRegressionCV(LinearClassifier):
                 self, X, y, sample_weight, groups=params.get("groups")
             )
             check_number_of_classes(self, data)
-            weight = check_weights(self, sample_weight, data.X)
+            weight = data.sample_weight
             routed = self._route("fit", weight, params)
             # A row of weight zero is the same as no row, in the score as well.
             kept = np.arange(len(data.y)) if weight is None else np.flatnonzero(weight)

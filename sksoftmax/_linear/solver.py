@@ -46,17 +46,17 @@ class Candidate(NamedTuple):
     l1_ratio: float
 
 
-def penalties(
-    C: float, l1_ratio: float, total_weight: float, n_classes: int
-) -> tuple[float, float]:
-    r"""Return the strengths of the L2 and of the L1 penalty on the mean loss."""
+def penalty_of(candidate: Candidate, total_weight: float, n_classes: int) -> Penalty:
+    r"""Return the penalty of a candidate on the mean loss of its training rows."""
     # With two classes scikit-learn penalizes the difference w of the two rows. Ours
     # are w / 2 and -w / 2: half of w's square in sum, and w's absolute value.
     l2_factor = 2.0 if n_classes == 2 else 1.0
     # Python's floats become infinite without a warning; two divisions in turn overflow
     # later than one by a product.
-    strength = min(1 / float(C) / float(total_weight), _MAX_STRENGTH)
-    return (1 - l1_ratio) * l2_factor * strength, l1_ratio * strength
+    strength = min(1 / float(candidate.C) / float(total_weight), _MAX_STRENGTH)
+    l1_ratio = candidate.l1_ratio
+    l2_reg_strength = (1 - l1_ratio) * l2_factor * strength
+    return Penalty(candidate.fold, l2_reg_strength, l1_ratio * strength)
 
 
 def weights_of_rows(data: TrainingRows) -> NDArray[np.float64]:
@@ -112,8 +112,8 @@ def solve(
         data,
         fold_weights / totals[:, None],
         [
-            Penalty(fold, *penalties(C, l1_ratio, totals[fold], n_classes))
-            for fold, C, l1_ratio in candidates
+            penalty_of(candidate, totals[candidate.fold], n_classes)
+            for candidate in candidates
         ],
     )
     rows, device = problem.rows, problem.y.device

@@ -12,7 +12,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import GridSearchCV
 
 from sksoftmax import SoftmaxGridSearchCV, SoftmaxRegression, SoftmaxRegressionCV
-from sksoftmax._linear.fold_scores import mean_over_folds
+from sksoftmax._linear.cross_validation import mean_over_folds
 
 CS = [1e-6, 1e-3, 1.0]
 
