@@ -2,6 +2,8 @@ r"""Newton's method for many candidates at once, on tensors."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from .common import (
 )
 from .objective import Iterates
 from .preconditioner import Preconditioner
-from .steps import QuadraticModel, newton_steps, proximal_newton_targets
+from .steps import newton_steps, proximal_newton_targets
 
 # Norm of the gradient down to which float32 is precise enough; below, float64 is used.
 FLOAT32_TOL = 1e-5
@@ -35,6 +37,7 @@ _SMALLEST_ACCURACY_FLOAT32 = 0.03
 _LAST_ACCURACY = 0.3
 
 
+@dataclass
 class BatchedNewton:
     r"""Newton's method with line search for many candidates at once.
 
@@ -66,22 +69,17 @@ class BatchedNewton:
         Number of steps up to ``max_iter``.
     """
 
-    def __init__(
-        self,
-        preconditioner: Preconditioner,
-        coef: Tensor,
-        softness: Tensor,
-        criteria: StoppingCriteria,
-    ) -> None:
-        self.preconditioner = preconditioner
-        self.problem = preconditioner.problem
-        self.coef = coef
-        self.softness = softness
-        self.was_soft = softness > 0
+    preconditioner: Preconditioner
+    coef: Tensor
+    softness: Tensor
+    criteria: StoppingCriteria
+
+    def __post_init__(self) -> None:
+        self.problem = self.preconditioner.problem
+        self.was_soft = self.softness > 0
         self.is_stuck = torch.zeros_like(self.was_soft)
-        self.criteria = criteria
-        self.n_steps_left = criteria.max_iter
-        self.objectives: list[list[float]] = [[] for _ in coef]
+        self.n_steps_left = self.criteria.max_iter
+        self.objectives: list[list[float]] = [[] for _ in self.coef]
 
     def solve(self, iterates: Iterates | None = None) -> Tensor:
         r"""Minimize in float32, and then in float64; return the gradients' norms.
@@ -108,71 +106,76 @@ class BatchedNewton:
     ) -> Tensor:
         r"""Step until all gradients are small; return their norms."""
         problem, coef = self.problem, self.coef
-        candidates = torch.arange(len(coef), device=coef.device)
-        norms = torch.full_like(candidates, torch.inf, dtype=torch.float64)
-        iterates = iterates or problem.evaluate(coef, candidates, precise)
-        self._record(candidates, iterates)
+        if iterates is None:
+            candidates = torch.arange(len(coef), device=coef.device)
+            iterates = problem.evaluate(coef.clone(), candidates, precise)
+        norms = torch.full_like(iterates.value, torch.inf)
+        self._record(iterates)
         while True:
+            candidates = iterates.candidates
             previous = norms[candidates]
-            norms[candidates] = problem.gradient_norm(
-                coef[candidates], iterates.gradient, candidates
-            )
+            norms[candidates] = problem.gradient_norm(iterates)
             gained_nothing = norms[candidates] > _NO_GAIN * previous
             self.preconditioner.request_matrix(candidates[gained_nothing])
-            limit = self._tolerances(iterates, candidates) if precise else tol
+            limit = self._tolerances(iterates) if precise else tol
             keep = norms[candidates] > limit
             if not self.n_steps_left or not keep.any():
                 return norms
-            candidates, iterates = candidates[keep], iterates.select(keep)
+            iterates = iterates.select(keep)
             self.criteria.begin_step()
-            accuracy = _accuracy(norms[candidates], tol, precise)
-            targets = self._targets(candidates, iterates, accuracy)
-            moved = self._line_search(targets, candidates, iterates, precise)
+            accuracy = _accuracy(norms[iterates.candidates], tol, precise)
+            targets = self._targets(iterates, accuracy)
+            moved = self._line_search(targets, iterates, precise)
             self.n_steps_left -= 1
-            self._record(candidates, iterates)
+            self._record(iterates)
             last = [objectives[-1] for objectives in self.objectives]
             if self.criteria.end_step(sum(last) / len(last), coef):
                 self.n_steps_left = 0
-            candidates, iterates = candidates[moved], iterates.select(moved)
+            iterates = iterates.select(moved)
 
-    def _tolerances(self, iterates: Iterates, candidates: Tensor) -> Tensor:
-        values = self._values(candidates, iterates)
-        is_penalized = self.problem.is_penalized[candidates]
-        pairs = zip(values.tolist(), is_penalized.tolist(), strict=True)
+    def _record(self, iterates: Iterates) -> None:
+        r"""Store the coefficients and objectives of iterates."""
+        self.coef[iterates.candidates] = iterates.coef
+        pairs = zip(iterates.candidates.tolist(), iterates.value.tolist(), strict=True)
+        for b, value in pairs:
+            self.objectives[b].append(value)
+
+    def _tolerances(self, iterates: Iterates) -> Tensor:
+        is_penalized = self.problem.is_penalized[iterates.candidates]
+        pairs = zip(iterates.value.tolist(), is_penalized.tolist(), strict=True)
         tolerances = [self.criteria.gradient_tolerance(*pair) for pair in pairs]
-        return torch.tensor(tolerances).to(values)
+        return iterates.value.new_tensor(tolerances)
 
-    def _targets(
-        self, candidates: Tensor, iterates: Iterates, accuracy: Tensor
-    ) -> Tensor:
+    def _targets(self, iterates: Iterates, accuracy: Tensor) -> Tensor:
         r"""Return the coefficients after a full Newton step, or the lasso's minima."""
-        problem, coef = self.problem, self.coef[candidates]
+        problem, candidates = self.problem, iterates.candidates
         if problem.has_l1:
-            model = QuadraticModel(problem, candidates, iterates)
-            return proximal_newton_targets(model, coef, accuracy)
+            return proximal_newton_targets(problem, iterates, accuracy)
         softness = self.softness[candidates]
         if softness.any():
             proba = problem.soften(iterates.proba, softness)
-            iterates = Iterates(iterates.value, iterates.gradient, proba)
+            iterates = replace(iterates, proba=proba)
         inverse = self.preconditioner.inverse(iterates.proba, candidates)
-        model = QuadraticModel(problem, candidates, iterates)
-        coef_newton, n_products, deflation = newton_steps(model, inverse, accuracy)
+        coef_newton, n_products, deflation = newton_steps(
+            problem, iterates, inverse, accuracy
+        )
         self.preconditioner.record(candidates, n_products, accuracy, deflation)
-        return coef + coef_newton
+        return iterates.coef + coef_newton
 
     def _line_search(
-        self, targets: Tensor, candidates: Tensor, iterates: Iterates, precise: bool
+        self, targets: Tensor, iterates: Iterates, precise: bool
     ) -> Tensor:
         r"""Move towards the targets, and halve steps until the objective decreases.
 
         The iterates are updated in place. Returns which candidates moved, as a mask.
         """
-        problem, origin = self.problem, self.coef[candidates]
+        problem, candidates = self.problem, iterates.candidates
+        origin, before = iterates.coef, iterates.value
         coef_newton = targets - origin
-        lasso = problem.lasso_value(origin, candidates)
         gradient_times_newton = (iterates.gradient * coef_newton).sum((1, 2))
-        gradient_times_newton += problem.lasso_value(targets, candidates) - lasso
-        before = iterates.value + lasso
+        gradient_times_newton += problem.lasso_value(
+            targets, candidates
+        ) - problem.lasso_value(origin, candidates)
         unit = before.abs().clamp(min=1)
         bound = before + (FLOAT64_NOISE if precise else FLOAT32_NOISE) * unit
         # Indices of the candidates that have not moved yet.
@@ -182,11 +185,9 @@ class BatchedNewton:
         self.softness[candidates] = torch.where(softness < _MIN_SOFTNESS, 0, softness)
         while length > SMALLEST_STEP:
             new = problem.evaluate(trial, candidates[waiting], precise)
-            value = new.value + problem.lasso_value(trial, candidates[waiting])
             decrease = ARMIJO * length * gradient_times_newton[waiting]
-            good = value <= bound[waiting] + decrease
+            good = new.value <= bound[waiting] + decrease
             iterates.update(waiting[good], new.select(good))
-            self.coef[candidates[waiting[good]]] = trial[good]
             waiting = waiting[~good]
             if not len(waiting):
                 break
@@ -202,16 +203,6 @@ class BatchedNewton:
         moved = torch.ones_like(promised)
         moved[waiting] = False
         return moved
-
-    def _values(self, candidates: Tensor, iterates: Iterates) -> Tensor:
-        r"""Return the objectives of candidates."""
-        lasso = self.problem.lasso_value(self.coef[candidates], candidates)
-        return iterates.value + lasso
-
-    def _record(self, candidates: Tensor, iterates: Iterates) -> None:
-        values = self._values(candidates, iterates).tolist()
-        for b, value in zip(candidates.tolist(), values, strict=True):
-            self.objectives[b].append(value)
 
 
 def _accuracy(norms: Tensor, tol: float, precise: bool) -> Tensor:

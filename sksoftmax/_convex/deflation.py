@@ -73,8 +73,7 @@ class Deflation:
 
     def add(
         self,
-        index: int,
-        candidates: Tensor,
+        index: tuple[Tensor, int],
         direction: Tensor,
         product: Tensor,
         curvature: Tensor,
@@ -83,18 +82,16 @@ class Deflation:
 
         Parameters
         ----------
-        index : int
-            Number of directions stored before.
-        candidates : Tensor of shape (B,), int64
-            Indices of the candidates.
+        index : (Tensor of shape (B,), int)
+            Indices of the candidates, and number of directions stored before.
         direction, product : Tensor of shape (B, n_classes, n_columns)
             Directions d and products H d.
         curvature : Tensor of shape (B,)
             d^T H d.
         """
         scale = torch.where(curvature > 0, curvature.rsqrt(), 0.0)[:, None]
-        self.directions[candidates, index] = scale * direction.flatten(1)
-        self.products[candidates, index] = scale * product.flatten(1)
+        self.directions[index] = scale * direction.flatten(1)
+        self.products[index] = scale * product.flatten(1)
 
     def apply(self, solve: Callable[[Tensor], Tensor], residual: Tensor) -> Tensor:
         r"""Return an inverse times residuals, made exact along the directions.

@@ -84,12 +84,11 @@ def minimize(
         # The same shift of all classes changes nothing but the penalty.
         coef -= coef.mean(1, keepdim=True)
         if problem.rows.outlying:
-            return [
-                _solution(
-                    problem, criteria, *minimize_precisely(problem, b, row, criteria)
-                )
-                for b, row in enumerate(coef)
+            results = [
+                minimize_precisely(problem, b, candidate_coef, criteria)
+                for b, candidate_coef in enumerate(coef)
             ]
+            return [_solution(problem, criteria.tol, *result) for result in results]
     solution = _minimize_dense(problem, coef, criteria)
     if solution is not None:
         return [solution]
@@ -114,7 +113,7 @@ def _minimize_dense(
         # A Hessian is singular, for instance with few rows and hardly any penalty.
         return None
     found = torch.from_numpy(iterate.coef).to(coef.device)
-    return _solution(problem, criteria, found, iterate.gradient_norm, objectives)
+    return _solution(problem, criteria.tol, found, iterate.gradient_norm, objectives)
 
 
 def _minimize_batch(
@@ -139,18 +138,14 @@ def _minimize_batch(
     if problem.rows.outlying:
         norms = _norms_of_usual_rows(problem, coef, norms)
     results = zip(coef, norms.tolist(), newton.objectives, strict=True)
-    return [_solution(problem, criteria, *result) for result in results]
+    return [_solution(problem, criteria.tol, *result) for result in results]
 
 
 def _solution(
-    problem: SoftmaxProblem,
-    criteria: StoppingCriteria,
-    coef: Tensor,
-    norm: float,
-    objectives: list[float],
+    problem: SoftmaxProblem, tol: float, coef: Tensor, norm: float, history: list[float]
 ) -> Solution:
     weight, bias = problem.rows.restore(coef)
-    return Solution(weight, bias, norm <= criteria.tol, norm, objectives)
+    return Solution(weight, bias, norm <= tol, norm, history)
 
 
 def _norms_of_usual_rows(
@@ -162,11 +157,10 @@ def _norms_of_usual_rows(
     small. Norms that may be rounding remain unchanged.
     """
     candidates = torch.arange(len(coef), device=coef.device)
-    gradient = problem.evaluate(coef, candidates, True).gradient
-    subgradient = problem.subgradient(coef, gradient, candidates)
+    subgradient = problem.subgradient(problem.evaluate(coef, candidates, True))
     outlying = problem.rows.outlying
     spread = torch.tensor([spread for _, spread in outlying.values()])
-    ratio = (problem.rows.scale[list(outlying)].cpu() / spread).to(gradient)
+    ratio = (problem.rows.scale[list(outlying)].cpu() / spread).to(subgradient)
     usual = (subgradient[:, :, list(outlying)].abs() * ratio).amax((1, 2))
     return torch.where(usual > FLOAT32_TOL, norms.maximum(usual), norms)
 
@@ -178,10 +172,9 @@ def _evaluate_start(problem: SoftmaxProblem, coef: Tensor) -> Iterates | None:
     Newton step. None is returned if a start was replaced.
     """
     candidates = torch.arange(len(coef), device=coef.device)
-    iterates = problem.evaluate(coef, candidates, problem.rows.is_small)
-    value = iterates.value + problem.lasso_value(coef, candidates)
+    iterates = problem.evaluate(coef.clone(), candidates, problem.rows.is_small)
     # At zero, all classes have the same probability. NaN is replaced as well.
-    is_worse = ~(value <= math.log(problem.n_classes))
+    is_worse = ~(iterates.value <= math.log(problem.n_classes))
     coef[is_worse] = 0.0
     return None if is_worse.any() else iterates
 

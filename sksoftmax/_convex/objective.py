@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 
 import torch
 from torch import Tensor
@@ -46,10 +46,15 @@ _SMALLEST_VARIANCE = 1e-12
 
 @dataclass
 class Iterates:
-    r"""Objectives of candidates at their coefficients, without the lasso."""
+    r"""Coefficients of candidates, with their objectives and gradients."""
 
-    # (B,) and (B, K, p), float64.
+    # (B,), int64: indices of the candidates in their problem.
+    candidates: Tensor
+    # (B, K, p), float64.
+    coef: Tensor
+    # (B,), float64.
     value: Tensor
+    # (B, K, p), float64, without the lasso.
     gradient: Tensor
     # (B, K, N), float32.
     proba: Tensor
@@ -58,18 +63,18 @@ class Iterates:
         r"""Return the iterates of some candidates, as a mask."""
         if keep.all():
             return self
-        return Iterates(self.value[keep], self.gradient[keep], self.proba[keep])
+        return Iterates(*(values[keep] for values in vars(self).values()))
 
-    def update(self, candidates: Tensor, new: Iterates) -> None:
-        r"""Replace the iterates of some candidates."""
-        if len(candidates) == len(self.value):
-            self.value, self.gradient, self.proba = new.value, new.gradient, new.proba
-            return
-        self.value[candidates] = new.value
-        self.gradient[candidates] = new.gradient
-        self.proba[candidates] = new.proba
+    def update(self, index: Tensor, new: Iterates) -> None:
+        r"""Replace some iterates in place."""
+        for name, values in vars(new).items():
+            if len(index) == len(self.value):
+                setattr(self, name, values)
+            else:
+                getattr(self, name)[index] = values
 
 
+@dataclass(eq=False)
 class SoftmaxProblem:
     r"""Mean cross-entropy plus penalties, on standardized features, for candidates.
 
@@ -97,17 +102,14 @@ class SoftmaxProblem:
         Fold and penalty of each candidate.
     """
 
-    def __init__(
-        self,
-        rows: DenseRows | SparseRows,
-        y: Tensor,
-        n_classes: int,
-        sample_weight: Tensor,
-        penalties: Sequence[Penalty],
-    ) -> None:
-        self.rows = rows
-        self.y = y
-        self.n_classes = n_classes
+    rows: DenseRows | SparseRows
+    y: Tensor
+    n_classes: int
+    sample_weight: Tensor
+    penalties: InitVar[Sequence[Penalty]]
+
+    def __post_init__(self, penalties: Sequence[Penalty]) -> None:
+        y, sample_weight, rows = self.y, self.sample_weight, self.rows
         # (B,)
         self.fold = torch.tensor([p.fold for p in penalties], device=y.device)
         l2 = sample_weight.new_tensor([p.l2_reg_strength for p in penalties])
@@ -172,7 +174,7 @@ class SoftmaxProblem:
         return pool, first, index
 
     def evaluate(self, coef: Tensor, candidates: Tensor, precise: bool) -> Iterates:
-        r"""Return objectives and gradients, without the lasso, and probabilities.
+        r"""Return objectives, gradients and probabilities.
 
         Parameters
         ----------
@@ -206,7 +208,9 @@ class SoftmaxProblem:
             residual.scatter_add_(1, label, -torch.ones_like(label, dtype=dtype))
             residual *= weight[:, None, :]
             gradient += block.backward(residual.flatten(0, 1))
-        return Iterates(value, gradient.view(coef.shape) + penalized, proba)
+        value = value + self.lasso_value(coef, candidates)
+        gradient = gradient.view(coef.shape) + penalized
+        return Iterates(candidates, coef, value, gradient, proba)
 
     def hessian(self, proba: Tensor, candidates: Tensor, directions: Tensor) -> Tensor:
         r"""Return the Hessians at these probabilities times directions, in float32."""
@@ -266,24 +270,21 @@ class SoftmaxProblem:
         joint = weighted @ proba.mT
         return (torch.diag_embed(weighted.sum(2)) - joint).double()
 
-    def subgradient(self, coef: Tensor, gradient: Tensor, candidates: Tensor) -> Tensor:
-        r"""Return the smallest subgradients with the lasso, given the gradient without.
+    def subgradient(self, iterates: Iterates) -> Tensor:
+        r"""Return the smallest subgradients with the lasso, of shape (B, K, p).
 
         At zero it is the distance of the gradient from ``[-lasso, lasso]``.
         """
+        coef, gradient = iterates.coef, iterates.gradient
         if not self.has_l1:
             return gradient
-        lasso = self.lasso[candidates]
+        lasso = self.lasso[iterates.candidates]
         at_zero = (gradient.abs() - lasso).clamp(min=0)
         return torch.where(coef == 0, at_zero, gradient + lasso * coef.sign())
 
-    def gradient_norm(
-        self, coef: Tensor, gradient: Tensor, candidates: Tensor
-    ) -> Tensor:
+    def gradient_norm(self, iterates: Iterates) -> Tensor:
         r"""Return the largest entry of each candidate's smallest subgradient."""
-        subgradient = self.subgradient(coef, gradient, candidates)
-        norm: Tensor = torch.linalg.vector_norm(subgradient, torch.inf, dim=(1, 2))
-        return norm
+        return self.subgradient(iterates).abs().amax((1, 2))
 
     def lasso_value(self, coef: Tensor, candidates: Tensor) -> Tensor:
         r"""Return the lasso's part of each candidate's objective."""

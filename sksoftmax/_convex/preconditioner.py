@@ -166,14 +166,10 @@ class Preconditioner:
             self.request_matrix((matrix_index >= 0).nonzero().squeeze(1))
 
     def record(
-        self,
-        candidates: Tensor,
-        n_products: Tensor,
-        accuracy: Tensor,
-        deflation: Deflation,
+        self, candidates: Tensor, n_products: Tensor, accuracy: Tensor, new: Deflation
     ) -> None:
         r"""Store how many products the last step of candidates took, and directions."""
-        self._deflation.assign(candidates, deflation)
+        self._deflation.assign(candidates, new)
         usual = math.log(_USUAL_ACCURACY) / accuracy.log()
         self._n_products[candidates] = (n_products * usual).float()
 

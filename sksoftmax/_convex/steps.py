@@ -8,7 +8,6 @@ gradients (FISTA). Candidates leave the loop when their step is accurate enough.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,34 +33,17 @@ _MAX_OPERATIONS = 2**27
 _SHARE_REMAINING = 0.7
 
 
-@dataclass(frozen=True)
-class QuadraticModel:
-    r"""Second-order expansions of the objectives at iterates, without the lasso."""
-
-    problem: SoftmaxProblem
-    # (B,), int64: indices of the candidates in the problem.
-    candidates: Tensor
-    iterates: Iterates
-
-    def hessian(self, directions: Tensor) -> Tensor:
-        r"""Return the Hessians times directions, in float32."""
-        return self.problem.hessian(self.iterates.proba, self.candidates, directions)
-
-    def select(self, keep: Tensor) -> QuadraticModel:
-        r"""Return the models of some candidates, as a mask."""
-        iterates = self.iterates.select(keep)
-        return QuadraticModel(self.problem, self.candidates[keep], iterates)
-
-
 def newton_steps(
-    model: QuadraticModel, inverse: Inverse, accuracy: Tensor
+    problem: SoftmaxProblem, iterates: Iterates, inverse: Inverse, accuracy: Tensor
 ) -> tuple[Tensor, Tensor, Deflation]:
     r"""Solve ``H @ coef_newton = -gradient`` by preconditioned conjugate gradients.
 
     Parameters
     ----------
-    model : QuadraticModel
-        The quadratic models.
+    problem : SoftmaxProblem
+        The problem.
+    iterates : Iterates
+        The iterates, whose probabilities determine H.
     inverse : Inverse
         Approximate inverses of their Hessians.
     accuracy : Tensor of shape (B,)
@@ -76,8 +58,8 @@ def newton_steps(
     deflation : Deflation
         The first directions, for the preconditioner of the next step.
     """
-    gradient = model.iterates.gradient
-    unit = torch.linalg.vector_norm(gradient, torch.inf, dim=(1, 2), keepdim=True)
+    gradient = iterates.gradient
+    unit = gradient.abs().amax((1, 2), keepdim=True)
     residual = (gradient / -unit).float()
     direction = solved = first = _centered(inverse.solve(residual))
     steps = torch.zeros_like(residual)
@@ -87,10 +69,10 @@ def newton_steps(
     n_products = torch.ones_like(active)
     deflation = inverse.deflation.empty_like()
     for index in range(_MAX_PRODUCTS):
-        product = model.hessian(direction)
+        product = problem.hessian(iterates.proba, iterates.candidates, direction)
         curvature = (direction * product).sum((1, 2))
         if index < deflation.n_directions:
-            deflation.add(index, active, direction, product, curvature)
+            deflation.add((active, index), direction, product, curvature)
         # Candidates that are done continue until enough are; their curvature may be 0.
         length = _ratio(squared_norm, curvature)
         steps[active] += length * direction
@@ -104,7 +86,8 @@ def newton_steps(
             break
         direction = torch.addcmul(solved, _ratio(squared_norm, previous), direction)
         if n_remaining < _SHARE_REMAINING * len(active):
-            model, inverse = model.select(remaining), inverse.select(remaining)
+            iterates = iterates.select(remaining)
+            inverse = inverse.select(remaining)
             active, goal, direction, residual, squared_norm = _select(
                 remaining, active, goal, direction, residual, squared_norm
             )
@@ -129,16 +112,16 @@ def _select(keep: Tensor, *tensors: Tensor) -> Iterator[Tensor]:
 
 
 def proximal_newton_targets(
-    model: QuadraticModel, coef: Tensor, accuracy: Tensor
+    problem: SoftmaxProblem, iterates: Iterates, accuracy: Tensor
 ) -> Tensor:
     r"""Minimize the quadratic models plus the lasso by accelerated proximal gradients.
 
     Parameters
     ----------
-    model : QuadraticModel
-        The quadratic models at ``coef``.
-    coef : Tensor of shape (B, K, p), float64
-        Coefficients.
+    problem : SoftmaxProblem
+        The problem.
+    iterates : Iterates
+        The iterates.
     accuracy : Tensor of shape (B,)
         Factor by which the norm of the subgradient is reduced.
 
@@ -152,24 +135,25 @@ def proximal_newton_targets(
     O'Donoghue and Candes (2015). Adaptive Restart for Accelerated Gradient Schemes.
     https://doi.org/10.1007/s10208-013-9150-3
     """
-    problem, candidates, iterates = model.problem, model.candidates, model.iterates
-    bound = problem.curvature_bound(iterates.proba, candidates)
-    threshold = problem.lasso[candidates] / bound
-    goal = accuracy * problem.gradient_norm(coef, iterates.gradient, candidates)
-    targets = coef.clone()
-    active = torch.arange(len(coef), device=coef.device)
-    ahead = step = torch.zeros_like(coef)
+    bound = problem.curvature_bound(iterates.proba, iterates.candidates)
+    threshold = problem.lasso[iterates.candidates] / bound
+    goal = accuracy * problem.gradient_norm(iterates)
+    targets = iterates.coef.clone()
+    active = torch.arange(len(goal), device=goal.device)
+    ahead = step = torch.zeros_like(targets)
     momentum = torch.ones_like(goal)
     for n_steps in range(_MAX_PROXIMAL_STEPS):
         if n_steps == _MAX_PROXIMAL_STEPS_IF_SMALL and _is_small(problem):
             for b, index in enumerate(active.tolist()):
-                targets[index] = _target_by_coordinates(model, coef, goal, b)
+                targets[index] = _target_by_coordinates(problem, iterates, goal, b)
             break
-        slope = model.iterates.gradient + model.hessian(ahead.float()).double()
-        target = coef + ahead - slope / bound
+        product = problem.hessian(
+            iterates.proba, iterates.candidates, ahead.float()
+        ).double()
+        target = iterates.coef + ahead - (iterates.gradient + product) / bound
         target = target.sign() * (target.abs() - threshold).clamp(min=0)
         targets[active] = target
-        previous, step = step, target - coef
+        previous, step = step, target - iterates.coef
         change = step - ahead
         remaining = (bound * change).abs().amax((1, 2)) > goal
         n_remaining = int(remaining.sum())
@@ -182,9 +166,9 @@ def proximal_newton_targets(
         ahead = step + ratio[:, None, None] * (step - previous)
         momentum = torch.where(uphill, 1.0, following)
         if n_remaining < _SHARE_REMAINING * len(active):
-            model = model.select(remaining)
-            active, coef, bound, threshold, goal, ahead, step, momentum = _select(
-                remaining, active, coef, bound, threshold, goal, ahead, step, momentum
+            iterates = iterates.select(remaining)
+            active, bound, threshold, goal, ahead, step, momentum = _select(
+                remaining, active, bound, threshold, goal, ahead, step, momentum
             )
     return targets
 
@@ -198,21 +182,19 @@ def _is_small(problem: SoftmaxProblem) -> bool:
 
 
 def _target_by_coordinates(
-    model: QuadraticModel, coef: Tensor, goal: Tensor, b: int
+    problem: SoftmaxProblem, iterates: Iterates, goal: Tensor, b: int
 ) -> Tensor:
     r"""Return the minimum of one quadratic model plus the lasso."""
-    problem, candidate = model.problem, int(model.candidates[b])
+    candidate, coef = iterates.candidates[b], iterates.coef[b]
     [block] = problem.rows.blocks(1, precise=True)
     hessian = softmax_hessian(
         block.Z.cpu().numpy(),
         problem.sample_weight[problem.fold[candidate]].cpu().numpy(),
-        model.iterates.proba[b].double().cpu().numpy(),
+        iterates.proba[b].double().cpu().numpy(),
         problem.ridge[candidate].cpu().numpy(),
     )
-    lasso = problem.lasso[candidate].expand_as(coef[b])
-    gradient, l1, start = (
-        values.flatten().cpu().numpy()
-        for values in (model.iterates.gradient[b], lasso, coef[b])
-    )
+    lasso = problem.lasso[candidate].expand_as(coef)
+    vectors = iterates.gradient[b], lasso, coef
+    gradient, l1, start = (vector.flatten().cpu().numpy() for vector in vectors)
     target = minimize_with_lasso(hessian, gradient, l1, start, float(goal[b]))
-    return torch.from_numpy(target).to(coef).view_as(coef[b])
+    return torch.from_numpy(target).to(coef).view_as(coef)

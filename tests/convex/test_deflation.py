@@ -24,7 +24,7 @@ def deflation_with(H, directions):
         d, product, curvature = (
             torch.tensor(part, dtype=torch.float32) for part in (d, product, curvature)
         )
-        deflation.add(index, which, d[:, None], product[:, None], curvature)
+        deflation.add((which, index), d[:, None], product[:, None], curvature)
     return deflation
 
 
@@ -76,7 +76,7 @@ def test_it_stays_positive_definite_where_the_hessian_has_changed():
 def test_nothing_deflation_and_no_curvature_change_nothing():
     deflation = Deflation.empty((2, 3, 4), 16, CPU)
     flat = torch.ones(2, 3, 4)
-    deflation.add(0, torch.arange(2), flat, flat, torch.tensor([0.0, -1.0]))
+    deflation.add((torch.arange(2), 0), flat, flat, torch.tensor([0.0, -1.0]))
     residual = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(deflation.apply(torch.clone, residual), residual)
 

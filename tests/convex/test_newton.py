@@ -20,7 +20,7 @@ from sksoftmax._convex.design_matrix import DenseRows
 from sksoftmax._convex.newton import minimize
 from sksoftmax._convex.objective import SoftmaxProblem
 from sksoftmax._convex.preconditioner import Preconditioner
-from sksoftmax._convex.steps import QuadraticModel, newton_steps
+from sksoftmax._convex.steps import newton_steps
 
 
 class Work(SoftmaxProblem):
@@ -265,9 +265,7 @@ class TestManyCandidates:
         inverse = Preconditioner(problem, 6).inverse(point.proba, which)
         exact = torch.tensor([False, False, True, False, True, False])
         accuracy = torch.where(exact, 1e-4, 0.3).double()
-        steps, n_products, _ = newton_steps(
-            QuadraticModel(problem, which, point), inverse, accuracy
-        )
+        steps, n_products, _ = newton_steps(problem, point, inverse, accuracy)
         made = [width for _, width in problem.products]
         # As accurate as asked for, and hardly more.
         left = problem.hessian(point.proba, which, steps.float()) + point.gradient
