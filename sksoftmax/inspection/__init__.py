@@ -1,6 +1,6 @@
-r"""Pictures of fitted classifiers, in the manner of scikit-learn's displays.
+r"""Plots of fitted classifiers, as displays like scikit-learn's.
 
-They draw with matplotlib (``pip install "sksoftmax[plot]"``), into any ``ax``.
+They draw with matplotlib (``pip install "sksoftmax[plot]"``), in any ``ax``.
 """
 
 from ._predictions import PredictionsDisplay

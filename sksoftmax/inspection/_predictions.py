@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PredictionsDisplay:  # numpydoc ignore=PR02
-    r"""Images with their true and predicted labels, the surest mistakes first.
+    r"""Images with their true and predicted labels, the most confident mistakes first.
 
-    After the mistakes, the one made with the highest probability first, come the right
-    predictions, beginning with the least certain. Make it with :meth:`from_estimator`
-    or :meth:`from_predictions`.
+    First come the mistakes, in descending order of the predicted label's probability,
+    then the correct predictions, in ascending order. Create it with
+    :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
     images : array-like of shape (n_images, height, width)
-        The images in the order in which they are shown; of colors if there is a
-        fourth axis, of three.
+        The images in the order in which they are shown. A fourth axis, of size 3,
+        holds colors.
     y_true : array-like of shape (n_images,)
         True labels.
     y_pred : array-like of shape (n_images,)
@@ -45,15 +45,14 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
     confidence : array-like of shape (n_images,)
         Probabilities of the predicted labels.
     n_mistakes : int, default=None
-        How many mistakes there are among all predictions, for the title; no title if
-        None.
+        Number of mistakes among all predictions, for the title; no title if None.
     n_samples : int, default=None
-        How many predictions there are, for the title.
+        Number of all predictions, for the title.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes in whose place the panels are.
+        The axes whose place the panels divide.
     axes_ : ndarray of matplotlib Axes, of shape (n_images,)
         The panels.
     figure_ : matplotlib Figure
@@ -63,7 +62,7 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
 
     See Also
     --------
-    sklearn.metrics.ConfusionMatrixDisplay : Which class is taken for which.
+    sklearn.metrics.ConfusionMatrixDisplay : Mistakes by pairs of classes.
 
     Examples
     --------
@@ -99,7 +98,7 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         cmap: str = "gray_r",
         ax: Axes | None = None,
     ) -> Self:
-        r"""Draw what a fitted classifier predicts.
+        r"""Draw the predictions of a fitted classifier.
 
         Parameters
         ----------
@@ -113,18 +112,18 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
             Height and width of the images, channels before them if there are any.
             "auto" takes the estimator's own, or a square of one channel or three.
         n_images : int, default=15
-            Most images to show.
+            Largest number of images.
         n_columns : int, default=5
-            Most images beside each other.
+            Largest number of images in a row.
         cmap : str, default="gray_r"
-            Colors of images of one channel.
+            Colormap of images of one channel.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
 
         Returns
         -------
         display : PredictionsDisplay
-            The display, drawn.
+            The display, after :meth:`plot`.
 
         Raises
         ------
@@ -132,14 +131,15 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
             If ``image_shape`` does not fit the features, or ``y`` holds a label that
             the estimator does not know.
         """
-        own = getattr(final_estimator(estimator), "image_shape", None)
-        is_auto = isinstance(image_shape, str)
+        known_shape = getattr(final_estimator(estimator), "image_shape", None)
+        if isinstance(image_shape, str) and known_shape is not None:
+            image_shape = known_shape
         return cls.from_predictions(
             y,
             estimator.predict_proba(X),
             X,
             classes=estimator.classes_,
-            image_shape=own if is_auto and own is not None else image_shape,
+            image_shape=image_shape,
             n_images=n_images,
             n_columns=n_columns,
             cmap=cmap,
@@ -160,7 +160,7 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         cmap: str = "gray_r",
         ax: Axes | None = None,
     ) -> Self:
-        r"""Draw what was predicted.
+        r"""Draw predictions.
 
         Parameters
         ----------
@@ -171,24 +171,24 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         X : array-like of shape (n_samples, n_features)
             Flat images.
         classes : array-like of shape (n_classes,), default=None
-            The labels that the columns of ``y_proba`` stand for; those of ``y_true``,
-            sorted, if None.
+            The labels of the columns of ``y_proba``; if None, the sorted labels of
+            ``y_true``.
         image_shape : tuple of int or "auto", default="auto"
             Height and width of the images, channels before them if there are any.
             "auto" takes a square of one channel or three.
         n_images : int, default=15
-            Most images to show.
+            Largest number of images.
         n_columns : int, default=5
-            Most images beside each other.
+            Largest number of images in a row.
         cmap : str, default="gray_r"
-            Colors of images of one channel.
+            Colormap of images of one channel.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
 
         Returns
         -------
         display : PredictionsDisplay
-            The display, drawn.
+            The display, after :meth:`plot`.
 
         Raises
         ------
@@ -210,13 +210,13 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         # First the mistakes, in descending order of confidence; then the correct
         # predictions, in ascending order.
         order = np.lexsort((np.where(is_wrong, -confidence, confidence), ~is_wrong))
-        shown = order[:n_images]
-        images = rows[shown].reshape(len(shown), *shape)
+        drawn = order[:n_images]
+        images = rows[drawn].reshape(len(drawn), *shape)
         display = cls(
             images=images if len(shape) == 2 else np.moveaxis(images, 1, -1),
-            y_true=known[true[shown]],
-            y_pred=known[predicted[shown]],
-            confidence=confidence[shown],
+            y_true=known[true[drawn]],
+            y_pred=known[predicted[drawn]],
+            confidence=confidence[drawn],
             n_mistakes=int(is_wrong.sum()),
             n_samples=len(true),
         )
@@ -230,16 +230,16 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
         n_columns : int, default=5
-            Most images beside each other.
+            Largest number of images in a row.
         cmap : str, default="gray_r"
-            Colors of images of one channel.
+            Colormap of images of one channel.
 
         Returns
         -------
         display : PredictionsDisplay
-            The display itself.
+            The display.
         """
         pyplot = import_pyplot("PredictionsDisplay")
         if n_columns < 1:

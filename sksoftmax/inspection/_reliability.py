@@ -27,10 +27,10 @@ _CONFIDENCE = "Confidence"
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class ReliabilityDisplay:  # numpydoc ignore=PR02
-    r"""Accuracy of the predictions by the confidence that they are made with.
+    r"""Accuracy of predictions as a function of their confidence.
 
-    The confidence is the probability of the predicted class, of however many there are;
-    :class:`~sklearn.calibration.CalibrationDisplay` takes two classes. Make it with
+    The confidence is the probability of the predicted class. There may be any number of
+    classes; :class:`~sklearn.calibration.CalibrationDisplay` takes two. Create it with
     :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
@@ -44,7 +44,7 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
     expected_calibration_error : float
         Mean of the bins' gaps between accuracy and confidence, weighted by ``counts``.
     name : str, default=None
-        What is drawn, for the legend; none if None.
+        Name in the legend; none if None.
 
     Attributes
     ----------
@@ -57,13 +57,13 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
     line_ : matplotlib Line2D
         The accuracies.
     gap_lines_ : matplotlib LineCollection
-        From each accuracy to the diagonal.
+        Lines from each accuracy to the diagonal.
     bars_ : matplotlib BarContainer or None
         The histogram.
 
     See Also
     --------
-    sklearn.calibration.CalibrationDisplay : The same for the second of two classes.
+    sklearn.calibration.CalibrationDisplay : Calibration of the second of two classes.
 
     References
     ----------
@@ -104,14 +104,14 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         histogram: bool = True,
         line_kw: dict[str, Any] | None = None,
     ) -> Self:
-        r"""Draw how reliable a fitted classifier is.
+        r"""Draw the reliability diagram of a fitted classifier.
 
         Parameters
         ----------
         estimator : estimator
             A fitted classifier with ``predict_proba``.
         X : array-like of shape (n_samples, n_features)
-            Rows that it was not fitted to.
+            Rows that the classifier was not fitted to.
         y : array-like of shape (n_samples,)
             Their labels.
         n_bins : int, default=15
@@ -119,9 +119,9 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row; all equal if None.
         name : str, default=None
-            For the legend; the class's name if None.
+            Name in the legend; the class's name if None.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
         histogram : bool, default=True
             Whether to draw the histogram below.
         line_kw : dict, default=None
@@ -130,7 +130,7 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         Returns
         -------
         display : ReliabilityDisplay
-            The display, drawn.
+            The display, after :meth:`plot`.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         histogram: bool = True,
         line_kw: dict[str, Any] | None = None,
     ) -> Self:
-        r"""Draw how reliable probabilities are.
+        r"""Draw the reliability diagram of predictions.
 
         Parameters
         ----------
@@ -172,15 +172,15 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         y_proba : array-like of shape (n_samples, n_classes)
             Probability of each class.
         classes : array-like of shape (n_classes,), default=None
-            The labels that the columns stand for; those of ``y_true``, sorted, if None.
+            The labels of the columns; if None, the sorted labels of ``y_true``.
         n_bins : int, default=15
             Number of bins, of equal width.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row; all equal if None.
         name : str, default=None
-            For the legend; none if None.
+            Name in the legend; none if None.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
         histogram : bool, default=True
             Whether to draw the histogram below.
         line_kw : dict, default=None
@@ -189,7 +189,7 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         Returns
         -------
         display : ReliabilityDisplay
-            The display, drawn.
+            The display, after :meth:`plot`.
 
         Raises
         ------
@@ -233,8 +233,8 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None. With the axes of another display and
-            ``histogram=False`` the two are compared.
+            Axes to draw in; a new figure if None. With the axes of another display and
+            ``histogram=False``, both are in one diagram.
         histogram : bool, default=True
             Whether to draw the histogram below.
         line_kw : dict, default=None
@@ -243,7 +243,7 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         Returns
         -------
         display : ReliabilityDisplay
-            The display itself.
+            The display.
         """
         pyplot = import_pyplot("ReliabilityDisplay")
         if ax is None:

@@ -21,8 +21,8 @@ _MOST_MARKED_STEPS = 25
 class TrainingCurveDisplay:  # numpydoc ignore=PR02
     r"""Loss and validation score of each epoch.
 
-    Make it with :meth:`from_estimator`. A validation loss shares the axis of the
-    training loss; an accuracy has its own, on the right.
+    Create it with :meth:`from_estimator`. A validation loss shares the axis of the
+    training loss; an accuracy has an axis on the right.
 
     Parameters
     ----------
@@ -32,14 +32,14 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
     validation_scores : array-like of shape (n_steps,), default=None
         Validation score after each epoch; greater is better.
     scoring : {"loss", "accuracy"}, default="loss"
-        What the validation score is: the negative log loss, or the accuracy.
+        Kind of validation score: the negative log loss, or the accuracy.
     best_epoch : int, default=None
-        The epoch, counted from 1, whose parameters were kept. None means that of the
+        The epoch, counted from 1, whose parameters were kept. If None, the epoch of the
         best validation score.
     is_exact : bool, default=False
         Whether the steps are those of an exact solver.
     name : str, default=None
-        What is drawn, for the title; none if None.
+        Title; none if None.
 
     Attributes
     ----------
@@ -49,13 +49,13 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
     ax_ : matplotlib Axes
         The axes with the loss.
     ax_score_ : matplotlib Axes or None
-        The axes with the accuracy; None if nothing was scored by it.
+        The axes with the accuracy; None without such scores.
     figure_ : matplotlib Figure
         The figure.
     line_ : matplotlib Line2D
         The loss.
     validation_line_ : matplotlib Line2D or None
-        The validation score; as a loss, not a score, if it is one.
+        The validation score; a negative log loss with its sign changed.
     best_line_ : matplotlib Line2D or None
         The vertical line at the epoch that was kept.
 
@@ -96,17 +96,17 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
         line_kw: dict[str, Any] | None = None,
         validation_line_kw: dict[str, Any] | None = None,
     ) -> Self:
-        r"""Draw how the training of a fitted classifier went.
+        r"""Draw the training curve of a fitted classifier.
 
         Parameters
         ----------
         estimator : estimator
             A fitted classifier of this package, or a pipeline or search that ends in
-            one; scikit-learn's ``MLPClassifier`` has the same attributes.
+            one; scikit-learn's ``MLPClassifier`` is accepted as well.
         name : str, default=None
             The title; the class's name if None.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
         line_kw : dict, default=None
             Keyword arguments for the line of the loss.
         validation_line_kw : dict, default=None
@@ -115,7 +115,7 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
         Returns
         -------
         display : TrainingCurveDisplay
-            The display, drawn.
+            The display, after :meth:`plot`.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
         line_kw : dict, default=None
             Keyword arguments for the line of the loss.
         validation_line_kw : dict, default=None
@@ -164,7 +164,7 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
         Returns
         -------
         display : TrainingCurveDisplay
-            The display itself.
+            The display.
         """
         pyplot = import_pyplot("TrainingCurveDisplay")
         from matplotlib import ticker

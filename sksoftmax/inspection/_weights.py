@@ -33,11 +33,12 @@ _MOST_COLUMNS_OF_BARS = 3
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class WeightsDisplay:  # numpydoc ignore=PR02
-    r"""Weights of a linear classifier, a panel for each class.
+    r"""Weights of a linear classifier, its ``coef_``, in one panel for each class.
 
-    As images, where the features are pixels, or else as bars, the largest weights
-    first. Weights compare with each other only if the features have the same scale: put
-    a :class:`~sklearn.preprocessing.StandardScaler` before the classifier.
+    The weights are drawn as images if the features are pixels, otherwise as bars, the
+    largest first. They can be compared with each other only if the features have the
+    same scale: put a :class:`~sklearn.preprocessing.StandardScaler` before the
+    classifier.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class WeightsDisplay:  # numpydoc ignore=PR02
     Attributes
     ----------
     ax_ : matplotlib Axes
-        The axes in whose place the panels are.
+        The axes whose place the panels divide.
     axes_ : ndarray of matplotlib Axes, of shape (n_panels,)
         The panels.
     figure_ : matplotlib Figure
@@ -61,7 +62,7 @@ class WeightsDisplay:  # numpydoc ignore=PR02
     images_ : list of matplotlib AxesImage or None
         The images; None if there are bars.
     colorbar_ : matplotlib Colorbar or None
-        What the colors mean.
+        The scale of the images' colors.
     bars_ : list of matplotlib BarContainer or None
         The bars, the largest first; None if there are images.
 
@@ -110,23 +111,23 @@ class WeightsDisplay:  # numpydoc ignore=PR02
             A fitted :class:`~sksoftmax.SoftmaxRegression`, another linear classifier,
             or a pipeline or search that ends in one.
         feature_names : array-like of shape (n_features,), default=None
-            Names of the features; those that the estimator knows if None.
+            Names of the features; the estimator's own if None.
         image_shape : tuple of int, "auto" or None, default="auto"
             Height and width of the images; None draws bars. "auto" draws images if the
-            features have no names and their number is a square, of 64 at least.
+            features have no names and their number is a square of at least 64.
         max_features : int, default=10
-            Most bars for a class.
+            Largest number of bars in a panel.
         n_columns : int, default=5
-            Most panels beside each other; three if there are bars.
+            Largest number of panels in a row; at most 3 with bars.
         cmap : str, default="RdBu_r"
-            Colors of the images, whose middle stands for zero.
+            Colormap of the images. Its middle stands for zero.
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
 
         Returns
         -------
         display : WeightsDisplay
-            The display, drawn.
+            The display, after :meth:`plot`.
 
         Raises
         ------
@@ -172,18 +173,18 @@ class WeightsDisplay:  # numpydoc ignore=PR02
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; a new figure if None.
+            Axes to draw in; a new figure if None.
         max_features : int, default=10
-            Most bars for a class.
+            Largest number of bars in a panel.
         n_columns : int, default=5
-            Most panels beside each other; three if there are bars.
+            Largest number of panels in a row; at most 3 with bars.
         cmap : str, default="RdBu_r"
-            Colors of the images, whose middle stands for zero.
+            Colormap of the images. Its middle stands for zero.
 
         Returns
         -------
         display : WeightsDisplay
-            The display itself.
+            The display.
         """
         pyplot = import_pyplot("WeightsDisplay")
         coef, titles = self._check()
