@@ -1,4 +1,4 @@
-r"""Folds of a cross-validation, and the scores of their validation rows."""
+r"""Penalties and folds of a cross-validation, and the scores of validation rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
@@ -27,6 +27,27 @@ class Fold(NamedTuple):
 
     train: NDArray[np.int64]
     test: NDArray[np.int64]
+
+
+def check_grid(
+    Cs: int | ArrayLike, l1_ratios: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    r"""Return the penalties to try as arrays; an integer is a number of ``Cs``."""
+    C_grid = np.asarray(np.logspace(-4, 4, Cs) if isinstance(Cs, Integral) else Cs)
+    l1_grid = np.asarray(l1_ratios)
+    if not (_is_numeric(C_grid) and (C_grid > 0).all()):
+        raise ValueError(f"Got Cs={Cs!r}, but expected a sequence of numbers above 0.")
+    if not (_is_numeric(l1_grid) and ((l1_grid >= 0) & (l1_grid <= 1)).all()):
+        raise ValueError(
+            f"Got l1_ratios={l1_ratios!r}, but expected a sequence of numbers from 0 "
+            "to 1."
+        )
+    return C_grid.astype(float), l1_grid.astype(float)
+
+
+def _is_numeric(values: NDArray[Any]) -> bool:
+    r"""Return whether values are a sequence of numbers, at least one of them."""
+    return values.ndim == 1 and len(values) > 0 and values.dtype.kind in "iuf"
 
 
 def stratified_folds(data: TrainingRows, n_folds: int) -> list[Fold]:

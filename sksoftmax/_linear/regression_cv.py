@@ -21,7 +21,6 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.state import fresh_module, net_without_optimizer
 from .._data.containers import as_column
 from .._data.labels import as_labels
@@ -45,6 +44,7 @@ from .coefficients import LinearClassifier, set_coefficients
 from .cross_validation import (
     Fold,
     best_candidates,
+    check_grid,
     split_rows,
     weights_in_folds,
     with_classes,
@@ -171,7 +171,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "refit": ["boolean"],
-        "class_weight": BaseSoftmaxClassifier._parameter_constraints["class_weight"],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
         "tol": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "device": [str],
@@ -259,7 +259,7 @@ class SoftmaxRegressionCV(LinearClassifier):
             fitted_state_kept(self),
         ):
             self.device_ = resolve_device(self.device)
-            self.Cs_, self.l1_ratios_ = self._check_grid()
+            self.Cs_, self.l1_ratios_ = check_grid(self.Cs, self.l1_ratios)
             data, self.classes_ = check_training_rows(
                 self, X, y, sample_weight, groups=params.get("groups")
             )
@@ -357,20 +357,6 @@ class SoftmaxRegressionCV(LinearClassifier):
         tags.input_tags.sparse = True
         return tags
 
-    def _check_grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        Cs = np.logspace(-4, 4, self.Cs) if isinstance(self.Cs, Integral) else self.Cs
-        Cs, l1_ratios = np.asarray(Cs), np.asarray(self.l1_ratios)
-        if not (_is_numeric(Cs) and (Cs > 0).all()):
-            raise ValueError(
-                f"Got Cs={self.Cs!r}, but expected a sequence of numbers above 0."
-            )
-        if not (_is_numeric(l1_ratios) and ((l1_ratios >= 0) & (l1_ratios <= 1)).all()):
-            raise ValueError(
-                f"Got l1_ratios={self.l1_ratios!r}, but expected a sequence of numbers "
-                "from 0 to 1."
-            )
-        return Cs.astype(float), l1_ratios.astype(float)
-
     def _solve_folds(
         self, data: TrainingRows, folds: list[Fold], report: FitReport
     ) -> NDArray[np.object_]:
@@ -447,8 +433,3 @@ class SoftmaxRegressionCV(LinearClassifier):
             with report.stage("refit-with-best-penalty"):
                 solve_in_place([self], [candidate], rows, report)
             self.n_iter_ = n_iter
-
-
-def _is_numeric(values: NDArray[Any]) -> bool:
-    r"""Return whether values are a sequence of numbers, at least one of them."""
-    return values.ndim == 1 and len(values) > 0 and values.dtype.kind in "iuf"
