@@ -2,10 +2,10 @@ r"""
 A search on a cluster
 =====================
 
-scikit-learn's searches hand their fits to joblib, and joblib hands them to Dask or Ray
-when it is told to: one line, and the results are those of a search without it. Here
-both clusters are two processes of this computer; the address of a scheduler in place of
-``LocalCluster`` makes it many computers. Needs
+scikit-learn's searches run their fits by joblib, and joblib runs them on Dask or Ray in
+one more line. The results are the same as without it. Here, both clusters are two
+processes of this computer; the address of a scheduler in place of ``LocalCluster`` uses
+many computers. Needs
 ``pip install "sksoftmax[distributed]"``, and takes about half a minute, most of it for
 starting the clusters.
 """
@@ -13,8 +13,8 @@ starting the clusters.
 # %%
 # The search
 # ----------
-# Three candidates and three folds are nine fits that know nothing of one another. Each
-# of them should have one thread, or one GPU, for itself.
+# Three candidates and three folds are nine independent fits. Each of them should have
+# one thread, or one GPU, for itself.
 import time
 
 import joblib
@@ -48,7 +48,7 @@ def run_search(name):
 
 def main():
     r"""Search serially, then on each cluster that is installed."""
-    # As many as each worker has. Sums of more threads are rounded differently.
+    # The same number as in each worker: sums over more threads are rounded differently.
     torch.set_num_threads(1)
     serial = run_search("serial")
 
@@ -69,8 +69,7 @@ def main():
     # %%
     # Ray
     # ---
-    # Ray puts the table into its object store, from which all workers of a computer
-    # read it.
+    # Ray puts the table into its object store, which all workers of a computer read.
     try:
         import ray
         from ray.util.joblib import register_ray

@@ -2,20 +2,20 @@ r"""
 Fashion-MNIST: from the textbook's recipe to a confusion matrix
 ===============================================================
 
-Fashion-MNIST has the format of MNIST, ten kinds of clothes instead of ten digits, and
-room for improvement. The example starts where courses on deep learning start, softmax
-regression by minibatch gradient descent, goes on to a convolutional net and asks which
-clothes it still takes for which. The images are downloaded if the folder that the
-environment variable ``SKSOFTMAX_DATA`` names does not hold them.
+Fashion-MNIST has the format of MNIST, with ten kinds of clothes instead of ten digits.
+The example begins as courses on deep learning do, with softmax regression by mini-batch
+gradient descent. A convolutional net follows, and its confusion matrix. The images are
+downloaded if the folder that the environment variable ``SKSOFTMAX_DATA`` names does not
+have them.
 With ``pip install "sksoftmax[plot]"`` there is a picture at the end.
 """
 
 # %%
 # The recipe
 # ----------
-# Pixels between 0 and 1, weights drawn from a normal distribution with a standard
-# deviation of 0.01, no penalty, plain stochastic gradient descent in batches of 256 at
-# a constant learning rate of 0.1, five epochs.
+# Pixels between 0 and 1, initial parameters from a normal distribution with standard
+# deviation 0.01, no penalty, plain stochastic gradient descent with batches of 256 rows
+# and a constant learning rate of 0.1, five epochs.
 from importlib.util import find_spec
 from time import perf_counter
 
@@ -57,8 +57,8 @@ print(f"softmax regression: test accuracy {accuracy:.3f}")
 # %%
 # A convolutional net
 # -------------------
-# The default one, on raw pixels. It scales them itself, and finds the shape of the
-# image from the number of features.
+# With default parameters, on raw pixels. It scales them itself, and derives the shape
+# of the images from the number of features.
 start = perf_counter()
 cnn = SoftmaxCNNClassifier(random_state=0).fit(train.data, train.target)
 seconds = perf_counter() - start
@@ -66,10 +66,10 @@ accuracy = cnn.score(test.data, test.target)
 print(f"convolutional net:  test accuracy {accuracy:.3f} after {seconds:.0f} s")
 
 # %%
-# What is taken for what
-# ----------------------
-# A row of the confusion matrix says what became of the images of one kind. The largest
-# entries off the diagonal are where the remaining mistakes are.
+# Which classes are confused
+# --------------------------
+# A row of the confusion matrix counts the predictions for the images of one class. The
+# largest entries off the diagonal are the most frequent mistakes.
 matrix = confusion_matrix(test.target, cnn.predict(test.data), labels=range(10))
 mistakes = matrix - np.diag(matrix.diagonal())
 print(f"\nof {mistakes.sum()} mistakes the most frequent:")
@@ -79,8 +79,8 @@ for flat in mistakes.ravel().argsort()[:-7:-1]:
     print(f"{mistakes[actual, predicted]:>5}  {names}")
 
 # %%
-# Shirts, T-shirts, pullovers, coats and dresses: what covers the upper body is hard to
-# tell apart at 28 x 28 pixels. Trousers, bags and shoes hardly ever leave the diagonal.
+# Shirts, T-shirts, pullovers, coats and dresses are hard to distinguish at 28 x 28
+# pixels. Trousers, bags and shoes are hardly ever confused with others.
 upper = np.isin(
     test.target_names, ["T-shirt/top", "Pullover", "Dress", "Coat", "Shirt"]
 )

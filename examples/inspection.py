@@ -2,17 +2,18 @@ r"""
 Pictures of a classifier
 ========================
 
-How training went, what a class is recognized by, which images are mistaken and whether
-the probabilities can be trusted: four displays in the manner of scikit-learn's own, on
-its bundled digits and wines. They need matplotlib (``pip install "sksoftmax[plot]"``).
+Four displays in the manner of scikit-learn's own: the training curve, the weights of
+each class, the most confident mistakes, and the reliability of the probabilities. The
+data are scikit-learn's digits and wines. They need matplotlib
+(``pip install "sksoftmax[plot]"``).
 """
 
 # %%
-# How training went
-# -----------------
-# The multi-layer perceptron holds out a tenth of the images. The training loss goes on
-# falling when the validation loss no longer does, and the weights of the best epoch are
-# the ones that are kept.
+# Training curve
+# --------------
+# The multi-layer perceptron holds out a tenth of the images for validation. The
+# training loss still falls when the validation loss no longer does. The parameters of
+# the best epoch are kept.
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import train_test_split
@@ -45,15 +46,15 @@ plt.show()
 # %%
 # The weights of a softmax regression
 # -----------------------------------
-# Where a pixel is red, ink speaks for the digit; where it is blue, against it. A zero
-# has no ink in its middle.
+# Ink on a red pixel raises the score of the digit, ink on a blue pixel lowers it. A
+# zero has no ink in its middle.
 regression = make_pipeline(MinMaxScaler(), SoftmaxRegression(C=0.1))
 WeightsDisplay.from_estimator(regression.fit(X_train, y_train))
 plt.show()
 
 # %%
-# Features that have names become bars, the largest weights first. With a scaler before
-# the classifier they are weights of standard deviations, and compare with each other.
+# Named features are drawn as bars, the largest weights first. After a scaler, a weight
+# is per standard deviation of its feature, so that weights can be compared.
 wines = load_wine(as_frame=True)
 wine_model = make_pipeline(StandardScaler(), SoftmaxRegression())
 wine_model.fit(wines.data, wines.target_names[wines.target])
@@ -63,21 +64,21 @@ for name, panel in zip(wine_model.classes_, bars.axes_, strict=True):
 plt.show()
 
 # %%
-# The surest mistakes
-# -------------------
-# A mistake made with much confidence is the first thing to look at: often the image is
-# odd, or its label wrong.
+# The most confident mistakes
+# ---------------------------
+# Look first at mistakes of high probability: often the image is unusual, or its label
+# is wrong.
 predictions = PredictionsDisplay.from_estimator(mlp, X_test, y_test, n_images=10)
 print(f"{predictions.n_mistakes} of {predictions.n_samples} predictions are wrong")
 plt.show()
 
 # %%
-# Whether a probability means what it says
-# ----------------------------------------
-# Of the answers given with a confidence of 80%, four in five should be right. The
-# strong penalty above leaves the regression far less sure than it could be: it is right
-# more often than it says, and its curve lies above the diagonal. The expected
-# calibration error (ECE) is the mean distance from it.
+# Reliability of the probabilities
+# --------------------------------
+# Of all predictions with probability 0.8, four in five should be right. The strong
+# penalty above makes the probabilities of the regression too low: it is right more
+# often than they say, and its curve lies above the diagonal. The expected calibration
+# error (ECE) is the mean distance from the diagonal.
 reliable = ReliabilityDisplay.from_estimator(mlp, X_test, y_test)
 modest = ReliabilityDisplay.from_estimator(
     regression, X_test, y_test, ax=reliable.ax_, histogram=False

@@ -2,16 +2,17 @@ r"""
 Messy tables: dates, dirty text, missing values
 ===============================================
 
-Real tables have dates, names that are spelt in many ways, and holes.
-``skrub.tabular_pipeline`` puts in front of a classifier what such a table needs; a
-multi-layer perceptron needs less than most, since it takes missing values and
-categories itself. Needs ``pip install "sksoftmax[tabular]"``, and takes a few seconds.
+Real tables have dates, names in many spellings, and missing values.
+``skrub.tabular_pipeline`` puts the steps that such a table needs before a classifier. A
+multi-layer perceptron needs fewer steps, since it takes missing values and categories
+itself. Needs ``pip install "sksoftmax[tabular]"``, and takes a few seconds.
 """
 
 # %%
 # A table of employees
 # --------------------
-# Made up: who leaves depends on the year of joining, the team and the pay.
+# The table is generated: who leaves depends on the date of joining, the team and the
+# pay.
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -58,7 +59,7 @@ def show(name, pipeline, table_test=table_test):
 # %%
 # One line
 # --------
-# skrub sees from the tags of a classifier whether missing values have to be filled in.
+# skrub reads the tags of a classifier and imputes missing values only where needed.
 mlp = SoftmaxMLPClassifier(
     (64,), n_estimators=4, max_epochs=15, early_stopping=False, random_state=0
 )
@@ -68,10 +69,10 @@ for classifier in (SoftmaxRegression(), mlp):
     print("   ", ", ".join(type(step).__name__ for step in pipeline[:-1]))
 
 # %%
-# Less in front
-# -------------
-# Categories can stay what they are: columns with their dtype, from which the perceptron
-# learns. Only dates and text become numbers.
+# Fewer steps
+# -----------
+# The perceptron takes categories as columns of a categorical dtype. Only dates and text
+# become numbers.
 vectorizer = TableVectorizer(
     low_cardinality=ToCategorical(), high_cardinality=StringEncoder(n_components=10)
 )
@@ -82,7 +83,7 @@ print("   ", ", ".join(pipeline[-1].feature_names_in_[:6]), "...")
 # %%
 # The same with polars
 # --------------------
-# Tables may come from polars, and steps may hand polars to one another.
+# Tables may be polars frames, and so may the output of each step.
 numbers_train, numbers_test = (
     pl.DataFrame(
         {

@@ -2,11 +2,10 @@ r"""
 MLflow: runs, curves and models
 ===============================
 
-MLflow keeps what was tried: parameters, the curve of every epoch, the model itself.
-skorch has a callback that logs epochs, and MLflow stores a scikit-learn pipeline with
-skops, without pickle, once it is told which types to trust. Needs
-``pip install mlflow skops``, and takes some ten seconds, most of them for MLflow's
-database.
+MLflow stores each run: parameters, the curve of every epoch, the model itself. skorch
+has a callback that logs epochs. MLflow stores a scikit-learn pipeline with skops,
+without pickle, given the list of trusted types. Needs ``pip install mlflow skops``, and
+takes some ten seconds, most of them for MLflow's database.
 """
 
 # %%
@@ -60,13 +59,13 @@ with mlflow.start_run() as run:
         pipeline,
         name="model",
         skops_trusted_types=TRUSTED_TYPES,
-        # What it would take MLflow a while to find out.
+        # MLflow would need a while to infer the requirements.
         pip_requirements=["sksoftmax"],
     )
 
 # %%
-# What is kept
-# ------------
+# Stored results
+# --------------
 history = MlflowClient().get_metric_history(run.info.run_id, "train_loss")
 print("training loss by epoch:", *(f"{metric.value:.3f}" for metric in history))
 

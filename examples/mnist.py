@@ -2,18 +2,18 @@ r"""
 MNIST: three classifiers, three scores
 ======================================
 
-The handwritten digits that every classifier is tried on: 60,000 images to learn from,
-10,000 to be tested on, 28 x 28 pixels each. They are downloaded if the folder that
-the environment variable ``SKSOFTMAX_DATA`` names does not hold them. On two processor
-cores the example takes about seven minutes, most of them in the perceptron.
-With ``pip install "sksoftmax[plot]"`` there is a picture at the end.
+Handwritten digits: 60,000 training images and 10,000 test images of 28 x 28 pixels.
+They are downloaded if the folder that the environment variable ``SKSOFTMAX_DATA`` names
+does not have them. On two processor cores the example takes about seven minutes, most
+of them in the perceptron. With ``pip install "sksoftmax[plot]"`` there is a picture at
+the end.
 """
 
 # %%
 # Data
 # ----
-# One row is one image, pixel after pixel, as ``uint8``. The nets take it as it is: they
-# convert one batch at a time and never copy the whole table.
+# A row is an image, pixel after pixel, as ``uint8``. The nets convert one batch at a
+# time and never copy the whole table.
 from importlib.util import find_spec
 from time import perf_counter
 
@@ -30,10 +30,10 @@ X_test, y_test = fetch_mnist(subset="test", return_X_y=True)
 # %%
 # Three classifiers
 # -----------------
-# Softmax regression trains by minibatches here: with 60,000 rows, ten passes come
-# close to the optimum that the default solver would take longer to reach. The nets are
-# the default ones and scale the pixels themselves. From the number of features the
-# convolutional net concludes that the rows are square images.
+# Softmax regression is trained by mini-batches here: with 60,000 rows, ten epochs come
+# close to the optimum in less time than the default solver. The nets have their default
+# parameters and scale the pixels themselves. The convolutional net derives the shape of
+# the images from the number of features: they are square.
 
 
 def to_unit_interval(pixels):
@@ -58,15 +58,15 @@ for name, classifier in classifiers.items():
     print(f"{name:<22}{accuracy:>15.2%}{seconds:>13.1f}")
 
 # %%
-# Each step leaves a fraction of the mistakes of the one before. What planes cannot
-# separate, hidden layers can; and a convolution need not learn anew at each position
-# what a stroke looks like.
+# Each classifier makes a fraction of the mistakes of the one before. Hidden layers
+# separate classes that planes cannot separate, and a convolution has the same
+# parameters at each position, so it learns the form of a stroke only once.
 
 # %%
 # The most confident mistakes
 # ---------------------------
-# The probabilities show where the convolutional net is wrong and sure of it. Some of
-# these digits a person would misread as well, and some labels one might dispute.
+# These are the wrong predictions with the highest probabilities. A person would misread
+# some of these digits as well, and some labels are doubtful.
 cnn = classifiers["SoftmaxCNNClassifier"]
 probabilities = cnn.predict_proba(X_test)
 predicted, certainty = cnn.predict(X_test), probabilities.max(axis=1)

@@ -3,17 +3,17 @@ Search with Optuna, and by successive halving
 =============================================
 
 Three ways to find good parameters for Kaggle's Otto table without trying all of them:
-Optuna's `OptunaSearchCV` in place of ``GridSearchCV``, an Optuna study that gives up on
-a trial after the first epochs, and scikit-learn's successive halving with the epochs as
-its budget. Where ``SKSOFTMAX_DATA`` does not point to Otto's files, scikit-learn's
-digits stand in. Needs ``pip install "sksoftmax[search]"``; takes a few minutes on Otto,
-and less than one on the digits.
+Optuna's `OptunaSearchCV` in place of ``GridSearchCV``, an Optuna study that stops bad
+trials after the first epochs, and scikit-learn's successive halving with the number of
+epochs as its resource. Where ``SKSOFTMAX_DATA`` does not point to Otto's files,
+scikit-learn's digits are used. Needs ``pip install "sksoftmax[search]"``; takes a few
+minutes on Otto, and less than one on the digits.
 """
 
 # %%
 # The table
 # ---------
-# A tenth of the rows is enough to compare settings with one another.
+# A tenth of the rows is enough to compare settings.
 import numpy as np
 import optuna
 from optuna.distributions import FloatDistribution
@@ -51,8 +51,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 # %%
 # In place of GridSearchCV
 # ------------------------
-# The search takes distributions instead of lists, and learns from trial to trial where
-# to look next.
+# The search takes distributions instead of lists, and chooses each trial by the results
+# of those before.
 search = OptunaSearchCV(
     classifier,
     {
@@ -73,10 +73,10 @@ print({name: round(value, 4) for name, value in search.best_params_.items()})
 # %%
 # Pruned by epoch
 # ---------------
-# With a study of its own, a trial need not train to the end: optuna-integration's
-# callback for skorch reports the validation loss after each epoch, and raises
-# ``TrialPruned`` where the median of the earlier trials was lower at that point. The
-# exception passes through ``fit``.
+# In a study, a trial need not train to the end: the callback of optuna-integration for
+# skorch reports the validation loss after each epoch, and raises ``TrialPruned`` if the
+# median of the earlier trials was lower in that epoch. The exception passes through
+# ``fit``.
 X_fit, X_val, y_fit, y_val = train_test_split(
     X_train, y_train, test_size=0.25, stratify=y_train, random_state=0
 )
@@ -112,8 +112,9 @@ print(
 # %%
 # Successive halving
 # ------------------
-# All candidates get two epochs, the better third of them six, the best of those
-# eighteen. A schedule belongs to the number of epochs, so each round's is complete.
+# All candidates are trained for two epochs, the best third of them for six, the best
+# third of those for eighteen. The schedule of the learning rate is complete in each
+# round, since its length is the number of epochs.
 halving = HalvingGridSearchCV(
     classifier,
     {"learning_rate": [0.001, 0.003, 0.01, 0.03], "dropout": [0.0, 0.2, 0.4]},

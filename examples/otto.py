@@ -5,8 +5,8 @@ Otto: a Kaggle challenge from the table to the submission
 Kaggle's `Otto Group Product Classification Challenge
 <https://www.kaggle.com/c/otto-group-product-classification-challenge>`_ asks for the
 category of a product, one of nine, given 93 counts of which nothing is known but the
-numbers. Submissions are ranked by log loss, so the probabilities matter, not only the
-winners. Put Kaggle's ``train.csv`` and ``test.csv`` in a folder and point the
+numbers. Submissions are ranked by log loss, so the probabilities count, not only the
+predicted classes. Put Kaggle's ``train.csv`` and ``test.csv`` in a folder and point the
 environment variable ``SKSOFTMAX_DATA`` at it. On two processor cores the example takes
 a few minutes.
 """
@@ -14,9 +14,9 @@ a few minutes.
 # %%
 # Two traps
 # ---------
-# The rows are sorted by category. Consecutive rows make useless folds: the last fifth
-# of the table, for one, holds all of Class_9, which training would then never see.
-# Folds have to be shuffled, and stratified as well.
+# The rows are sorted by category. Folds of consecutive rows are useless: the last fifth
+# of the table, for example, has all rows of Class_9, and training would have none.
+# Folds have to be shuffled and stratified.
 import numpy as np
 from sklearn.model_selection import (
     GridSearchCV,
@@ -39,10 +39,10 @@ print(
 print("classes of the last fifth:", *y[-len(y) // 5 :].unique())
 
 # %%
-# The second trap follows from the first. ``id`` counts the rows, so it gives the class
-# away: a decision tree that sees nothing else looks perfect in cross-validation, and
-# on Kaggle's test rows it would be worthless. That is why ``load_otto`` keeps
-# ``ids`` apart from ``data``.
+# The second trap follows from the first. ``id`` counts the sorted rows, so it
+# determines the class: a decision tree on the id alone is perfect in cross-validation,
+# and worthless on Kaggle's test rows. Therefore ``load_otto`` returns ``ids`` apart
+# from ``data``.
 folds = StratifiedKFold(n_splits=5, shuffle=True, random_state=0)
 leak = cross_val_score(DecisionTreeClassifier(), train.ids.to_frame(), y, cv=folds)
 print(f"accuracy from the id alone: {leak.mean():.3f}")
@@ -52,8 +52,8 @@ print(f"accuracy from the id alone: {leak.mean():.3f}")
 # ----------------
 # Counts with a long tail and many zeros do not suit a linear model as they are; their
 # logarithms, standardized, do. The multi-layer perceptron takes the raw counts: its
-# ``input_scaling`` does about the same inside. (A convolutional net would take the rows
-# as strips of 93 pixels, but which features are neighbors means nothing here.)
+# ``input_scaling`` does about the same. (A convolutional net would take the rows as
+# strips of 93 pixels, but the order of these features has no meaning.)
 models = {
     "softmax regression": make_pipeline(
         FunctionTransformer(np.log1p), StandardScaler(), SoftmaxRegression()
@@ -70,8 +70,8 @@ for name, model in models.items():
 # %%
 # Grid search
 # -----------
-# A fifth of the rows and short training are enough to compare settings with one
-# another, though not to tell what log loss they will reach on the whole table.
+# A fifth of the rows and short training are enough to compare settings, but not to
+# estimate their log loss on the whole table.
 X_part, _, y_part, _ = train_test_split(
     X, y, train_size=0.2, stratify=y, random_state=0
 )
@@ -91,7 +91,7 @@ for params, score in zip(results["params"], results["mean_test_score"], strict=T
 # %%
 # Submission
 # ----------
-# The winner is trained on all rows. ``otto_submission`` puts the columns into
+# The best setting is trained on all rows. ``otto_submission`` puts the columns into
 # Kaggle's order and clips the probabilities as Kaggle does.
 test = load_otto(subset="test")
 best = SoftmaxMLPClassifier(**search.best_params_, random_state=0).fit(X, y)

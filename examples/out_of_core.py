@@ -2,17 +2,17 @@ r"""
 Data larger than memory
 =======================
 
-Three forms of it: a Parquet file, read by row groups; a Dask array, computed by blocks;
-and an array in a file, which ``fit`` takes as it is. The tables here are small, so that
-the example takes seconds; the loops are those for large ones. Needs
+Three kinds of tables: a Parquet file, read by row groups; a Dask array, computed by
+blocks; and an array in a file, which ``fit`` reads in parts. The tables here are small,
+so that the example takes seconds; the loops are the same for large tables. Needs
 ``pip install "sksoftmax[distributed]"``.
 """
 
 # %%
 # Parquet
 # -------
-# A row group is what a Parquet file is read by. ``partial_fit`` makes one pass over
-# each, at a constant learning rate; several passes over all of them are several epochs.
+# A Parquet file is read by row groups. ``partial_fit`` makes one pass over each, at a
+# constant learning rate; several passes over all of them are several epochs.
 import tempfile
 from pathlib import Path
 
@@ -48,7 +48,7 @@ print(f"Parquet: {file.num_row_groups} row groups, accuracy {accuracy:.3f}")
 # %%
 # Dask
 # ----
-# A block is computed when ``partial_fit`` asks for its numbers, and is gone afterwards.
+# A block is computed within ``partial_fit``, and is freed afterwards.
 rows, labels = da.from_array(X, chunks=(300, 64)), da.from_array(y, chunks=300)
 classifier = SoftmaxMLPClassifier(
     (64,), n_estimators=2, learning_rate=0.003, batch_size=64, random_state=0
@@ -63,8 +63,8 @@ print(f"Dask: {rows.numblocks[0]} blocks, accuracy {classifier.score(X, y):.3f}"
 # %%
 # An array in a file
 # ------------------
-# ``fit`` does all that it does with an array in memory, to the same bits: batches from
-# anywhere in the table, a schedule, early stopping. Rows are read as they are needed.
+# ``fit`` works as with an array in memory, to the same bits: batches from the whole
+# table, a schedule, early stopping. The rows of a batch are read when they are used.
 np.save(folder / "digits.npy", X)
 mapped = np.load(folder / "digits.npy", mmap_mode="r")
 in_memory, on_disk = (

@@ -2,17 +2,17 @@ r"""
 Progress and callbacks
 ======================
 
-Who wants to know how a fit goes has three ways: ``verbose=1`` for a look at it,
-scikit-learn's callbacks (from version 1.9 on), which work through pipelines and
-searches, and skorch's, which see every batch. None of them changes a bit of the result.
+There are three ways to follow a fit: ``verbose=1`` prints its progress, scikit-learn's
+callbacks (from version 1.9 on) work through pipelines and searches, and skorch's
+callbacks are called in every batch. Watching a fit changes no bit of the result.
 """
 
 # %%
 # A progress bar
 # --------------
 # In a terminal, ``verbose=1`` draws a bar with the losses (``pip install
-# "sksoftmax[progress]"``); here, and in any log, it is one line. The workers of joblib
-# say nothing, or they would all talk at once.
+# "sksoftmax[progress]"``); in a log, it prints one line. The workers of joblib print
+# nothing, since their lines would mix.
 import warnings
 
 import numpy as np
@@ -25,7 +25,7 @@ from skorch.callbacks import LRScheduler
 
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
 
-# Six epochs are too few, as a ConvergenceWarning would say, but short to print.
+# Six epochs are too few and raise a ConvergenceWarning, but are short to print.
 warnings.filterwarnings("ignore", message="Maximum number of epochs")
 X, y = load_digits(return_X_y=True)
 X_train, X_val, y_train, y_val = train_test_split(
@@ -49,9 +49,9 @@ mlp = make_mlp(verbose=1).fit(X_train, y_train, X_val=X_val, y_val=y_val)
 # Every epoch of every fold
 # -------------------------
 # A ``ScoringMonitor`` scores the training rows at the end of each epoch, with a copy of
-# the classifier as it is then (what follows the last epoch, such as going back to the
-# best one or learning a temperature, is not part of it). It is set on the classifier,
-# the ``ProgressBar`` on the search, and both go into its folds and workers.
+# the classifier at that time: before the best epoch is restored, and before temperature
+# scaling. It is set on the classifier, the ``ProgressBar`` on the search; both are
+# passed on to the folds and workers.
 monitor = ScoringMonitor(scoring="neg_log_loss")
 pipeline = make_pipeline(MinMaxScaler(), make_mlp().set_callbacks(monitor))
 grid = {"softmaxmlpclassifier__learning_rate": [0.001, 0.01]}
@@ -67,9 +67,9 @@ print("log loss of the best, by epoch:", *(f"{-score:.3f}" for score in curve))
 # %%
 # A callback that stops training
 # ------------------------------
-# Four methods make a callback. The end of a task is where it may say that this is
-# enough; ``fitted_estimator``, if it asks for one, can predict. An exact solver is told
-# of by its steps.
+# A callback has four methods. It stops the fit by returning True at the end of a task.
+# If its method has a parameter ``fitted_estimator``, it gets one that can predict. The
+# tasks of an exact solver are its steps.
 
 
 class StopAt:
@@ -100,8 +100,8 @@ print(f"regression: {regression.n_iter_[0]} Newton steps")
 # %%
 # skorch's callbacks
 # ------------------
-# Learning rate schedules, checkpoints, TensorBoard and whatever else was written for
-# skorch is passed as a parameter, and changes what it is made to change.
+# Schedules of the learning rate, checkpoints, TensorBoard and other callbacks for
+# skorch are passed as a parameter. They may change the training.
 scheduler = LRScheduler("StepLR", step_size=2, gamma=0.1)
 scheduled = make_mlp(lr_schedule="constant", callbacks=[scheduler])
 scheduled.fit(X_train, y_train)
@@ -109,6 +109,6 @@ rates = scheduled.net_.history[:, "event_lr"]
 print("learning rates:", *(f"{rate:.0e}" for rate in rates))
 
 # %%
-# Looking on changes nothing.
+# A fit without ``verbose=1`` gives the same bits.
 alone = make_mlp().fit(X_train, y_train, X_val=X_val, y_val=y_val)
 assert np.array_equal(alone.predict_proba(X_val), mlp.predict_proba(X_val))

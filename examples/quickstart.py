@@ -3,17 +3,18 @@ Quick start
 ===========
 
 Three softmax classifiers on scikit-learn's own digits: 1,797 images of 8 x 8 pixels.
-They are PyTorch modules underneath, but nothing below shows it: they are
-cross-validated, searched and asked for probabilities like any estimator of
-scikit-learn. All of it takes about half a minute on two processor cores.
+They hold PyTorch modules, but are used like any estimator of scikit-learn: in
+cross-validation, in a search, for probabilities. The example takes about half a minute
+on two processor cores.
 """
 
 # %%
 # Three families
 # --------------
 # Each classifier takes flat rows. The multi-layer perceptron and the convolutional net
-# scale their input themselves; softmax regression gets a scaler in front. To keep this
-# example short, both nets are smaller than by default and train for fewer epochs.
+# scale their input themselves; softmax regression comes after a scaler. To keep this
+# example short, the convolutional net is smaller than by default and trains for fewer
+# epochs.
 from sklearn.datasets import load_digits
 from sklearn.model_selection import (
     GridSearchCV,
@@ -41,9 +42,9 @@ cnn = SoftmaxCNNClassifier(
 # %%
 # Cross-validation
 # ----------------
-# A quarter of the images is set aside for the end. On the rest, accuracy says how often
-# the most probable digit is the right one, and log loss, the mean of
-# :math:`-\log \hat p_y`, how good the probabilities are: lower is better.
+# A quarter of the images is the test set. On the rest, the accuracy is the share of
+# images whose most probable digit is the right one. The log loss is the mean of
+# :math:`-\log \hat p_y` and measures the probabilities: lower is better.
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, test_size=0.25, stratify=y, random_state=0
@@ -66,15 +67,15 @@ for name, classifier in [
     )
 
 # %%
-# Both nets make about half as many mistakes as softmax regression. The penalty has a
-# share in that, as the next section finds out.
+# Both nets make about half as many mistakes as softmax regression. Its penalty is one
+# reason, as the next section shows.
 
 # %%
 # Grid search
 # -----------
-# Parameters are reached through a pipeline as usual. With pixels between 0 and 1, the
-# default penalty of ``C=1`` turns out to be too strong: a weaker one brings the log
-# loss of softmax regression much closer to that of the nets.
+# The search sets the parameter of a step of the pipeline. For pixels between 0 and 1,
+# the default penalty, ``C=1``, is too strong: with a weaker one, the log loss of
+# softmax regression is much closer to that of the nets.
 search = GridSearchCV(
     regression,
     {"softmaxregression__C": [0.1, 1, 10, 100]},
@@ -93,8 +94,9 @@ for C, score in zip(
 # %%
 # Probabilities
 # -------------
-# On the images set aside, the convolutional net's probabilities tell which answers to
-# trust: its mistakes are among the tenth of the answers that it is least certain of.
+# On the test images, the probabilities of the convolutional net show which predictions
+# to trust: its mistakes are among the tenth of the predictions with the lowest
+# probability.
 cnn.fit(X_train, y_train)
 is_right = cnn.predict(X_test) == y_test
 certainty = cnn.predict_proba(X_test).max(axis=1)

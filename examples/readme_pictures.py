@@ -2,9 +2,9 @@ r"""
 The pictures of the README
 ==========================
 
-Four displays on scikit-learn's digits, each in a file. Needs
+Four displays of scikit-learn's digits, each in a file. Needs
 ``pip install "sksoftmax[plot]"``; ``python examples/readme_pictures.py docs/pictures``
-draws them anew.
+draws them.
 """
 
 # %%
@@ -49,8 +49,8 @@ def write(name, draw, size):
 
 
 # %%
-# What speaks for a digit
-# -----------------------
+# Weights of each digit
+# ---------------------
 write(
     "weights",
     lambda ax: WeightsDisplay.from_estimator(regression, ax=ax, n_columns=5),
@@ -58,8 +58,8 @@ write(
 )
 
 # %%
-# The surest mistakes
-# -------------------
+# The most confident mistakes
+# ---------------------------
 write(
     "mistakes",
     lambda ax: PredictionsDisplay.from_estimator(
@@ -69,8 +69,8 @@ write(
 )
 
 # %%
-# Training, and whether the probabilities can be trusted
-# ------------------------------------------------------
+# Training curve, and reliability of the probabilities
+# ----------------------------------------------------
 write("training", lambda ax: TrainingCurveDisplay.from_estimator(mlp, ax=ax), (6, 3.6))
 
 

@@ -2,17 +2,17 @@ r"""
 Save and export
 ===============
 
-A fitted classifier leaves the process that trained it in one of three forms: a file
-that only this package reads, a pipeline for scikit-learn, and a graph for runtimes
-without Python. None of them is a pickle, which runs whatever code is in it when it is
-loaded. Needs ``pip install "sksoftmax[onnx]" skops``, and takes a few seconds.
+A fitted classifier is stored in one of three forms: a file of this package, a pipeline
+of scikit-learn in a file of skops, and a graph for runtimes without Python. None of
+them is a pickle, which executes code when it is loaded. Needs
+``pip install "sksoftmax[onnx]" skops``, and takes a few seconds.
 """
 
 # %%
 # A table of passengers
 # ---------------------
-# Made up, with what real tables have: columns of text, missing values, labels that are
-# words.
+# The table is generated. As real tables, it has a column of text, missing values, and
+# words as labels.
 import tempfile
 from pathlib import Path
 
@@ -57,8 +57,8 @@ folder = Path(scratch.name)
 # %%
 # One file, no pickle
 # -------------------
-# The file has the weights as safetensors and everything else as JSON. What comes back
-# predicts the same bits, and can be trained further.
+# The file has the parameters as safetensors and everything else as JSON. The loaded
+# classifier predicts the same bits, and can be trained further.
 save(classifier, folder / "passengers.safetensors")
 loaded = load(folder / "passengers.safetensors")
 is_same = (loaded.predict_proba(table) == probabilities).all()
@@ -66,7 +66,7 @@ size = (folder / "passengers.safetensors").stat().st_size
 print(f"{size / 1e3:.0f} kB, the same to the last bit: {is_same}")
 
 # %%
-# A file that was damaged on its way is refused, and so is any other file.
+# A damaged file raises an error, and so does any other file.
 contents = bytearray((folder / "passengers.safetensors").read_bytes())
 contents[-1] ^= 1
 (folder / "damaged.safetensors").write_bytes(contents)
@@ -78,7 +78,8 @@ except InvalidFileError as error:
 # %%
 # A whole pipeline
 # ----------------
-# skops stores scikit-learn's own types without pickle, and asks which others to trust.
+# skops stores scikit-learn's own types without pickle. Other types that may be loaded
+# are listed in ``trusted``.
 columns = ColumnTransformer(
     [("numbers", StandardScaler(), ["fare"]), ("text", OneHotEncoder(), ["port"])],
     sparse_threshold=0,
@@ -94,7 +95,7 @@ print(f"pipeline, the same to the last bit: {is_same}")
 # %%
 # A graph for other runtimes
 # --------------------------
-# ONNX takes the table column by column. Its text cannot be missing, its numbers can.
+# The graph has an input for each column. Numbers may be missing, text may not.
 for name, model in [("classifier", classifier), ("pipeline", pipeline)]:
     to_onnx(model, table[:5], folder / f"{name}.onnx")
     session = onnxruntime.InferenceSession(folder / f"{name}.onnx")

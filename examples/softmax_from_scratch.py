@@ -2,10 +2,9 @@ r"""
 Softmax regression from scratch
 ===============================
 
-A softmax classifier rests on three formulas: the softmax itself, the cross-entropy and
-its gradient. This example writes them in NumPy, finds each again in PyTorch, and ends
-with :class:`~sksoftmax.SoftmaxRegression` walking down the same loss curve as a loop of
-four lines.
+A softmax classifier has three formulas: the softmax, the cross-entropy and its
+gradient. This example writes them in NumPy, compares each with PyTorch, and shows that
+:class:`~sksoftmax.SoftmaxRegression` has the same loss curve as a loop of four lines.
 """
 
 # %%
@@ -37,9 +36,9 @@ def gradient(logits, y):
 
 
 # %%
-# The third formula is the reason why softmax and cross-entropy go together: the
-# derivative of the one after the other is just :math:`\hat y - y`, probabilities minus
-# one-hot labels. Automatic differentiation agrees.
+# The third formula is simple: the gradient of the cross-entropy by the logits is
+# :math:`\hat y - y`, probabilities minus one-hot labels. Automatic differentiation
+# agrees.
 rng = np.random.default_rng(0)
 logits, y = rng.normal(size=(6, 3)), rng.integers(3, size=6)
 tensor = torch.tensor(logits, requires_grad=True)
@@ -51,11 +50,11 @@ assert difference < 1e-12
 assert np.isfinite(log_softmax(np.array([[1e4, 0.0, -1e4]]))).all()
 
 # %%
-# One loss, three spellings
-# -------------------------
+# One loss, written in three ways
+# -------------------------------
 # ``CrossEntropyLoss`` takes logits, not probabilities: it is ``LogSoftmax`` followed by
-# ``NLLLoss``. Passing it the output of a softmax raises no error, it only trains badly.
-# Here are six small cases, by hand and by both spellings.
+# ``NLLLoss``. The output of a softmax instead raises no error, but trains badly. Here
+# are six small cases, by hand and in both ways of PyTorch.
 batch = [[0.1, 0.2, 0.9], [1.1, 0.1, 0.2], [0.2, 2.1, 0.1]]
 unsure = [[0.8, 0.2, 0.3], [0.2, 0.3, 0.5], [0.2, 0.2, 0.5]]
 cases = [
@@ -81,7 +80,7 @@ for name, rows, labels, expected in cases:
 # Gradient descent, twice
 # -----------------------
 # Eight rows, three classes. With logits :math:`o = X W^T` the gradient of the weights
-# is :math:`(\hat y - y)^T X`, and a step against it is all the learning there is.
+# is :math:`(\hat y - y)^T X`, and gradient descent takes steps against it.
 columns = [
     [1, 2, 3, 4, 1, 1, 1, 1],
     [2, 1, 1, 1, 7, 2, 6, 7],
@@ -98,8 +97,8 @@ for _ in range(5001):
     W -= 0.1 * gradient(X @ W.T, y).T @ X
 
 # %%
-# The estimator does the same if it is told to: plain gradient descent, all eight rows
-# in one batch, a constant learning rate, neither penalty nor intercept.
+# These parameters make the estimator do the same: plain gradient descent, all eight
+# rows in one batch, a constant learning rate, neither penalty nor intercept.
 classifier = SoftmaxRegression(
     C=np.inf,
     fit_intercept=False,
@@ -121,10 +120,10 @@ np.testing.assert_allclose(classifier.loss_curve_[::500], known, atol=1e-4)
 np.testing.assert_allclose(classifier.coef_, W, atol=0.01)
 
 # %%
-# The curve starts at :math:`\log 3`, the loss of guessing among three classes, and even
-# after 5,000 epochs it has not arrived. On a convex loss that is a choice of solver,
-# not a fate. With a light penalty, which gives rows that planes can separate a finite
-# optimum, the default solver is there after a few Newton steps.
+# The curve starts at :math:`\log 3`, the loss of a guess among three classes, and still
+# falls after 5,000 epochs. The loss is convex, and the default solver needs a few
+# Newton steps. Without a penalty, classes that planes separate have no finite optimum;
+# a small penalty gives them one.
 exact = SoftmaxRegression(C=1000, fit_intercept=False).fit(X, y)
 log_loss = cross_entropy(X @ exact.coef_.T, y)
 print(f"\n{exact.n_iter_[0]} Newton steps: log loss {log_loss:.4f}")

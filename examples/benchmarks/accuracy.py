@@ -1,10 +1,10 @@
 """
-Accuracy beside the alternatives
-================================
+Accuracy of the alternatives
+============================
 
-Prints how good the probabilities of our estimators and of others are, and what they
-cost, on the same folds in the same run: log loss on Otto by cross-validation, accuracy
-on the official test sets of MNIST and Fashion-MNIST, log loss on the tables of
+Prints how good the probabilities of our estimators and of others are, and the seconds
+of their fits, on the same folds in the same run: log loss on Otto by cross-validation,
+accuracy on the official test sets of MNIST and Fashion-MNIST, log loss on the tables of
 ``small_tables.py``, or on tables drawn by chance, and how well the probabilities are
 calibrated. LightGBM, and RealMLP and TabM of ``pytabkit``, take part where they are
 installed.
@@ -56,8 +56,8 @@ from sksoftmax.modules import RandomShift
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 # %%
-# Preparation. Whoever cannot take missing values and strings as they are gets what
-# scikit-learn's user guide recommends; its cost is part of the fit.
+# Preparation. An estimator that takes no missing values or strings comes after the
+# steps that scikit-learn's user guide recommends; their seconds are part of the fit.
 NUMBERS = make_column_selector(dtype_include="number")
 STRINGS = make_column_selector(dtype_exclude="number")
 
@@ -98,12 +98,12 @@ def of_shades(classifier):
 
 
 # %%
-# The contestants: for each name, what makes an estimator of a seed. Whoever can be
-# installed or not is imported when it is first made, outside of what is timed.
+# The contestants: for each name, a function from a seed to an estimator. It imports an
+# optional library outside of the timed part.
 def lightgbm(seed, **options):
     from lightgbm import LGBMClassifier
 
-    # By itself it takes all cores, whatever the others are allowed.
+    # By default LightGBM uses all cores; the others use the threads of PyTorch.
     n_jobs = torch.get_num_threads()
     return LGBMClassifier(random_state=seed, n_jobs=n_jobs, verbose=-1, **options)
 
@@ -111,10 +111,10 @@ def lightgbm(seed, **options):
 def pytabkit(name, seed, **options):
     import pytabkit
 
-    # Lightning, which trains them, has a good deal to say about every fit.
+    # Lightning, which trains these nets, logs every fit.
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    # By default they stop where the error rate on held-out rows is lowest, which would
-    # be unfair where the log loss is asked for.
+    # By default they keep the epoch of the lowest validation error, which would be
+    # unfair in a comparison by log loss.
     return getattr(pytabkit, name)(
         random_state=seed,
         n_threads=torch.get_num_threads(),
@@ -133,7 +133,7 @@ def tabm(seed):
 
 
 def otto_ensemble(seed, n_informed, n_sure):
-    # The search for neighbors, too, takes the threads that the others are allowed.
+    # The search for neighbors uses as many threads as the others.
     return make_ensemble(seed, n_informed, n_sure, n_jobs=torch.get_num_threads())
 
 
@@ -161,7 +161,7 @@ TABLES = {
         },
     ),
 }
-# LightGBM's defaults are for small tables; these settings suit Otto's.
+# LightGBM's defaults are for small tables; these settings are good on Otto.
 OTTO_TREES = {
     "n_estimators": 300,
     "learning_rate": 0.05,
@@ -172,14 +172,14 @@ TUNED = TABLES | installed(
     "lightgbm", {"LightGBM": lambda seed: lightgbm(seed, **OTTO_TREES)}
 )
 OTTO = TUNED | {
-    # What the time of four LightGBMs buys, and what the notebook trains.
+    # The ensembles of four times LightGBM's seconds, and of the notebook.
     "SoftmaxMLPClassifier-16-neighbors": lambda seed: otto_ensemble(seed, 10, 6),
     "SoftmaxMLPClassifier-52-neighbors": lambda seed: otto_ensemble(seed, 40, 12),
 }
 IMAGES = {
     **TUNED,
     "SoftmaxCNNClassifier": lambda seed: SoftmaxCNNClassifier(random_state=seed),
-    # What half an hour buys: for clothes, and for digits.
+    # The best settings that train for half an hour, for Fashion-MNIST and for MNIST.
     "SoftmaxCNNClassifier-2-wide": lambda seed: SoftmaxCNNClassifier(
         channels=(16, 64, 128),
         n_estimators=2,
@@ -221,7 +221,7 @@ def measure(classifier, X_train, y_train, X_test, y_test):
     fitted = time.perf_counter()
     probabilities = classifier.predict_proba(X_test)
     predicted = time.perf_counter()
-    # In double precision for all: log_loss clips where the type given ends.
+    # In float64 for all: log_loss clips by the precision of its input.
     probabilities = probabilities.astype(float)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     classes = classifier.classes_
@@ -265,10 +265,9 @@ def cross_validation(X, y, n_seeds, n_folds):
 
 
 # %%
-# The data. What is measured once is kept, since it may be asked for again for the
-# calibration.
+# The data. Measurements are kept, since the table of calibration uses them again.
 class Benchmark:
-    r"""What the command line asked for, and the measurements so far."""
+    r"""The options of the command line, and the measurements so far."""
 
     def __init__(self, arguments):
         self.seeds = arguments.seeds
@@ -363,9 +362,9 @@ def small(benchmark):
     table = table.unstack()[names]
     losses = {data: [f"{loss:.4f}" for loss in row] for data, row in table.iterrows()}
     show(f"log loss, {benchmark.folds} folds", names, losses)
-    # Divided by what the shares of the classes alone reach: 0 is perfect, 1 is a guess.
-    # What is worse than a guess counts as one, or else a fit that diverges, as those of
-    # boosted trees with rare classes may, would decide the mean.
+    # Divided by the log loss of the class frequencies: 0 is perfect, 1 is a guess.
+    # Losses above 1 count as 1; otherwise a fit that diverges, as boosted trees do with
+    # rare classes, would decide the mean.
     normalized = (measured["log loss"] / measured["guess"]).clip(upper=1)
     measured = measured.assign(normalized=normalized)
     ranks = table.rank(axis=1).mean()

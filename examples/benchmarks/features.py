@@ -1,9 +1,9 @@
 r"""
-Features: tried, not claimed
-============================
+Features, measured
+==================
 
-Each classifier is given what a user of scikit-learn gives to one, with its defaults but
-for the seed and the number of epochs. A cell says whether it worked. The number of
+Each classifier is used as scikit-learn's classifiers are, with default parameters
+except the seed and the number of epochs. A cell says whether it worked. The number of
 scikit-learn's own checks that fail is counted as well. Libraries that are not installed
 are left out: ``pip install scikeras keras pytabkit lightgbm``. Keras runs on PyTorch,
 unless ``KERAS_BACKEND`` says otherwise.
@@ -38,12 +38,12 @@ from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 X, y = make_blobs(300, n_features=4, cluster_std=2.0, random_state=0)
-# What every library takes; other types are tried on their own.
+# Types that every library takes; other types have cells of their own.
 X = StandardScaler().fit_transform(X).astype(np.float32)
 
 
 class Linear(nn.Module):
-    # skorch makes modules without knowing the data.
+    # skorch builds modules before it has the data.
     def __init__(self):
         super().__init__()
         self.linear = nn.Linear(4, 3)
@@ -66,7 +66,7 @@ def make_keras(meta):
 
 
 def make_classifiers():
-    r"""Return {name: classifier} of what is installed."""
+    r"""Return {name: classifier} of the installed libraries."""
     found = {
         "SoftmaxRegression": SoftmaxRegression(random_state=0),
         "SoftmaxMLPClassifier": SoftmaxMLPClassifier(max_epochs=5, random_state=0),
@@ -94,8 +94,8 @@ def make_classifiers():
 
 
 # %%
-# What is tried
-# -------------
+# Cells of the table
+# ------------------
 def returns_strings(classifier):
     words = np.array(["no", "perhaps", "yes"])[y]
     return set(classifier.fit(X, words).predict(X)) <= set(words)
@@ -106,7 +106,7 @@ def takes_float64(classifier):
 
 
 def takes_weights(classifier):
-    # A class whose rows all weigh 0 is no class to some libraries.
+    # Some libraries drop a class whose rows all have weight 0.
     weight = np.where(y == 2, 0.1, 1.0)
     proba = clone(classifier).fit(X, y, sample_weight=weight).predict_proba(X)
     return np.abs(proba - classifier.fit(X, y).predict_proba(X)).max() > 1e-3
@@ -166,7 +166,7 @@ TRIED = {
 
 
 def attempt(check, classifier):
-    r"""Return "yes" if a check comes out well, "no" if not, whatever the reason."""
+    r"""Return "yes" if a check passes, "no" if it fails for any reason."""
     try:
         return "yes" if check(clone(classifier)) else "no"
     except Exception:

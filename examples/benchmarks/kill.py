@@ -1,21 +1,21 @@
 r"""
-Reliability: fits that are killed, and go on
-============================================
+Reliability: fits that are killed and continued
+===============================================
 
-Fits classifiers with ``checkpoint=path`` in processes of their own, which are killed
-(``SIGKILL``) at random moments, some of them twice, and started again. What they end
-with is compared, bit by bit, with fits that nobody disturbed: weights, history and
-predictions. A checkpoint that is damaged would end the second process with an error.
+Fits classifiers with ``checkpoint=path`` in processes that are killed (``SIGKILL``) at
+random moments, some of them twice, and started again. Their parameters, history and
+predictions are compared, bit by bit, with those of fits that were not killed. A damaged
+checkpoint would end the second process with an error.
 
 Run ``python examples/benchmarks/kill.py --fits 50``; not on Windows.
 """
 
 # %%
-# What is fitted
-# --------------
-# Between them they have everything that a training has to remember: moments of two
-# optimizers, a schedule, dropout and augmentation with generators of their own and with
-# PyTorch's, the best epoch of early stopping, members of an ensemble, a temperature.
+# Classifiers
+# -----------
+# Together they have all state of a training: moments of two optimizers, a schedule,
+# dropout and augmentation with their own generators and with PyTorch's, the best epoch
+# of early stopping, members of an ensemble, a temperature.
 import argparse
 import hashlib
 import multiprocessing
@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-# What PyTorch's optimizers import when the first of them is made.
+# Imported now, since PyTorch imports it with the first optimizer.
 import torch._dynamo  # noqa: F401
 from sklearn.datasets import load_digits
 from torch import nn
@@ -78,7 +78,7 @@ CLASSIFIERS = {
 # A fit in a process of its own
 # -----------------------------
 def fit_here(name, folder, checkpoint):
-    r"""Fit a classifier, and leave behind what became of it."""
+    r"""Fit a classifier, and write a hash of the result to a file."""
     X, y = load_digits(return_X_y=True)
     classifier = CLASSIFIERS[name].set_params(checkpoint=checkpoint).fit(X, y)
     digest = hashlib.sha256()
@@ -91,7 +91,7 @@ def fit_here(name, folder, checkpoint):
 
 
 def fit(context, name, folder, checkpoint, seconds=None):
-    r"""Return the result, None if it was not there after so many seconds."""
+    r"""Return the result, None if there is none after so many seconds."""
     process = context.Process(target=fit_here, args=(name, folder, checkpoint))
     process.start()
     process.join(seconds)
@@ -108,7 +108,7 @@ def fit(context, name, folder, checkpoint, seconds=None):
 # Killing
 # -------
 def kill(context, name, duration, rng):
-    r"""Kill a fit at least once; return how often, and what it ended with."""
+    r"""Kill a fit at least once; return how often, and its result."""
     n_kills, n_resumed = 0, 0
     while not n_kills:
         with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +130,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
-    # This process fits nothing itself: it has no threads that a fork would lose.
+    # This process fits nothing, so it has no threads that a fork would lose.
     context = multiprocessing.get_context("fork")
     names = list(CLASSIFIERS)[: arguments.fits]
     expected, durations = {}, {}

@@ -2,11 +2,12 @@ r"""
 Leaks: memory stays flat
 ========================
 
-A service predicts for months, and a search makes thousands of fits. Here are 1,000 fits
-and 100,000 predictions of one row for each estimator, and a search of 200 candidates on
-Otto (``SKSOFTMAX_DATA`` says where its files are), two workers at a time. What counts
-is the resident size: what it grows by after a tenth of the work, when all caches are
-filled, and what a worker of the search needs more than one that makes a single fit.
+A service predicts for months, and a search makes thousands of fits. This script makes
+1,000 fits and 100,000 predictions of one row with each estimator, and a search of 200
+candidates on Otto (``SKSOFTMAX_DATA`` is the folder of its files) with two workers. It
+measures the resident size: its growth after the first tenth of the work, when all
+caches are filled, and the difference between a worker of the search and a worker that
+makes a single fit.
 
 Run ``python examples/benchmarks/leaks.py``; on Linux only. ``--only`` picks a part.
 """
@@ -104,7 +105,7 @@ def peak_of_workers(search, X, y):
         while not is_done.wait(0.1):
             for children in Path("/proc/self/task").glob("*/children"):
                 for child in children.read_text(encoding="ascii").split():
-                    # It may have ended.
+                    # The process may have ended.
                     with suppress(OSError, IndexError):
                         peaks[child] = mebibytes(child, "VmHWM")
 

@@ -4,8 +4,8 @@ Softmax regression: time to the optimum
 
 Compares :class:`~sksoftmax.SoftmaxRegression` with every solver of scikit-learn's
 ``LogisticRegression`` that takes the problem: seconds, in turns, and how far above ours
-the objective ends. Iris, wine and digits come with scikit-learn, wide tables are drawn;
-Otto and MNIST are added where ``SKSOFTMAX_DATA`` says they are.
+the final objective is. Iris, wine and digits come with scikit-learn, wide tables are
+generated; Otto and MNIST are added if ``SKSOFTMAX_DATA`` is the folder of their files.
 
 Run with ``python examples/benchmarks/linear.py [--repeats 3] [--cv] [--sparse]``.
 ``--cv`` compares the choice of ``C`` by cross-validation instead, ``--sparse`` sparse
@@ -34,7 +34,7 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 # %%
-# Data: made comparable in scale, since lbfgs needs it.
+# Data, standardized, since lbfgs needs it.
 def otto():
     X, y = load_otto(return_X_y=True)
     return StandardScaler().fit_transform(np.log1p(X)), y
@@ -51,10 +51,10 @@ def scaled(load):
 
 
 def zipf(n_rows=100_000, n_columns=100_000, n_words=220, n_classes=20):
-    r"""Return rows of word frequencies, weighed down where a word is common."""
+    r"""Return rows of word frequencies, with smaller weights for common words."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, n_classes, n_rows)
-    # Each class has words of its own among the less common ones.
+    # Each class has its own words among the less common ones.
     words = rng.zipf(1.3, (n_rows, n_words)) % n_columns
     own = rng.random(words.shape) < 0.1
     words = np.where(own, (words * 20 + y[:, None]) % n_columns, words)
@@ -69,7 +69,7 @@ def zipf(n_rows=100_000, n_columns=100_000, n_words=220, n_classes=20):
 
 
 def wide(n_rows, n_columns, n_classes):
-    r"""Return rows of many more columns than rows, as of gene expression."""
+    r"""Return a table of many more columns than rows, as of gene expression."""
     rng = np.random.default_rng(0)
     factors = rng.normal(size=(n_rows, 10))
     X = factors @ rng.normal(size=(10, n_columns)) + rng.normal(
@@ -89,7 +89,8 @@ def contestants(C, shape, sparse):
         "newton-cholesky": [1e-4],
     }
     for solver, tolerances in solvers.items():
-        # It inverts a matrix of columns by columns, and takes no sparse rows.
+        # newton-cholesky inverts a matrix of columns x columns, and takes no sparse
+        # rows.
         if solver == "newton-cholesky" and (sparse or shape[1] > 2 * shape[0]):
             continue
         for tol in tolerances:
@@ -108,7 +109,7 @@ def objective(model, X, y, C):
 
 
 def seconds(model, X, y):
-    # The threads of whoever came before go on spinning for a while.
+    # The threads of the contestant before spin for a while after its fit.
     time.sleep(0.2)
     start = time.perf_counter()
     model.fit(X, y)
@@ -118,7 +119,7 @@ def seconds(model, X, y):
 def compare(name, X, y, C, repeats):
     models = dict(contestants(C, X.shape, isinstance(X, csr_array)))
     times = {label: [] for label in models}
-    # In turns, so that all of them meet the same moods of the machine.
+    # In turns, so that changes of the machine's speed affect all of them.
     for _ in range(repeats):
         for label, model in models.items():
             times[label].append(seconds(model, X, y))

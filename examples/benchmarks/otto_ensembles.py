@@ -1,12 +1,12 @@
 """
-Ensembles for Otto, beside what neighbors say
-==============================================
+Ensembles for Otto with features of neighbors
+=============================================
 
-The pipeline of ``otto_kaggle.ipynb``, with any numbers of nets. Its first nets see the
-counts and what the nearest rows in six senses say of them; its second nets see the
-counts alone, for longer. Both average.
+The pipeline of ``otto_kaggle.ipynb``, with any numbers of nets. Its first nets have the
+counts and the features of ``NeighborsEncoder`` for six distances as input; its second
+nets have the counts alone and are trained longer. Their probabilities are averaged.
 
-``accuracy.py`` makes its contestants of it. Run with
+``accuracy.py`` imports it. Run with
 ``python examples/benchmarks/otto_ensembles.py`` for the loss of one fold.
 """
 
@@ -52,12 +52,12 @@ def make_ensemble(seed, n_informed, n_sure, n_jobs=-1):
         for sense in SENSES.values()
     ]
     neighbors = make_union("passthrough", *encoders)
-    # What neighbors say, three features for each class, needs no bins.
+    # The features of neighbors, three for each class, need no bins.
     n_bins = [8] * N_COUNTS + [0] * (3 * N_CLASSES * len(SENSES))
     informed = SoftmaxMLPClassifier(
         n_estimators=n_informed, n_bins=n_bins, random_state=2 * seed
     )
-    # Too sure of themselves, which makes up for the caution of an average.
+    # Overconfident nets: an average is less confident than its members.
     sure = SoftmaxMLPClassifier(
         n_estimators=n_sure,
         max_epochs=16,

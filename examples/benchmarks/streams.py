@@ -2,8 +2,8 @@ r"""
 Streams: rows that come in pieces
 =================================
 
-``partial_fit`` in pieces of 1, 10 and 1,000 rows of digits, ours beside
-``SGDClassifier(loss="log_loss")`` and ``MLPClassifier`` of scikit-learn. Three tables:
+``partial_fit`` in pieces of 1, 10 and 1,000 rows of digits, by our classifiers and by
+scikit-learn's ``SGDClassifier(loss="log_loss")`` and ``MLPClassifier``. Three tables:
 1,000 rows by ``fit`` and then 300 by ``partial_fit``; a stream from the first row on,
 after one pass and after three; and a drift, in which the labels change after 1,000
 rows. The entries are accuracies on 497 other rows, as means over the splits.
