@@ -373,7 +373,7 @@ def small(benchmark):
         by_seed = of_one.groupby("seed")[["normalized", "fit, s", "predict, s"]]
         rows[name] = [
             f"{ranks[name]:.2f}",
-            f"{of_one['normalised'].mean():.4f}",
+            f"{of_one['normalized'].mean():.4f}",
             spread(by_seed.mean()["normalized"]),
             f"{by_seed.sum()['fit, s'].mean():.1f}",
             f"{by_seed.sum()['predict, s'].mean():.1f}",
