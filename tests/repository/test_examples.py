@@ -353,7 +353,8 @@ def test_fashion_mnist(matplotlib, capsys, folder, figures, monkeypatch):
 
 
 def test_otto(capsys, folder):
-    write_otto(folder, rows_per_class=15)
+    # Fewer rows would take more time: nets restart several times on fewer than 200 rows.
+    write_otto(folder, rows_per_class=40)
     output = run("otto.py", capsys)
     leak = re.search(r"accuracy from the id alone: (\S+)", output)[1]
     assert float(leak) > 0.9
@@ -383,7 +384,8 @@ def test_otto_notebook_is_clean():
 
 
 def test_otto_notebook_runs(folder, monkeypatch):
-    write_otto(folder, rows_per_class=100)
+    # The notebook takes a tenth of them.
+    write_otto(folder, rows_per_class=400)
     monkeypatch.setenv("OTTO_FAST", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(NOTEBOOK, as_version=4)
