@@ -353,7 +353,7 @@ def test_fashion_mnist(matplotlib, capsys, folder, figures, monkeypatch):
 
 
 def test_otto(capsys, folder):
-    # Fewer rows would take more time: nets restart several times on fewer than 200 rows.
+    # Fewer rows would take longer: nets restart several times on less than 200 rows.
     write_otto(folder, rows_per_class=40)
     output = run("otto.py", capsys)
     leak = re.search(r"accuracy from the id alone: (\S+)", output)[1]
