@@ -1,4 +1,4 @@
-r"""The state of a training in a file, from which a fit that was killed goes on."""
+r"""The state of a training in a file, from which a killed fit goes on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .skorch_net import SoftmaxNet
 
 _KIND = "sksoftmax checkpoint"
-# What using the content of a file raises that is not what it should be.
+# Exceptions of reading a file that is no checkpoint, or a damaged one.
 _MALFORMED = (
     ArithmeticError,
     AttributeError,
@@ -37,22 +37,27 @@ _MALFORMED = (
     ValueError,
 )
 
-# What a process leaves behind that is killed while it writes. A file that nobody has
-# touched for so many seconds is not being written.
+# Seconds since the last change of a partial file. A process that still writes changes
+# it more often; an older file was left by a process that was killed.
 _ABANDONED = 60.0
 
 
 class Checkpoint:
-    r"""Where the state of a training is kept from epoch to epoch.
+    r"""The file with the state of a training, written after every epoch.
 
     Parameters
     ----------
     path : Path
-        The file; in a directory, one named after what is trained.
+        The file; in a directory, a file named by a hash of the identity.
     identity : dict of str to str
-        What is trained, from which follows all that is not in the file.
+        All that determines the fit; a file of another identity is refused.
     generators : dict of str to torch.Generator
-        What training draws from.
+        The generators that training draws from.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Number of epochs whose result is in the file.
     """
 
     def __init__(
@@ -67,15 +72,14 @@ class Checkpoint:
         self._path = path
         self._identity = identity
         self._generators = generators
-        # Epochs that need not be trained again.
         self.n_epochs = 0
         self._saved = self._read()
 
     def resume(self, net: SoftmaxNet) -> None:
-        r"""Bring a net that is about to train to where the file is.
+        r"""Restore the state of the file in a net whose training begins.
 
-        If there is none, one is written, so that a path that cannot be written to is
-        known before anything is trained.
+        Without a file, one is written at once, so that an error of the path comes
+        before the first epoch.
         """
         self._remove_abandoned()
         if self._saved is None:
@@ -88,7 +92,7 @@ class Checkpoint:
         self._saved = None
 
     def write(self, net: SoftmaxNet) -> None:
-        r"""Put the state of a net between two epochs in the place of an older one."""
+        r"""Replace the state in the file by that of a net between two epochs."""
         tensors: dict[str, Tensor] = {}
         try:
             state = encode(_state_of(net, self._generators), tensors)
@@ -160,12 +164,12 @@ def _shortened(text: str | None) -> str:
 def _state_of(
     net: SoftmaxNet, generators: Mapping[str, torch.Generator]
 ) -> dict[str, Any]:
-    r"""Return all that the next epochs depend on, as data."""
+    r"""Return all state that the next epochs depend on, as data."""
     optimizer = net.optimizer_
     state = optimizer.state_dict()
     return {
         "module": dict(net.module_.state_dict()),
-        # A callback may have frozen layers, or unfrozen them.
+        # A callback may have changed requires_grad.
         "frozen": [
             name for name, p in net.module_.named_parameters() if not p.requires_grad
         ],
@@ -176,13 +180,14 @@ def _state_of(
         ],
         "optimizer_steps": optimizer.n_done,
         "row_losses": None if net.easy_rows_ is None else net.easy_rows_.losses,
-        "generators": {name: one.get_state() for name, one in generators.items()},
+        "generators": {name: g.get_state() for name, g in generators.items()},
         "history": list(net.history),
         "callbacks": {
             name: {
                 key: dict(value) if isinstance(value, OrderedDict) else value
                 for key, value in vars(callback).items()
-                # skorch's mark of what is no parameter. Code is there already.
+                # skorch's names of fitted attributes. Functions and classes are not
+                # state.
                 if key.endswith("_")
                 and not (inspect.isroutine(value) or inspect.isclass(value))
             }
@@ -219,7 +224,7 @@ def _restore(
 
 
 def _laid_out_like(parameter: Tensor, moment: Any) -> Any:
-    r"""Return a moment in the parameter's order of memory, which fused kernels need."""
+    r"""Return a moment in the memory format of its parameter, as fused kernels need."""
     if not isinstance(moment, Tensor):
         return moment
     if moment.shape != parameter.shape:

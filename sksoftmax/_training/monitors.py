@@ -1,4 +1,4 @@
-r"""The user's skorch callbacks, checked before training: what they monitor is there."""
+r"""Checks of the user's skorch callbacks: the records that they read exist."""
 
 from __future__ import annotations
 
@@ -25,25 +25,18 @@ from .._utils.compat import is_missing_in_history
 from .callbacks import BestEpoch, EpochReport
 
 # Callbacks that every net has, or that an estimator adds.
-_OURS = (BestEpoch, EpochReport, EpochTimer, PrintLog)
+_LIBRARY_CALLBACKS = (BestEpoch, EpochReport, EpochTimer, PrintLog)
 
 _SCORINGS = (BatchScoring, EpochScoring, PassthroughScoring)
 
-# Names in the history of each epoch, and those that need validation rows.
-_TRAINING_NAMES = (
-    "epoch",
-    "dur",
-    "train_loss",
-    "train_loss_best",
-    "train_batch_count",
-)
-_VALIDATION_NAMES = (
-    "valid_loss",
+# Names of the records of each epoch.
+_TRAINING_NAMES = {"epoch", "dur", "train_loss", "train_loss_best", "train_batch_count"}
+
+# Names of further records with validation rows.
+_VALIDATION_NAMES = {"valid_loss", "valid_acc", "valid_batch_count"} | {
     "valid_loss_best",
-    "valid_acc",
     "valid_acc_best",
-    "valid_batch_count",
-)
+}
 
 _HOW_TO_HOLD_OUT = (
     "Expected X_val and y_val in fit, or early_stopping=True, which holds out a part "
@@ -52,7 +45,7 @@ _HOW_TO_HOLD_OUT = (
 
 
 def check_callbacks(callbacks: Sequence[Any], lr_schedule: str) -> None:
-    r"""Raise an error for what is no callback, or could not do what it is for."""
+    r"""Raise an error for what is no callback, or cannot do what it is made for."""
     for item in callbacks:
         callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
         kind = callback if isinstance(callback, type) else type(callback)
@@ -80,24 +73,31 @@ def users_callbacks(
     callbacks: Iterable[tuple[str, Callback]],
 ) -> list[tuple[str, Callback]]:
     r"""Return the callbacks of a net that the user gave."""
-    return [item for item in callbacks if not isinstance(item[1], _OURS)]
+    return [item for item in callbacks if not isinstance(item[1], _LIBRARY_CALLBACKS)]
 
 
 def check_monitors(
     callbacks: Iterable[tuple[str, Callback]], *, has_validation: bool
 ) -> None:
-    r"""Raise an error for a callback that monitors what will not be in the history.
+    r"""Raise an error for a callback whose monitor will not be in the history.
 
     Parameters
     ----------
     callbacks : iterable of (str, Callback)
-        The net's callbacks, initialised, in their order.
+        The net's callbacks, initialized, in their order.
     has_validation : bool
         Whether there are validation rows.
+
+    Warns
+    -----
+    UserWarning
+        If callbacks score validation rows, but there are none.
     """
     callbacks = users_callbacks(callbacks)
+    # Only the records of skorch's callbacks are known beforehand.
+    are_known = all(type(c).__module__.startswith("skorch.") for _, c in callbacks)
     missing = set() if has_validation else set(_VALIDATION_NAMES)
-    recorded = {*_TRAINING_NAMES, *_VALIDATION_NAMES} - missing
+    recorded = (_TRAINING_NAMES | _VALIDATION_NAMES) - missing
     unscored = []
     for label, callback in callbacks:
         monitor = _monitor(callback)
@@ -106,20 +106,18 @@ def check_monitors(
                 f"Got the callback {label} with monitor={monitor!r}, which needs "
                 f"validation rows, but there are none. {_HOW_TO_HOLD_OUT}"
             )
-        if monitor is not None and monitor not in recorded and _are_known(callbacks):
+        if are_known and monitor is not None and monitor not in recorded:
             raise ValueError(
                 f"Got the callback {label} with monitor={monitor!r}, which nothing "
                 f"before it records. Expected one of {sorted(recorded)}, or an "
                 f"EpochScoring with name={monitor.removesuffix('_best')!r} before it."
             )
-        names = set(_names(callback))
-        if isinstance(callback, _SCORINGS) and not (
-            callback.on_train or has_validation
-        ):
+        needs_validation = isinstance(callback, _SCORINGS) and not callback.on_train
+        if needs_validation and not has_validation:
             unscored.append(label)
-            missing |= names
+            missing |= _names(callback)
         else:
-            recorded |= names
+            recorded |= _names(callback)
     if unscored:
         warnings.warn(
             f"Got the callbacks {', '.join(unscored)}, which score validation rows, "
@@ -132,7 +130,7 @@ def check_monitors(
 
 @contextmanager
 def missing_validation_explained(has_validation: bool) -> Iterator[None]:
-    r"""Explain the error of a callback that looks for validation scores in vain."""
+    r"""Explain the error of a callback that reads validation scores without any."""
     try:
         yield
     except (KeyError, SkorchException) as error:
@@ -145,25 +143,19 @@ def missing_validation_explained(has_validation: bool) -> Iterator[None]:
 
 
 def _monitor(callback: Callback) -> str | None:
-    r"""Return the name that a callback reads in each epoch's history, if known."""
-    if isinstance(callback, LRScheduler) and (
+    r"""Return the name of the record that a callback reads, if it is known."""
+    reads_none = isinstance(callback, LRScheduler) and (
         callback.policy_ is not ReduceLROnPlateau or callback.step_every != "epoch"
-    ):
-        return None
-    monitor = getattr(callback, "monitor", None)
+    )
+    monitor = None if reads_none else getattr(callback, "monitor", None)
     return monitor if isinstance(monitor, str) else None
 
 
-def _are_known(callbacks: Iterable[tuple[str, Callback]]) -> bool:
-    r"""Return whether all callbacks are skorch's, whose records are known."""
-    return all(type(one).__module__.startswith("skorch.") for _, one in callbacks)
-
-
-def _names(callback: Callback) -> list[str]:
-    r"""Return the names that a callback of skorch records."""
+def _names(callback: Callback) -> set[str]:
+    r"""Return the names of the records of a callback of skorch."""
     if isinstance(callback, _SCORINGS):
         name = getattr(callback, "name_", callback.name)
-        return [name] if callback.lower_is_better is None else [name, f"{name}_best"]
-    if isinstance(callback, Checkpoint | LRScheduler):
-        return [] if callback.event_name is None else [callback.event_name]
-    return []
+        return {name} if callback.lower_is_better is None else {name, f"{name}_best"}
+    if isinstance(callback, Checkpoint | LRScheduler) and callback.event_name:
+        return {callback.event_name}
+    return set()

@@ -1,4 +1,4 @@
-r"""Dynamic data pruning: passes of training that leave out rows already learned."""
+r"""Dynamic data pruning: epochs that leave out rows already learned."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch.nn import functional as F
 
 from .batches import Batch, TensorTable
 
-# From this share of the epochs on, all rows are seen again.
+# Share of the epochs: the epochs after it have all rows again.
 _PRUNED_UNTIL = 0.875
 
 
 class EasyRows:
-    r"""Which rows a pass leaves out, and what those like them count for instead.
+    r"""Selects the rows of an epoch: some of the easy rows are left out.
 
-    A row is easy if its loss was below the mean when the net last learned from it. Easy
-    rows are left out at random; those that stay count for more, so that the sums of
-    losses and gradients are what they would be, on average.
+    A row is easy if its last loss was below the mean. Each easy row is left out with
+    the probability ``rate``. Those that stay have 1 / (1 - rate) times their weight, so
+    that the expected sums of losses and gradients are those of all rows.
 
     Parameters
     ----------
     rate : float
-        Share of the easy rows that a pass leaves out.
+        Share of the easy rows that an epoch leaves out.
     table : TensorTable
-        The rows that are trained on.
+        The training rows.
     generator : torch.Generator
-        Draws, on the CPU, which rows stay.
+        Draws, on the CPU, the rows that are left out.
 
     References
     ----------
@@ -43,19 +43,19 @@ class EasyRows:
         self._table = table
         self._generator = generator
         self._is_pruning = False
-        # For each row of ``X``.
+        # Last loss of each row that the table stores; infinite before the first.
         self.losses = torch.full(
             table.stored_y.shape, math.inf, device=table.stored_y.device
         )
         self._weights = torch.ones_like(self.losses)
 
     def begin_epoch(self, epoch: int, n_epochs: int) -> None:
-        r"""Learn which pass of how many comes; the first and the last see all rows."""
+        r"""Begin an epoch, from 0 on; the first and the last epochs have all rows."""
         end = min(_PRUNED_UNTIL * n_epochs, n_epochs - 1)
         self._is_pruning = 0 < epoch < end
 
     def choose(self, rows: Tensor) -> Tensor:
-        r"""Return those of the rows that stay, in the same order."""
+        r"""Return the rows that stay, in the same order."""
         self._weights.fill_(1.0)
         if not self._is_pruning:
             return rows
@@ -64,23 +64,23 @@ class EasyRows:
         drawn = torch.rand(len(rows), generator=self._generator).to(rows.device)
         kept = rows[~(is_easy & (drawn < self._rate))]
         if len(kept) < 2:
-            # One row alone cannot be normalised by batch.
+            # Batch normalization needs two rows.
             return rows
         self._weights[rows[is_easy]] = 1 / (1 - self._rate)
         return kept
 
     def take(self, index: Tensor) -> Batch:
-        r"""Return the batch of the rows at an index, with what they count for."""
+        r"""Return the batch of the rows at an index, with changed weights."""
         X, (y, weight) = self._table.take(index)
-        ours = self._weights[index]
+        factor = self._weights[index]
         if weight is not None:
             # (B) or (B, K)
-            ours = weight * ours.view(-1, *[1] * (weight.ndim - 1))
+            factor = weight * factor.view(-1, *[1] * (weight.ndim - 1))
         self._index = index
-        return X, (y, ours)
+        return X, (y, factor)
 
     def learn(self, logits: Tensor, y: Tensor) -> None:
-        r"""Take note of what the net says of the batch that was taken last."""
+        r"""Store the losses of the batch that was taken last."""
         if logits.ndim == 3:
             # (B, K, C) -> (B, C, K), (B, K)
             logits = logits.transpose(1, 2)

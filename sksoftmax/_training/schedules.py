@@ -1,4 +1,4 @@
-r"""How the learning rate changes from step to step."""
+r"""Schedules of the learning rate, by step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 import torch
 
+# Share of the steps in which the rate of "one_cycle" grows.
+_PEAK = 0.15
+
+# Share of the learning rate at the first step of "one_cycle".
+_START = 0.04
+
 
 def _one_cycle(progress: float) -> float:
-    # Smith and Topin's super-convergence, with a shorter way up: 15% of the steps.
-    start, peak = 0.04, 0.15
-    if progress < peak:
-        return start + (1 - start) * (1 - math.cos(math.pi * progress / peak)) / 2
-    return (1 + math.cos(math.pi * (progress - peak) / (1 - peak))) / 2
+    r"""Grow and fall along half a cosine each: Smith and Topin's super-convergence."""
+    if progress < _PEAK:
+        return _START + (1 - _START) * (1 - math.cos(math.pi * progress / _PEAK)) / 2
+    return (1 + math.cos(math.pi * (progress - _PEAK) / (1 - _PEAK))) / 2
 
 
 def _cosine(progress: float) -> float:
@@ -24,7 +29,7 @@ def _constant(progress: float) -> float:
     return 1.0
 
 
-# Learning rate, relative to `learning_rate`, at a fraction of all steps in [0, 1).
+# Share of `learning_rate` at a share of all steps, from 0 to below 1.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": _constant,
     "cosine": _cosine,
@@ -33,25 +38,25 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 class StepSchedule:
-    r"""Sets an optimizer's learning rate before each step."""
+    r"""Sets the learning rate of an optimizer before each step."""
 
     def __init__(
         self, name: str, learning_rate: float, n_epochs: int, n_done: int = 0
     ) -> None:
         self._factor = SCHEDULES[name]
-        # A constant rate is set once: a user's callback may change it then.
+        # A constant rate is set once: a user's callback may change it afterwards.
         self._changes = name != "constant"
         self._learning_rate = learning_rate
         self._n_epochs = n_epochs
-        # The first epoch is 0.
+        # The first epoch is 0; `begin_epoch` increments it.
         self._epoch = n_done - 1
 
     def start(self, optimizer: torch.optim.Optimizer) -> None:
-        r"""Set the rate that training begins with."""
+        r"""Set the rate of the first step."""
         self._set(optimizer, self._learning_rate)
 
     def begin_epoch(self, n_steps: int) -> None:
-        r"""Learn that another epoch begins, and of how many steps."""
+        r"""Begin the next epoch, which has so many steps."""
         self._epoch += 1
         self._n_steps = n_steps
         self._n_steps_done = 0

@@ -16,46 +16,61 @@ from .._data.training_rows import TrainingRows
 from .._utils.compat import BATCH_NORMS
 from ..modules._ensemble import MemberBatchNorm
 
-# Share of the learning rate after a fit, and the most that it grows to.
-# Measured on digits, fits of 1,000 rows and 300 more, six orders of the rows: at 0.1
-# nets of convolutions lose .009 of accuracy, at 0.01 neither they nor perceptrons do.
-_LEAST_RATE, _MOST_RATE = 0.01, 0.3
-# Power of the number of rows, in units of those fitted, by which the share grows. After
-# fits of 400 rows, 900 more gain as much accuracy with 3 as at a constant share of 0.1.
+# Share of the learning rate right after a fit. On digits, after fits of 1,000 rows, 300
+# more rows in six orders cost convolutional nets 0.009 of accuracy at 0.1, and nothing
+# at 0.01.
+_SMALLEST_RATE = 0.01
+
+# Share of the learning rate that this one grows to.
+_LARGEST_RATE = 0.3
+
+# Power of n_rows / n_fitted by which it grows. After fits of 400 rows, 900 more rows
+# gain as much accuracy as at a constant share of 0.1.
 _RATE_POWER = 3
-# Early in a stream, a full step needs this share of all rows seen: without a fit before
-# and with one. Measured on digits from 1 / 16 to 1 / 1000.
-_STEP_SHARE, _STEP_SHARE_AFTER_FIT = 1 / 256, 1 / 16
-# Batches have at least so many rows, as those of "auto" in `_recipe`.
+
+# Share of all rows seen that make a full step early in a stream. Measured on digits
+# from 1 / 16 to 1 / 1000.
+_STEP_SHARE = 1 / 256
+
+# The same after a fit.
+_STEP_SHARE_AFTER_FIT = 1 / 16
+
+# Rows: smallest batch, the same as with batch_size="auto".
 _FEWEST_BATCH_ROWS = 32
 
-# Rows and numbers from which the scaling of the inputs is learned.
-_FIRST_ROWS, _FIRST_NUMBERS = 1000, 2**20
-# The scaling is learned again when so many times as many rows are known.
+# Rows from which on the scaling of the inputs stays as it is.
+_FIRST_ROWS = 1000
+
+# Numbers (rows times features) from which on it stays, too.
+_FIRST_NUMBERS = 2**20
+
+# Ratio of the number of rows by which the scaling is learned again.
 _GROWTH = 9 / 8
 
-# Below so many rows, batch normalization uses running statistics.
+# Rows: smaller batches are normalized by running statistics.
 FEWEST_NORMALIZED = 32
+
 # Rows that the initial statistics (mean 0, variance 1) count as.
 _PRIOR_ROWS = 8
-# Rows that running statistics are of, at the full learning rate.
+
+# Rows that running statistics extend over, at the full learning rate.
 _WINDOW_ROWS = 64
 
 
 class Pace:
-    r"""How large the steps of ``partial_fit`` are.
+    r"""The sizes of the steps of ``partial_fit``.
 
-    A batch that is smaller than a full one takes the same share of a step, so that it
-    does not matter where a stream of rows is cut. A full batch has ``batch_size`` rows;
-    early in a stream it has a 256th of the rows seen (after a fit a sixteenth), if
-    these are fewer.
+    A batch smaller than a full one takes the same share of a full step, so that the
+    result does not depend on how a stream is cut into pieces. A full batch has
+    ``batch_size`` rows; early in a stream it has 1/256 of the rows seen, after a fit
+    1/16, if these are fewer.
 
     Parameters
     ----------
     n_rows : int
         Number of rows seen before.
     n_fitted : int
-        Number of these that came in a ``fit``.
+        Number of these rows that came in a ``fit``.
     """
 
     def __init__(self, n_rows: int, n_fitted: int) -> None:
@@ -65,15 +80,15 @@ class Pace:
         if n_fitted:
             self._step_share = _STEP_SHARE_AFTER_FIT
             self.rate = min(
-                _LEAST_RATE * (n_rows / n_fitted) ** _RATE_POWER, _MOST_RATE
+                _SMALLEST_RATE * (n_rows / n_fitted) ** _RATE_POWER, _LARGEST_RATE
             )
 
-    def batch_size(self, n_rows: int, most: int) -> int:
-        r"""Return how many rows a batch has when so many more have been seen."""
-        return min(most, max(_FEWEST_BATCH_ROWS, round(self._step_share * n_rows)))
+    def batch_size(self, n_rows: int, largest: int) -> int:
+        r"""Return the number of rows in a batch when ``n_rows`` have been seen."""
+        return min(largest, max(_FEWEST_BATCH_ROWS, round(self._step_share * n_rows)))
 
     def share(self, n_rows: int, batch_size: int) -> float:
-        r"""Return the share of a full step that the next rows take, and count them."""
+        r"""Return the share of a full step for the next rows, and count them."""
         self.n_rows += n_rows
         full = min(batch_size, max(1.0, self._step_share * self.n_rows))
         return min(1.0, n_rows / full)
@@ -81,21 +96,21 @@ class Pace:
 
 @dataclass(frozen=True)
 class FirstRows:
-    r"""The first rows of a stream, for what is learned from all of them at once.
+    r"""The first rows of a stream, from which the scaling of the inputs is learned.
 
-    The scaling of the inputs and their bins are learned again while the number of rows
-    grows, since those of a first row alone would spoil them. From 1,000 rows on they
-    stay as they are, and no rows are kept.
+    It is learned again from all of them as their number grows: the statistics of a
+    first piece may be those of a single row. From 1,000 rows on it stays as it is, and
+    no rows are kept.
     """
 
     X: NDArray[Any]
     weight: NDArray[np.float64]
-    # Number of rows when the scaling was learned last.
+    # Number of rows when the scaling was learned for the last time.
     n_learned: int = 0
 
     @classmethod
     def begin(cls, data: TrainingRows, rows: NDArray[np.int64]) -> FirstRows | None:
-        r"""Return a place for the rows of a first chunk; None if it has enough."""
+        r"""Return an empty beginning of a stream; None if a first piece is enough."""
         first = cls(data.X[:0].copy(), np.empty(0))
         return None if first._are_enough(len(rows)) else first
 
@@ -109,7 +124,7 @@ class FirstRows:
         return n_rows >= _FIRST_ROWS or n_numbers >= _FIRST_NUMBERS
 
     def extended(self, data: TrainingRows, rows: NDArray[np.int64]) -> FirstRows:
-        r"""Return these rows and some of other ones."""
+        r"""Return these rows and the given rows of the data."""
         weight = np.ones(len(rows))
         if data.sample_weight is not None:
             weight = data.sample_weight[rows]
@@ -132,9 +147,9 @@ class FirstRows:
 
 @contextmanager
 def running_statistics(module: nn.Module, n_rows: int, pace: Pace) -> Iterator[None]:
-    r"""Let small batches be normalized by the statistics of all rows so far.
+    r"""Normalize small batches by running statistics in this context.
 
-    Those of a few rows are noise, and of one row there are none.
+    The statistics of few rows are noise, and one row has no variance.
 
     Parameters
     ----------
@@ -143,7 +158,7 @@ def running_statistics(module: nn.Module, n_rows: int, pace: Pace) -> Iterator[N
     n_rows : int
         Number of rows in the batch.
     pace : Pace
-        How fast the module changes, and its statistics with it.
+        The rate at which the module changes, and its statistics with it.
     """
     layers = [
         layer
@@ -173,7 +188,7 @@ def running_statistics(module: nn.Module, n_rows: int, pace: Pace) -> Iterator[N
 
 @torch.no_grad()
 def _merge_statistics(layer: Any, x: Tensor, share: float) -> None:
-    r"""Merge a batch into running statistics, with a share of the weight."""
+    r"""Merge a batch into running statistics; ``share`` is its share of all rows."""
     if isinstance(layer, MemberBatchNorm):
         # (K, B, H) -> (B, K * H)
         x = x.transpose(0, 1).flatten(1)

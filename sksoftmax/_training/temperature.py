@@ -1,4 +1,4 @@
-r"""Probabilities that mean what they say: one temperature for all logits."""
+r"""Calibration of the probabilities: one temperature for all logits."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .._data.hold_out import parts_of, predict_by, row_weight
 from ..modules._ensemble import average_members
 from .batches import BatchIterator, TensorTable
 
-# Nothing that training does calls for more.
+# Largest temperature, and the inverse of the smallest one; no training needs a larger
+# one.
 _LARGEST_TEMPERATURE = 20.0
 
-# A handful of rows, all of them right, would ask for certainty. A temperature costs the
-# square of its logarithm's distance from what is expected, in units of this many rows'
-# loss.
-_CAUTION = 5.0
+# Weight of the penalty on (log temperature - log expected)^2, as a number of rows. With
+# few rows, all of them predicted right, the best temperature would be 0.
+_PENALTY_ROWS = 5.0
 
 
 def held_out_temperature(
@@ -30,10 +30,21 @@ def held_out_temperature(
     views: Callable[[Tensor], list[Tensor]],
     batch_size: int,
 ) -> float:
-    r"""Return the temperature for which held-out rows have the smallest log loss.
+    r"""Return the temperature with the smallest log loss of validation rows.
 
-    If each row was left out by a part of the members only, the temperature of the
-    parts' averages is carried over to the average of all members.
+    If only a part of the members left out each row, the temperature of the average of
+    such a part is converted to that of the average of all members.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The trained module.
+    held_out : TensorTable
+        The validation rows.
+    views : callable
+        Returns the views of a batch that a prediction averages.
+    batch_size : int
+        Rows per batch.
     """
     y, weights = held_out.targets()
     sample_weight = row_weight(weights)
@@ -45,46 +56,55 @@ def held_out_temperature(
             if parts is not None and weight is not None:
                 members = _averages(parts, weight > 0)
             logits = torch.stack([predict_by(module, x, members) for x in views(X)])
-            # (V, B, C), or (V, 3 + G, B, C) where members left rows out
+            # V views, G parts: (V, B, C), or (V, 3 + G, B, C) if members left rows out
             batches.append(logits)
     logits = torch.cat(batches, dim=-2)
     if weights is None or parts is None:
         return best_temperature(logits, y, sample_weight)
     # The ratio of the temperatures is about the same for each view.
-    carry_over = partial(_carried_over, logits[0], weights)
+    convert = partial(_converted, logits[0], weights)
     unseen = logits[:, 0]
     temperature = best_temperature(unseen, y, sample_weight)
-    # It is the average of all members for which 1 is expected.
-    expected = temperature / carry_over(temperature)
-    return carry_over(best_temperature(unseen, y, sample_weight, expected))
+    # The temperature of the average of all members is expected to be 1.
+    expected = temperature / convert(temperature)
+    return convert(best_temperature(unseen, y, sample_weight, expected))
 
 
 def _averages(parts: Tensor, unseen: Tensor) -> Tensor:
-    r"""Return the members to average for each row, in several ways.
+    r"""Return the members of several averages of each row.
 
-    They are those that left the row out, all, those that learned from it, and each of
-    the parts: from (G, K) and (B, K) to (3 + G, B, K), bool.
+    These averages are of the members that left the row out, of all, of those that
+    learned from it, and of each of the G parts: (G, K), (B, K) -> (3 + G, B, K), bool.
     """
     of_row = torch.stack([unseen, torch.ones_like(unseen), ~unseen])
     return torch.cat([of_row, parts[:, None].expand(-1, len(unseen), -1)])
 
 
-def _carried_over(logits: Tensor, weights: Tensor, temperature: float) -> float:
-    r"""Return the temperature of all members from that of those that left a row out.
+def _converted(logits: Tensor, weights: Tensor, temperature: float) -> float:
+    r"""Return the temperature of all members from that of the part without a row.
 
-    Of the parts of a row, one has left it out. It differs from the others for that
-    reason, too, so that all parts together say too much of how they differ for rows
-    that are new to all, and those that learned from the row too little. The geometric
-    mean is close: on 92 fits to 60 tables the best temperature on test rows was .99
-    times it in the median.
+    `temperature_of_average` needs the differences between the parts for rows that are
+    new to all of them. The part that left a row out also differs from the others for
+    that reason: all parts together differ too much, and the parts that learned from the
+    row too little. The result is the geometric mean of both answers. In 92 fits to 60
+    tables, the best temperature of test rows was 0.99 times it in the median.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (3 + n_parts, n_samples, n_classes)
+        The logits of the averages of `_averages`.
+    weights : Tensor of shape (n_samples, n_members)
+        Weights of the rows, 0 for members that learned from a row.
+    temperature : float
+        The temperature of the part that left a row out.
     """
     _, whole, learned = logits[:3]
     parts, left_out_by = parts_of(weights)
-    # (G, N): the rows that a part left out, and the weight of each part and row
+    # (G, N): the rows that each part left out, and the weight of each part and row
     left_out = F.one_hot(left_out_by, len(parts)).T.bool()
     of_rows = weights.amax(1)
     weight = (left_out * of_rows).sum(1, keepdim=True) * of_rows
-    # Averaged noise falls at most in proportion to the number of members.
+    # The noise of an average falls at most in proportion to the number of members.
     least = temperature * float(parts.sum(1).min() / parts.shape[1])
     found = [
         temperature_of_average(logits[3:], average, weight, temperature, least)
@@ -96,10 +116,10 @@ def _carried_over(logits: Tensor, weights: Tensor, temperature: float) -> float:
 def refined_loss(
     logits: Tensor, y: Tensor, sample_weight: Tensor | None = None
 ) -> float:
-    r"""Return the mean loss that is left once there is the best temperature.
+    r"""Return the mean log loss at the best temperature.
 
-    An epoch that is chosen by it is not given up for being too sure of itself, or too
-    cautious, which the temperature mends.
+    It compares epochs by their errors apart from too large or too small logits, which a
+    temperature corrects.
 
     Parameters
     ----------
@@ -150,13 +170,13 @@ def best_temperature(
     sample_weight : Tensor of shape (n_samples,), default=None
         Weight of each row; all the same if None.
     expected : float, default=1.0
-        The temperature of few rows that say nothing: their best temperature is found
-        with a penalty on the square of its logarithm's distance from there.
+        The temperature in the absence of rows: a penalty of 5 rows' weight draws the
+        logarithm of the result to that of this one.
 
     Returns
     -------
     temperature : float
-        Above 1 where the logits are too sure of themselves.
+        Above 1 if the logits are too large.
 
     References
     ----------
@@ -170,11 +190,11 @@ def best_temperature(
     def loss(log_temperature: float) -> float:
         log_proba = average_members(logits / math.exp(log_temperature))
         losses = F.nll_loss(log_proba, y.cpu(), reduction="none")
-        surprise = log_temperature - math.log(expected)
-        return float(losses @ weight) + _CAUTION * surprise**2
+        distance = log_temperature - math.log(expected)
+        return float(losses @ weight) + _PENALTY_ROWS * distance**2
 
-    most = math.log(_LARGEST_TEMPERATURE)
-    found = minimize_scalar(loss, bounds=(-most, most), method="bounded")
+    largest = math.log(_LARGEST_TEMPERATURE)
+    found = minimize_scalar(loss, bounds=(-largest, largest), method="bounded")
     return math.exp(found.x)
 
 
@@ -185,22 +205,22 @@ def temperature_of_average(
     temperature: float,
     least: float,
 ) -> float:
-    r"""Return the temperature of an average of all members from that of some of them.
+    r"""Return the temperature of the average of all members from that of parts of them.
 
-    The average of a part of the members is surer of itself than the average of all.
+    The average of a part of the members has larger logits than the average of all.
     Let :math:`\ell_g` be the logarithm of the mean probabilities of part :math:`g`, and
     :math:`\ell` that of all members. :math:`T` is the best temperature of the parts if
     the derivative of the log loss is zero,
 
     .. math:: E\, \ell_{g y} = E \sum_k \mathrm{softmax}(\ell_g / T)_k \, \ell_{g k}.
 
-    If :math:`\tau` is right for all members, the label is class :math:`k` with the
-    probability :math:`\mathrm{softmax}(\ell / \tau)_k`. The left side is then
+    If :math:`\tau` is the best temperature of all members, the label is class :math:`k`
+    with the probability :math:`\mathrm{softmax}(\ell / \tau)_k`. The left side is then
 
     .. math:: E \sum_k \mathrm{softmax}(\ell / \tau)_k \, \ell_{g k},
 
-    and falls as :math:`\tau` grows. The solution :math:`\tau` is returned. It needs no
-    labels and no members that are alike, only how far the parts differ from the whole.
+    and falls as :math:`\tau` grows. The result is the solution :math:`\tau`. It needs
+    no labels and no equal members, only the differences between the parts and all.
 
     Parameters
     ----------
@@ -209,7 +229,7 @@ def temperature_of_average(
     whole : Tensor of shape (n_samples, n_classes)
         Logarithms of the mean probabilities of all members.
     weight : Tensor of shape (n_parts, n_samples)
-        How much each part counts for each row.
+        Weight of each part for each row.
     temperature : float
         The best temperature of the parts, for rows that they have not learned from.
     least : float
@@ -222,12 +242,12 @@ def temperature_of_average(
     """
     parts, whole = parts.cpu().double(), whole.cpu().double()
     if not weight.any():
-        # All parts left out each row that counts: there are none to compare with.
+        # All parts left out each row with a weight: there is nothing to compare with.
         return temperature
     # (G, N) -> (G, N, 1)
     weight = (weight.cpu().double() / weight.cpu().double().sum())[:, :, None]
     needed = float((weight * (parts / temperature).softmax(2) * parts).sum())
-    # (N, C): the score of each class as a label, for a part on average
+    # (N, C): the weighted sum over parts of the logarithm of each class's probability
     score = (weight * parts).sum(0)
 
     def excess(candidate: float) -> float:

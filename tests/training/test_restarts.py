@@ -124,7 +124,9 @@ def test_when_a_net_underfits(held_out, trained, expected):
     ],
 )
 def test_to_the_patient_the_best_at_the_end_is_enough(held_out, expected):
-    assert underfits(history_of(held_out, 1e-4), is_patient=True) is expected
+    assert (
+        underfits(history_of(held_out, 1e-4), restart_if_best_is_last=True) is expected
+    )
 
 
 @pytest.mark.parametrize(("n_rows", "expected"), [(19_999, True), (20_000, False)])
