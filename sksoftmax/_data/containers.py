@@ -1,4 +1,4 @@
-r"""Containers of rows, labels and weights, turned into arrays, frames or matrices."""
+r"""Conversion of containers of rows, labels and weights to arrays or tables."""
 
 from __future__ import annotations
 
@@ -21,24 +21,49 @@ from .._utils.frames import is_frame
 _ROWS = "an array, a DataFrame or a sequence of rows"
 _VALUES = "an array, a Series or a sequence with an entry for each row"
 
+_IMAGES = (
+    "Pass one flat row of pixels for each image, channel by channel: "
+    "np.stack([np.atleast_3d(image).transpose(2, 0, 1).ravel() for image in images])."
+)
+
+# How to convert containers of other types, the more special types first.
+_REMEDIES: dict[Any, str] = {
+    TensorDataset: "Pass its tensors: X, y = dataset.tensors.",
+    IterableDataset: (
+        "Collect its rows: X, y = (torch.cat(part) for part in "
+        "zip(*torch.utils.data.DataLoader(dataset, batch_size=1000)))."
+    ),
+    Dataset: (
+        "Collect its rows: X, y = next(iter(torch.utils.data.DataLoader(dataset, "
+        "batch_size=len(dataset)))); X.flatten(1) makes a flat row of each image."
+    ),
+    DataLoader: (
+        "Collect its batches: X, y = (torch.cat(part) for part in zip(*loader)); "
+        "X.flatten(1) makes a flat row of each image."
+    ),
+    Set: "A set has no order. Pass a list.",
+    Iterator | ValuesView: "Pass list({name}).",
+}
+
 
 def as_table(X: Any) -> Any:
-    r"""Return rows as an array, a frame or a scipy matrix; the caller's if it is one.
+    r"""Return rows as an array, a DataFrame or a scipy matrix.
 
     Parameters
     ----------
     X : object
-        What the user passed as rows.
+        The rows in any container.
 
     Returns
     -------
     table : ndarray, DataFrame of pandas or polars, or sparse matrix
-        The rows. What scikit-learn refuses with a good message stays as it is.
+        The rows; ``X`` itself where possible. Containers that scikit-learn refuses with
+        a clear message are returned as they are.
 
     Raises
     ------
     TypeError
-        If it is no container of rows.
+        If ``X`` is no container of rows.
     ValueError
         If the rows of a sequence differ in length.
     """
@@ -52,7 +77,7 @@ def as_table(X: Any) -> Any:
     refuse(X, "X")
     is_array = hasattr(X, "dtype")
     if hasattr(X, "to_pandas") and len(getattr(X, "shape", ())) == 2 and not is_array:
-        # A table of pyarrow, for example: NumPy would not see the types of its columns.
+        # Tables of pyarrow, for example: NumPy would lose the types of their columns.
         return X.to_pandas()
     if isinstance(X, str | bytes | os.PathLike):
         raise TypeError(
@@ -63,24 +88,24 @@ def as_table(X: Any) -> Any:
 
 
 def as_column(values: Any, name: str) -> Any:
-    r"""Return labels or weights as a container of which NumPy makes the right array.
+    r"""Return labels or weights in a container that NumPy converts without loss.
 
     Parameters
     ----------
     values : object
-        What the user passed, one entry for each row.
+        One entry for each row, in any container.
     name : str
         Name of the argument, for messages.
 
     Returns
     -------
     column : array-like
-        The entries; missing ones are NaN, None or NA.
+        The entries; missing entries are NaN, None or NA.
 
     Raises
     ------
     TypeError
-        If it is no container of entries.
+        If ``values`` is no container of entries.
     """
     if isinstance(values, Tensor) and values.layout != torch.strided:
         values = values.to_dense()
@@ -102,14 +127,14 @@ def refuse(values: Any, name: str) -> None:
     Parameters
     ----------
     values : object
-        What the user passed.
+        The argument.
     name : str
         Name of the argument: "X" for rows.
 
     Raises
     ------
     TypeError
-        With the remedy: the code that makes an array of it.
+        The message has the code that converts the container.
     """
     remedy = _remedy(values, name)
     if remedy is not None:
@@ -148,9 +173,9 @@ def _as_array(X: Any) -> NDArray[Any]:
             "many values in each row as there are features."
         ) from error
     if array.dtype.kind in "US":
-        # NumPy has turned the numbers beside a text into text.
+        # NumPy turns numbers beside text into text; objects keep them.
         return np.array(rows, dtype=object)
-    # A sequence has no dtype of its own, so it is computed in double precision.
+    # A sequence has no dtype; float64 loses nothing.
     return array.astype(np.float64) if array.dtype.kind in "iufb" else array
 
 
@@ -172,24 +197,21 @@ def _sequence(X: Any) -> Any:
 def _plain(array: Any) -> Any:
     r"""Return an array with missing values for masked ones, and objects for texts."""
     if not isinstance(array, np.ma.MaskedArray):
-        # pandas and scikit-learn do not know NumPy's texts of variable length.
+        # pandas and scikit-learn do not take NumPy's strings of variable length.
         return array.astype(object) if array.dtype.kind == "T" else array
     if not np.ma.getmaskarray(array).any():
         return array.data
-    kind = array.dtype.kind
-    if kind in "fc":
-        filled = array.data.copy()
-    else:
-        # No integer and no text is NaN.
-        filled = array.data.astype(np.float64 if kind in "iub" else object)
+    # NaN exists among floats only, and None among objects.
+    dtypes = {"f": array.dtype, "c": array.dtype} | dict.fromkeys("iub", np.float64)
+    filled = array.data.astype(dtypes.get(array.dtype.kind, object))
     filled[array.mask] = None if filled.dtype.kind == "O" else np.nan
     return filled
 
 
 def _without_nullable(values: Any) -> Any:
-    r"""Return pandas' integers and booleans that can be NA as objects.
+    r"""Return pandas' nullable integers and booleans as objects.
 
-    scikit-learn makes floats of them, also where no value is missing.
+    scikit-learn converts them to floats, also if no value is missing.
     """
     dtypes = values.dtypes if isinstance(values, pd.DataFrame) else [values.dtype]
     is_nullable = [
@@ -200,28 +222,14 @@ def _without_nullable(values: Any) -> Any:
 
 
 def _remedy(values: Any, name: str) -> str | None:
-    if isinstance(values, TensorDataset):
-        return "Pass its tensors: X, y = dataset.tensors."
-    if isinstance(values, IterableDataset):
-        return (
-            "Collect its rows: X, y = (torch.cat(part) for part in "
-            "zip(*torch.utils.data.DataLoader(dataset, batch_size=1000)))."
-        )
-    if isinstance(values, Dataset):
-        return (
-            "Collect its rows: X, y = next(iter(torch.utils.data.DataLoader(dataset, "
-            "batch_size=len(dataset)))); X.flatten(1) makes a flat row of each image."
-        )
-    if isinstance(values, DataLoader):
-        return (
-            "Collect its batches: X, y = (torch.cat(part) for part in zip(*loader)); "
-            "X.flatten(1) makes a flat row of each image."
-        )
+    for kind, remedy in _REMEDIES.items():
+        if isinstance(values, kind):
+            return remedy.format(name=name)
     if type(values).__module__.startswith("polars.") and hasattr(values, "collect"):
         return f"Pass {name}.collect()."
     if _is_image(values):
         return _IMAGES
-    # One of scipy's matrices is a mapping, too.
+    # Some of scipy's matrices are mappings.
     if isinstance(values, Mapping) and not issparse(values):
         return (
             "Pass pandas.DataFrame(X)."
@@ -230,10 +238,6 @@ def _remedy(values: Any, name: str) -> str | None:
         )
     if isinstance(values, np.ndarray) and values.dtype.names is not None:
         return f"Make columns of its fields: pandas.DataFrame({name})."
-    if isinstance(values, Set):
-        return "A set has no order. Pass a list."
-    if isinstance(values, Iterator | ValuesView):
-        return f"Pass list({name})."
     return None
 
 
@@ -259,7 +263,7 @@ def _refuse_rows(rows: Sequence[Any]) -> None:
 
 
 def _is_image(values: Any) -> bool:
-    # Pillow is optional.
+    # Pillow is optional, hence the name of its package.
     return type(values).__module__.startswith("PIL.")
 
 
@@ -268,9 +272,3 @@ def _name(values: Any) -> str:
     kind = type(values)
     package = kind.__module__.split(".")[0]
     return kind.__name__ if package == "builtins" else f"{package} {kind.__name__}"
-
-
-_IMAGES = (
-    "Pass one flat row of pixels for each image, channel by channel: "
-    "np.stack([np.atleast_3d(image).transpose(2, 0, 1).ravel() for image in images])."
-)
