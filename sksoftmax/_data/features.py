@@ -1,4 +1,4 @@
-r"""What comes into ``fit`` and ``predict``, checked and in the form that nets need."""
+r"""Validation of the features in ``fit`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .._utils.memmap import Pages, blocks
 from .columns import check_columns
 from .containers import as_table
 
-# Features keep these dtypes: batches are converted, not the whole table. Anything
-# else, an object array say, becomes the first of them.
+# Dtypes that features keep: batches are converted, not the whole table. Other dtypes,
+# such as objects, are converted to the first one.
 FEATURE_DTYPES = [
     np.float64,
     np.float32,
@@ -38,7 +38,7 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 def check_features(
     estimator: BaseEstimator, X: Any, *, reset: bool, declared: bool = False
 ) -> NDArray[np.generic]:
-    r"""Validate features; they must fit into float32, which nets compute in."""
+    r"""Validate features: finite, or NaN where allowed, and in the range of float32."""
     features: NDArray[Any]
     if not reset and _is_ready(estimator, X):
         features = X
@@ -52,7 +52,7 @@ def check_features(
     finite: bool | str = "allow-nan" if allows_nan else True
     encoded = estimator._encode_table(table, reset=reset, declared=declared)
     try:
-        # Of huge values, scikit-learn's sum may be infinity less infinity.
+        # scikit-learn sums the values; for huge ones, the sum is infinity - infinity.
         with np.errstate(invalid="ignore"):
             features = validate_data(
                 estimator,
@@ -90,10 +90,10 @@ def check_features(
 def check_table(
     estimator: BaseEstimator, X: Any, *, accepts_sparse: bool, accepts_text: bool
 ) -> Any:
-    r"""Return rows in a container that scikit-learn validates; refuse any other.
+    r"""Return rows in a container that scikit-learn validates; refuse other ones.
 
-    The columns are of numbers, categories or text. A DataFrame of sparse columns is
-    scikit-learn's to convert where it can be: if they leave out zeros.
+    The columns hold numbers, categories or text. scikit-learn converts a DataFrame of
+    sparse columns only if their fill values are 0; others become dense here.
     """
     table = as_table(X)
     name = type(estimator).__name__
@@ -115,7 +115,7 @@ def check_table(
 
 
 def _explained(estimator: BaseEstimator, error: ValueError, table: Any) -> ValueError:
-    r"""Return scikit-learn's error about features, with what to do about it."""
+    r"""Return scikit-learn's error about features with a remedy, if there is one."""
     name = type(estimator).__name__
     shape = np.shape(table)
     if len(shape) > 2:
@@ -157,7 +157,7 @@ def _is_number(text: str) -> bool:
 
 
 def _flattening(estimator: BaseEstimator, shape: tuple[int, ...]) -> str:
-    r"""Return the expression that makes flat rows of an array of images, say."""
+    r"""Return the expression that flattens an array of more than two dimensions."""
     if "image_shape" not in estimator.get_params(deep=False) or len(shape) > 4:
         return "X.reshape(len(X), -1)"
     image_shape = tuple(shape[1:])
@@ -171,9 +171,9 @@ def _flattening(estimator: BaseEstimator, shape: tuple[int, ...]) -> str:
 
 
 def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
-    r"""Return whether all that `validate_data` would do is to return X.
+    r"""Return whether `validate_data` would return X as it is.
 
-    For a single row, the general answer takes twice as long as the net.
+    For a single row, `validate_data` takes twice the time of the net.
     """
     return (
         type(X) is np.ndarray
@@ -195,11 +195,11 @@ def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
 
 
 def _fits_into_float32(X: NDArray[Any]) -> bool:
-    r"""Return False if a value is, or with float32 may be, too large or not finite."""
+    r"""Return whether all values are finite and small; False if that is uncertain."""
     if X.dtype.kind != "f":
         return True
-    # One pass; a value that is too large makes the norm too large or NaN. Not by NumPy:
-    # its BLAS has threads that go on spinning beside those of PyTorch for a while.
+    # A value that is too large makes the norm too large, infinite or NaN. NumPy's BLAS
+    # is not used, because its threads would slow down PyTorch's for a while.
     for block in _stored(X):
         if not torch.linalg.vector_norm(as_tensor(block)).item() < _LARGEST_FLOAT32:
             return False
@@ -207,7 +207,7 @@ def _fits_into_float32(X: NDArray[Any]) -> bool:
 
 
 def _largest(X: NDArray[Any]) -> float:
-    r"""Return the largest absolute value, leaving out NaN; NaN if there is no other."""
+    r"""Return the largest absolute value without NaN; NaN if all values are NaN."""
     extremes = [
         (np.fmax.reduce(values, axis=None), -np.fmin.reduce(values, axis=None))
         for values in _stored(X)
@@ -216,5 +216,5 @@ def _largest(X: NDArray[Any]) -> float:
 
 
 def _stored(X: Any) -> Iterator[NDArray[Any]]:
-    r"""Yield the values that are stored, block by block."""
+    r"""Yield the stored values of an array or a sparse matrix, block by block."""
     return blocks(np.asarray(X.data) if issparse(X) else X)

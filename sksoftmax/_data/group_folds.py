@@ -1,4 +1,4 @@
-r"""Folds of whole groups of rows, each with about its share of every class."""
+r"""Folds of whole groups of rows, stratified by class."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-# Groups that are dealt one by one, the largest first; the others are small, so that a
-# random order does for them.
-_DEALT_SINGLY = 500
+# Number of groups, the largest ones, that are assigned one by one. The other groups are
+# small: they fill up the folds in a random order.
+_N_LARGE_GROUPS = 500
 
 
 def deal_groups(
@@ -19,9 +19,9 @@ def deal_groups(
 ) -> NDArray[np.int64]:
     r"""Return the fold of each row, the same for all rows of a group.
 
-    A group stays out of all folds, in fold ``len(shares)``, if it has more than half of
-    the rows or all rows of a class; so does a class that would be in one fold alone.
-    Whoever leaves out a fold then learns from rows of every class.
+    A group is in no fold, with number ``n_folds``, if it has more than half of the rows
+    or all rows of a class. So is a class whose rows would be in a single fold. A net
+    that holds out a fold is therefore trained on rows of every class.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def deal_groups(
     shares : ndarray of shape (n_folds,)
         Share of the rows of each fold; their sum is 1.
     random_state : int
-        Decides which of the small groups go where.
+        Seed of the order of the small groups.
 
     Returns
     -------
@@ -40,18 +40,18 @@ def deal_groups(
         From 0 to ``n_folds``.
     """
     n_folds = len(shares)
-    stays = _stay(y, group)
+    is_outside = _outside_folds(y, group)
     size = np.bincount(group)
     shuffled = check_random_state(random_state).permutation(len(size))
     order = np.lexsort((shuffled, -size))
-    order = order[~stays[order]]
-    n_of_class = np.bincount(y[~stays[group]], minlength=y.max() + 1)
+    order = order[~is_outside[order]]
+    n_of_class = np.bincount(y[~is_outside[group]], minlength=y.max() + 1)
     fold_of = np.full(len(size), n_folds)
-    # (F, C) rows that are dealt
+    # (F, C): number of rows in each fold
     dealt = np.zeros((n_folds, len(n_of_class)))
-    _deal_singly(y, group, order[:_DEALT_SINGLY], shares, n_of_class, fold_of, dealt)
-    rest = order[_DEALT_SINGLY:]
-    _fill_up(y, group, rest[np.argsort(shuffled[rest])], shares, fold_of, dealt)
+    _assign_large(y, group, order[:_N_LARGE_GROUPS], shares, n_of_class, fold_of, dealt)
+    rest = order[_N_LARGE_GROUPS:]
+    _assign_small(y, group, rest[np.argsort(shuffled[rest])], shares, fold_of, dealt)
     _keep_classes(y, group, fold_of, n_folds)
     folds: NDArray[np.int64] = fold_of[group]
     return folds
@@ -60,7 +60,7 @@ def deal_groups(
 def only_groups(
     y: NDArray[np.int64], group: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    r"""Return classes all of whose rows are in a group, and these groups."""
+    r"""Return the classes that occur in a single group, and these groups."""
     n_classes = y.max() + 1
     group_of_pair, class_of_pair = np.divmod(
         np.unique(group * n_classes + y), n_classes
@@ -69,13 +69,13 @@ def only_groups(
     return class_of_pair[is_only], group_of_pair[is_only]
 
 
-def _stay(y: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.bool_]:
-    stays = np.bincount(group) > len(y) / 2
-    stays[only_groups(y, group)[1]] = True
-    return stays
+def _outside_folds(y: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.bool_]:
+    is_outside = np.bincount(group) > len(y) / 2
+    is_outside[only_groups(y, group)[1]] = True
+    return is_outside
 
 
-def _deal_singly(
+def _assign_large(
     y: NDArray[np.int64],
     group: NDArray[np.int64],
     largest: NDArray[np.int64],
@@ -84,7 +84,7 @@ def _deal_singly(
     fold_of: NDArray[np.int64],
     dealt: NDArray[np.float64],
 ) -> None:
-    r"""Deal each group to where it disturbs the shares of the classes least.
+    r"""Assign each group to the fold that keeps the classes most balanced.
 
     It minimizes the sum over folds f and classes c of
     ``(dealt[f, c] / n_of_class[c]) ** 2 / shares[f]``.
@@ -102,7 +102,7 @@ def _deal_singly(
         fold_of[index] = fold
 
 
-def _fill_up(
+def _assign_small(
     y: NDArray[np.int64],
     group: NDArray[np.int64],
     small: NDArray[np.int64],
@@ -110,18 +110,18 @@ def _fill_up(
     fold_of: NDArray[np.int64],
     dealt: NDArray[np.float64],
 ) -> None:
-    r"""Deal small groups in their order, those of a class to where it is lacking."""
+    r"""Assign small groups, in their order, to folds that lack rows of their class."""
     n_of_class = np.bincount(y, minlength=dealt.shape[1])
     size = np.bincount(group)
-    # The rarest class of a group, which is written last, decides.
+    # A group counts for its rarest class: the last one that is written here.
     class_of = np.zeros(len(size), dtype=np.int64)
     rarest_last = np.argsort(-n_of_class[y], kind="stable")
     class_of[group[rarest_last]] = y[rarest_last]
     for label in np.unique(class_of[small]):
         chosen = small[class_of[small] == label]
         total = size[chosen].sum()
-        wanted = shares * (dealt[:, label].sum() + total)
-        room = np.maximum(wanted - dealt[:, label], 0.0)
+        target = shares * (dealt[:, label].sum() + total)
+        room = np.maximum(target - dealt[:, label], 0.0)
         edges = np.cumsum(room) / room.sum()
         middle = (np.cumsum(size[chosen]) - size[chosen] / 2) / total
         fold_of[chosen] = np.minimum(np.searchsorted(edges, middle), len(shares) - 1)
@@ -133,7 +133,7 @@ def _keep_classes(
     fold_of: NDArray[np.int64],
     n_folds: int,
 ) -> None:
-    r"""Take back groups of a class that would be in one fold alone."""
+    r"""Take groups out of the folds if a class of theirs is in one fold only."""
     alone, in_fold = only_groups(y, fold_of[group])
     lost = alone[in_fold < n_folds]
     fold_of[group[np.isin(y, lost)]] = n_folds

@@ -1,4 +1,4 @@
-r"""Which rows are held out of training, by all members of an ensemble or by some."""
+r"""Validation rows: held out by all members of an ensemble, or by some of them."""
 
 from __future__ import annotations
 
@@ -17,59 +17,60 @@ from .training_rows import TrainingRows
 
 
 def unseen_by(weight: Tensor | None) -> Tensor | None:
-    r"""Return which members did not learn from held-out rows; None if nobody did."""
+    r"""Return the mask of members that held a row out, (N, K); None if all did."""
     return None if weight is None or weight.ndim == 1 else weight > 0
 
 
 def parts_of(weights: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Return the sets of members that left the same rows out.
+    r"""Return the sets of members that held out the same rows.
 
     Parameters
     ----------
     weights : Tensor of shape (n_samples, n_members)
-        Weights of the held-out rows, 0 for members that learned from a row.
+        Weights of the validation rows, 0 for members that were trained on a row.
 
     Returns
     -------
     parts : Tensor of shape (n_parts, n_members), bool
         The sets.
     left_out_by : Tensor of shape (n_samples,), int64
-        The index of the set that left each row out.
+        For each row, the index of the set that held it out.
     """
     parts, left_out_by = torch.unique(weights > 0, dim=0, return_inverse=True)
     return parts, left_out_by
 
 
 def row_weight(weight: Tensor | None) -> Tensor | None:
-    r"""Return the weight of each row, whoever it counts for."""
+    r"""Return the weight of each row: the largest of its weights for the members."""
     return weight if weight is None or weight.ndim == 1 else weight.amax(1)
 
 
 def predict_by(module: nn.Module, X: Tensor, members: Tensor | None) -> Tensor:
-    r"""Return logits of the members chosen for each row; of all if None."""
+    r"""Return the logits of the members in the mask (N, K); of all if None."""
     logits: Tensor = module(X) if members is None else module(X, members)
     return logits
 
 
-# So many held-out rows determine a temperature well; "auto" learns one only where
-# that is at most a tenth of the rows.
+# Validation rows that determine a temperature well. "auto" learns a temperature if they
+# are at most `validation_fraction` of the rows: from 20,000 rows on, by default.
 _TEMPERATURE_ROWS = 2000
-# Share of the rows that can be left out of everything; the weights of all rows for each
-# member would take more memory than they are worth.
-_NOT_MISSED = 0.01
+# Share of the rows that all members can do without. Below it, weights of every row for
+# every member would cost more memory than the rows are worth.
+_NEGLIGIBLE_SHARE = 0.01
 
-# Parts of a table that members of an ensemble leave out in turn.
-_MOST_FOLDS = 6
-# What the temperature of all follows from: that of one member and that of so many.
-_FEWEST_IN_FOLD = 2
-# If they do so for a temperature alone, each of them misses a part of these rows only.
+# Number of folds that members hold out in turn, at most.
+_MAX_FOLDS = 6
+# Members that hold out the same fold, at least, if only a temperature is learned. That
+# of the ensemble follows from the temperatures of one member and of several.
+_MEMBERS_PER_FOLD = 2
+# Number of rows in all folds together if only a temperature is learned.
 _CROSSED_ROWS = 4000
 
 
 class Part(NamedTuple):
-    r"""Some rows of a table, and the weights of all of its rows.
+    r"""Some rows of a table, and the weights of all rows of the table.
 
-    The weights have a column for each member where every member leaves out rows.
+    The weights are of shape (N,), or (N, K) if the members hold out different rows.
     """
 
     rows: NDArray[np.int64]
@@ -77,18 +78,18 @@ class Part(NamedTuple):
 
 
 class Split(NamedTuple):
-    r"""What training learns from, and what is held out."""
+    r"""Training rows and validation rows of a fit."""
 
     training: Part
     held_out: Part | None
-    # Rows that are held out for a temperature alone do not choose the epoch, but say
-    # whether a further round was of use.
+    # True if the validation rows choose the epoch. Otherwise they are held out for a
+    # temperature, and tell whether a restart improved the net.
     chooses_epoch: bool
 
 
 @dataclass(frozen=True)
 class HoldOut:
-    r"""What rows are held out for; the fields are parameters of the estimators."""
+    r"""Choice of the validation rows; the fields are parameters of the estimators."""
 
     early_stopping: bool | str
     temperature_scaling: bool | str
@@ -96,18 +97,18 @@ class HoldOut:
     n_estimators: int
 
     def keep(self, data: TrainingRows) -> Split:
-        r"""Learn from all rows, since others were passed to watch training by."""
+        r"""Return all rows for training: the caller passed validation rows."""
         chooses_epoch = bool(self.early_stopping)
         if self.early_stopping == "auto":
             chooses_epoch = self.n_estimators > 1
         return Split(Part(data.indices(), data.loss_weight), None, chooses_epoch)
 
     def split(self, data: TrainingRows, random_state: int) -> Split:
-        r"""Hold out rows if there is something to decide by them."""
+        r"""Hold out rows if early stopping or a temperature needs them."""
         rows = data.indices()
         n_rows, is_auto = len(rows), self.early_stopping == "auto"
         if is_auto and self.n_estimators > 1 and not self._is_large(n_rows):
-            n_folds = min(self.n_estimators, _MOST_FOLDS)
+            n_folds = min(self.n_estimators, _MAX_FOLDS)
             parts = self._cross(data, rows, n_folds, 1.0, random_state)
             if not len(parts[1].rows):
                 return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
@@ -118,8 +119,8 @@ class HoldOut:
             return Split(*parts, chooses_epoch=True)
         if not self._learns_temperature(data, rows):
             return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
-        n_folds = min(self.n_estimators // _FEWEST_IN_FOLD, _MOST_FOLDS)
-        if n_folds > 1 and _NOT_MISSED * n_rows < _TEMPERATURE_ROWS:
+        n_folds = min(self.n_estimators // _MEMBERS_PER_FOLD, _MAX_FOLDS)
+        if n_folds > 1 and _NEGLIGIBLE_SHARE * n_rows < _TEMPERATURE_ROWS:
             fraction = min(self.validation_fraction, _CROSSED_ROWS / n_rows)
             parts = self._cross(data, rows, n_folds, fraction, random_state)
         else:
@@ -128,7 +129,7 @@ class HoldOut:
         return Split(*parts, chooses_epoch=False)
 
     def _is_large(self, n_rows: int) -> bool:
-        r"""Return whether the rows hardly miss those that a temperature needs."""
+        r"""Return whether the validation fraction has the rows for a temperature."""
         return bool(n_rows * self.validation_fraction >= _TEMPERATURE_ROWS)
 
     def _learns_temperature(self, data: TrainingRows, rows: NDArray[np.int64]) -> bool:
@@ -148,7 +149,7 @@ class HoldOut:
         fraction: float,
         random_state: int,
     ) -> tuple[Part, Part]:
-        r"""Hold out the same rows of all members."""
+        r"""Let all members hold out the same rows."""
         training, held_out = split_for_validation(
             data.y, rows, fraction, random_state, data.groups(rows)
         )
@@ -162,10 +163,10 @@ class HoldOut:
         fraction: float,
         random_state: int,
     ) -> tuple[Part, Part]:
-        r"""Let every member leave out a fold of some of the rows.
+        r"""Let each member hold out one fold of a fraction of the rows.
 
-        Those that leave out the same fold are what it is predicted by, so that all
-        rows are learned from, and each is held out by somebody.
+        A row is validated by the members that did not train on its fold. The ensemble
+        as a whole is trained on all rows.
         """
         n_parts = round(n_folds / fraction)
         parts = np.full(len(data.y), n_parts)
@@ -175,7 +176,7 @@ class HoldOut:
         else:
             shares = np.full(n_parts, 1 / n_parts)
             parts[rows] = deal_groups(data.y[rows], group, shares, random_state)
-        # Members that follow one another, since every other one may be of another kind.
+        # Consecutive members share a fold: even and odd ones may differ in kind.
         fold = np.arange(self.n_estimators) * n_folds // self.n_estimators
         # (N, 1) == (K) -> (N, K)
         leaves_out = parts[:, None] == fold
@@ -183,7 +184,7 @@ class HoldOut:
         if weight is None:
             weight = np.ones(len(data.y))
         held_out = rows[parts[rows] < n_folds]
-        # The epoch is chosen by what training minimises, class weights included.
+        # The validation loss has the class weights, as the training loss does.
         return (
             Part(rows, weight[:, None] * ~leaves_out),
             Part(held_out, weight[:, None] * leaves_out),
@@ -199,7 +200,7 @@ def split_for_validation(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     r"""Split rows into a training and a validation part, stratified by class.
 
-    ``group`` has the groups of the rows, which are not split, if there are any.
+    The rows of a group stay together; ``group`` has the numbers of the groups.
     """
     present, counts = np.unique(y[rows], return_counts=True)
     n_validation = int(np.ceil(validation_fraction * len(rows)))
@@ -221,7 +222,7 @@ def split_for_validation(
         stratify=y[rows],
         random_state=random_state,
     )
-    # Neighbours in memory are read faster, and the batches are shuffled anyway.
+    # Rows in the order of memory are read faster; training shuffles the batches.
     return np.sort(training), np.sort(validation)
 
 
@@ -251,10 +252,9 @@ def _cut_groups(
 def deal_folds(
     y: NDArray[np.int64], n_folds: int, random_state: int
 ) -> NDArray[np.int64]:
-    r"""Return each row's fold; the classes are dealt out evenly, however rare.
+    r"""Return each row's fold, with the rows of every class spread evenly.
 
-    The only row of a class is in no fold, in ``n_folds``: nets that leave it out would
-    have nothing to learn the class from.
+    The only row of a class gets the number ``n_folds``: every net is trained on it.
     """
     shuffled = check_random_state(random_state).permutation(len(y))
     folds = np.empty(len(y), dtype=np.int64)

@@ -1,4 +1,4 @@
-r"""Rows to train on: validated, with encoded labels and weights."""
+r"""Training and validation rows: validated, with encoded labels and weights."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ class TrainingRows:
 
     X: NDArray[Any]
     y: NDArray[np.int64]
-    # What the loss uses: sample weight times class weight.
+    # Weights in the loss: sample weight times class weight.
     loss_weight: NDArray[np.float64] | None
-    # How often each row counts as an observation: the sample weight alone.
+    # Weights in statistics and scores: the sample weight alone.
     sample_weight: NDArray[np.float64] | None
-    # Rows of equal numbers belong together, on one side of every split.
+    # Rows of a group stay on one side of every split.
     group: NDArray[np.int64] | None = None
 
     def indices(self) -> NDArray[np.int64]:
-        r"""Return the rows that count: a weight of zero is the same as no row."""
+        r"""Return the indices of the rows with a positive weight."""
         if self.loss_weight is None:
             return np.arange(len(self.y))
         return np.flatnonzero(self.loss_weight)
 
     def entropy(self, label_smoothing: float) -> float:
-        r"""Return the least mean loss of a prediction that is the same for all rows."""
+        r"""Return the smallest mean loss of a constant prediction."""
         # (C) frequencies of the classes
         shares = np.bincount(self.y, weights=self.loss_weight)
         shares = shares / shares.sum()
@@ -55,11 +55,11 @@ class TrainingRows:
         return float(entr(shares).sum())
 
     def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        r"""Return the mask of the columns with a NaN in some rows."""
+        r"""Return the mask of the columns with NaN in the given rows."""
         return missing_columns(self.X, rows)
 
     def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
-        r"""Let a layer learn the statistics of some rows, a part of them at a time."""
+        r"""Update the statistics of a layer with the given rows."""
         robust = layer.robust_scale(
             as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
         )
@@ -68,7 +68,7 @@ class TrainingRows:
     def teach_within(
         self, layer: Any, rows: NDArray[np.int64], robust: RobustScale | None
     ) -> None:
-        r"""Let a layer learn some rows, whose robust scale is known."""
+        r"""Update the statistics of a layer, given the robust scale of the rows."""
         pages, weight = Pages(self.X), self.sample_weight
         for part in in_parts(rows):
             layer.update(
@@ -78,11 +78,11 @@ class TrainingRows:
             )
 
     def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
-        r"""Return the features of so many of some rows, or of all, evenly spread."""
+        r"""Return the features of a sample of the given rows, evenly spread."""
         return Pages(self.X).take(evenly_spread(rows, n_rows))
 
     def digest(self) -> str:
-        r"""Return a number, in hexadecimal digits, that no other rows have."""
+        r"""Return the SHA-256 digest of the rows, in hexadecimal digits."""
         digest = hashlib.sha256()
         arrays = [self.X, self.y, self.loss_weight, self.sample_weight]
         if self.group is not None:
@@ -97,25 +97,21 @@ class TrainingRows:
         return digest.hexdigest()
 
     def take(self, rows: NDArray[np.int64]) -> TrainingRows:
-        r"""Return some of the rows; the same table if all."""
+        r"""Return a table of the given rows; the same table if they are all."""
         if len(rows) == len(self.y):
             return self
-        return TrainingRows(
-            self.X[rows],
-            self.y[rows],
-            None if self.loss_weight is None else self.loss_weight[rows],
-            None if self.sample_weight is None else self.sample_weight[rows],
-            None if self.group is None else self.group[rows],
-        )
+        fields = vars(self).items()
+        taken: Any = {name: None if x is None else x[rows] for name, x in fields}
+        return TrainingRows(**taken)
 
     def without_copies(
         self, is_categorical: NDArray[np.bool_] | None = None
     ) -> TrainingRows:
-        r"""Return the same rows, but each with the weights of its copies, which get 0.
+        r"""Return the rows with the weight of all copies on the first, 0 on the others.
 
-        Copies have equal features and labels. They teach nothing new: the number of
-        rows that can be told apart decides how soon a table is known by heart. Few of
-        them stay as they are, but belong together, as do rows whose labels differ.
+        Copies have equal features and labels. Only distinct rows count as rows, because
+        their number decides how soon a net overfits. Few copies keep their weights.
+        Rows of equal features form a group, whatever their labels.
         """
         rows = self.indices()
         numbers = numbers_of_copies(self.X, rows, is_categorical)
@@ -127,30 +123,34 @@ class TrainingRows:
         first = first_of_each(labeled)
         if len(first) > (1 - FEW_COPIES) * len(rows):
             return replace(self, group=group)
-        weights = []
-        for weight in (self.loss_weight, self.sample_weight):
-            merged = np.zeros(len(self.y))
-            ones = None if weight is None else weight[rows]
-            merged[rows[first]] = np.bincount(labeled, ones)
-            weights.append(merged)
+
+        def merged(weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+            sums = np.zeros(len(self.y))
+            counted = None if weight is None else weight[rows]
+            sums[rows[first]] = np.bincount(labeled, counted)
+            return sums
+
         return replace(
-            self, loss_weight=weights[0], sample_weight=weights[1], group=group
+            self,
+            loss_weight=merged(self.loss_weight),
+            sample_weight=merged(self.sample_weight),
+            group=group,
         )
 
     def groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-        r"""Return numbers of the groups of some rows, from 0 on; None if all differ."""
+        r"""Return the groups of the given rows, from 0 on; None if all differ."""
         if self.group is None:
             return None
         codes = renumbered(self.group[rows])
         return codes if codes.max() + 1 < len(rows) else None
 
     def total_weight(self, rows: NDArray[np.int64]) -> float:
-        r"""Return the sum of the loss's weights of some rows."""
+        r"""Return the sum of the weights of the given rows in the loss."""
         return len(rows) if self.loss_weight is None else self.loss_weight[rows].sum()
 
 
 def evenly_spread(rows: NDArray[np.int64], n_rows: int) -> NDArray[np.int64]:
-    r"""Return so many of some rows, all of them if there are fewer."""
+    r"""Return ``n_rows`` of the given rows, evenly spread; all if there are fewer."""
     if len(rows) <= n_rows:
         return rows
     chosen = np.linspace(0, len(rows) - 1, n_rows).round().astype(np.int64)
@@ -167,8 +167,8 @@ def check_training_rows(
     classes: NDArray[Any] | None = None,
     reset: bool = True,
 ) -> tuple[TrainingRows, NDArray[Any]]:
-    r"""Validate what is trained on; return it with the sorted classes."""
-    # Where all classes are named in advance, rows of other categories may follow, too.
+    r"""Validate training rows; return them with the sorted classes."""
+    # If all classes are given in advance, rows with other categories may follow.
     features = check_features(estimator, X, reset=reset, declared=classes is not None)
     labels = check_target(estimator, features, y)
     weight = check_weights(estimator, sample_weight, features)
@@ -191,10 +191,10 @@ def check_training_rows(
 
 
 def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> None:
-    r"""Raise an error unless there are rows of two classes at least.
+    r"""Raise an error unless there are rows of at least two classes.
 
-    Weights of rows may leave a single class of those in ``y``, as those that
-    ``BaggingClassifier`` draws; then its probability is about 1, as in scikit-learn.
+    Sample weights may leave a single one of the classes in ``y``, for example those of
+    ``BaggingClassifier``. Its probability is then about 1, as in scikit-learn.
     """
     present = np.unique(data.y[data.indices()])
     if len(present) > 1:
@@ -212,7 +212,7 @@ def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> Non
 
 
 def check_same_problem(estimator: BaseEstimator, fitted: Mapping[str, Any]) -> None:
-    r"""Raise an error unless training can go on from the attributes of a former fit."""
+    r"""Raise an error unless a warm start can continue from the fitted attributes."""
     before, now = _problem_of(fitted), _problem_of(vars(estimator))
     for name, value in now.items():
         if before[name] != value:
@@ -224,7 +224,7 @@ def check_same_problem(estimator: BaseEstimator, fitted: Mapping[str, Any]) -> N
 
 
 def _problem_of(fitted: Mapping[str, Any]) -> dict[str, Any]:
-    r"""Return the attributes that are the same in all fits of a warm start."""
+    r"""Return the attributes that must not change in a warm start."""
     encoder = fitted.get("_encoder")
     return {
         "classes_": fitted["classes_"].tolist(),
@@ -239,7 +239,7 @@ def check_validation_rows(
     y_val: Any,
     sample_weight_val: ArrayLike | None,
 ) -> TrainingRows | None:
-    r"""Validate the rows that training is watched by, if there are any."""
+    r"""Validate the validation rows; None if the caller passed none."""
     if X_val is None and y_val is None and sample_weight_val is None:
         return None
     if X_val is None or y_val is None:
@@ -254,7 +254,7 @@ def check_validation_rows(
         weight = check_weights(estimator, sample_weight_val, features)
         encoded, _ = encode_target(labels, estimator.classes_, weight)
     except (TypeError, ValueError) as error:
-        # The same errors as for X, y and sample_weight, about these arguments.
+        # The message names X, y or sample_weight: it gets the names of the arguments.
         message = re.sub(r"\b(X|y|sample_weight)\b", r"\1_val", str(error))
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"In the validation data X_val, y_val: {message}") from error
@@ -262,10 +262,10 @@ def check_validation_rows(
 
 
 def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    r"""Return the mask of the columns with a NaN in some rows."""
+    r"""Return the mask of the columns with NaN in the given rows."""
     if X.dtype.kind != "f":
         return np.zeros(X.shape[1], dtype=bool)
-    # A maximum is NaN if any value is, and needs no table of booleans.
+    # The maximum of a column is NaN if any value is; it needs no table of booleans.
     largest = np.maximum.reduce([block.max(axis=0) for block in blocks(X)])
     has_missing: NDArray[np.bool_] = np.isnan(largest)
     if has_missing.any() and len(rows) < len(X):
