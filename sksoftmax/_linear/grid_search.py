@@ -274,8 +274,8 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         self, evaluation: Evaluation, groups: list[list[int]], splits: list[Split]
     ) -> list[dict[str, Any]]:
         r"""Return the results in scikit-learn's order: by candidate, then by fold."""
+        shape = n_candidates, n_splits = len(evaluation.candidates), len(splits)
         if self.verbose > 0:
-            n_splits, n_candidates = len(splits), len(evaluation.candidates)
             print(
                 f"Fitting {n_splits} folds for each of {n_candidates} candidates, "
                 f"totalling {n_candidates * n_splits} fits"
@@ -283,12 +283,10 @@ class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
         jobs = list(product(groups, splits))
         parallel = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
         results = parallel(delayed(evaluation.run)(*job) for job in jobs)
-        by_place = {
-            (index, split.fold): result
-            for (group, split), in_group in zip(jobs, results, strict=True)
-            for index, result in zip(group, in_group, strict=True)
-        }
-        out = [by_place[place] for place in sorted(by_place)]
+        table = np.empty(shape, dtype=object)
+        for (group, split), in_group in zip(jobs, results, strict=True):
+            table[group, split.fold] = in_group
+        out: list[dict[str, Any]] = table.ravel().tolist()
         warn_or_raise_about_fit_failures(out, self.error_score)
         if callable(self.scoring):
             insert_error_scores(out, self.error_score)

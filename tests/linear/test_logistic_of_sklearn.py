@@ -1,4 +1,4 @@
-r"""scikit-learn's own tests of its logistic regression, asked of ours.
+r"""scikit-learn's tests of its logistic regression, run with our classes.
 
 The installed ``sklearn/linear_model/tests/test_logistic.py`` is executed anew with our
 classes under the names of scikit-learn's, and its test functions are collected here.
@@ -23,7 +23,7 @@ from sksoftmax import SoftmaxRegression, SoftmaxRegressionCV
 if parse_version(sklearn.__version__) < parse_version("1.9"):
     pytest.skip("the file differs before scikit-learn 1.9", allow_module_level=True)
 
-# Imported as it is first, so that nothing that it imports meets our classes.
+# First imported as it is: the modules that it imports keep scikit-learn's classes.
 THEIRS = pytest.importorskip(
     "sklearn.linear_model.tests.test_logistic",
     reason="scikit-learn is installed without its tests",
@@ -33,7 +33,8 @@ THEIRS = pytest.importorskip(
 class LogisticRegression(SoftmaxRegression):
     r"""Ours with the parameters of scikit-learn's; any ``solver`` is our exact one.
 
-    Defaults are ours, above all ``tol``, which means another thing with each of theirs.
+    The defaults are ours, above all ``tol``, which each solver of scikit-learn defines
+    differently.
     """
 
     _parameter_constraints: ClassVar = {
@@ -71,7 +72,7 @@ class LogisticRegression(SoftmaxRegression):
         self.intercept_scaling = intercept_scaling
 
 
-# Told apart by identity: the older layout has no axis for shares that were not given.
+# Compared by identity: the older layout has no axis for shares that were not given.
 NO_LASSO = (0.0,)
 
 
@@ -131,15 +132,15 @@ class LogisticRegressionCV(SoftmaxRegressionCV):
 
 PENALTY = "the parameter `penalty`, which scikit-learn deprecates, is not ours"
 DEPRECATED = "expects a warning that scikit-learn changes a default or a parameter"
-PRIVATE = "asks a private function of scikit-learn's"
+PRIVATE = "tests a private function of scikit-learn"
 ANOTHER_SOLVER = "is about a solver that is not ours"
 LOOSE = (
     "tol bounds the gradient here, not a step: so loose a one leaves two ways to the "
     "optimum further apart than the test allows"
 )
-LBFGS_TASKS = "counts the tasks of their lbfgs, which begins one more than it needs"
+LBFGS_TASKS = "counts the tasks of their lbfgs, which begins one task too many"
 
-# What does not concern our classes.
+# Tests that are not about our classes.
 NOT_OURS = {
     "test_check_solver_option*": "any of our solvers takes what theirs refuse",
     "test_elastic_net_l1_l2_equivalence*": PENALTY,
@@ -163,7 +164,7 @@ NOT_OURS = {
     "test_penalty_none*": PENALTY,
 }
 
-# What our classes do not do.
+# Tests that our classes fail.
 FAILS = {
     "test_logistic_cv_folds_with_classes_missing[2-*": (
         "a fold with one class has no optimum: with every C the probabilities go to 0 "
@@ -235,7 +236,7 @@ def global_random_seed():
 def reason_in(listed, name):
     r"""Return why a test is listed, None if it is not."""
     for pattern, reason in listed.items():
-        # A bracket is part of a test's name, not of the pattern's language.
+        # A bracket is part of the name of a test, not a set of characters.
         if fnmatchcase(name, pattern.replace("[", "[[]")):
             return reason
     return None
