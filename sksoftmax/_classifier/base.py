@@ -29,11 +29,11 @@ from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.progress import reported
-from .stream import StreamMixin
+from .stream import StreamedClassifier
 from .training import MONITORS
 
 
-class BaseSoftmaxClassifier(StreamMixin):
+class BaseSoftmaxClassifier(StreamedClassifier):
     r"""Base of the softmax classifiers that are trained by epochs.
 
     ``fit`` checks the rows, holds out validation rows, makes a plan by ``_plan`` and a
@@ -204,18 +204,7 @@ class BaseSoftmaxClassifier(StreamMixin):
             If the first call has no ``classes``, if ``y`` holds a label that is not
             among them, or for what :meth:`fit` refuses.
         """
-        if getattr(self, "early_stopping", False) not in (False, "auto"):
-            raise ValueError(
-                "partial_fit does not support early_stopping=True: a single epoch has "
-                "nothing to stop. Set early_stopping=False."
-            )
-        if self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight='balanced' is not supported for partial_fit, which does "
-                "not see all rows at once. Pass the weights that "
-                "sklearn.utils.class_weight.compute_class_weight('balanced', "
-                "classes=classes, y=y) gives as a dict."
-            )
+        self._check_stream_parameters()
         with (
             reported(self, X, y, sample_weight, "partial-fit") as report,
             modes_of_training(),
@@ -228,7 +217,7 @@ class BaseSoftmaxClassifier(StreamMixin):
             if len(self.classes_) < 2:
                 raise ValueError(
                     f"Got classes={self.classes_.tolist()}, but expected at least 2 "
-                    "classes: all that will ever come."
+                    "classes: all classes of the stream."
                 )
             data, _ = check_training_rows(
                 self, X, y, sample_weight, classes=self.classes_, reset=is_first_call
@@ -243,5 +232,17 @@ class BaseSoftmaxClassifier(StreamMixin):
             self._learn_piece(data, report, is_first_call=is_first_call)
         return self
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "module_")
+    def _check_stream_parameters(self) -> None:
+        r"""Raise an error for parameters that need all rows at once."""
+        if self.early_stopping not in (False, "auto"):
+            raise ValueError(
+                "partial_fit does not support early_stopping=True: a single epoch has "
+                "nothing to stop. Set early_stopping=False."
+            )
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported for partial_fit, which does "
+                "not see all rows at once. Pass the weights that "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', "
+                "classes=classes, y=y) gives as a dict."
+            )

@@ -13,10 +13,10 @@ from .._training.stream import FirstRows, Pace
 from .._training.train import net_kept
 from .._utils.progress import FitReport
 from .plan import Plan
-from .training import TrainingMixin
+from .training import TrainedClassifier
 
 
-class StreamMixin(TrainingMixin):
+class StreamedClassifier(TrainedClassifier):
     r"""Training for one epoch on each piece of a stream."""
 
     def _learn_piece(

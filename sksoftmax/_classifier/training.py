@@ -20,6 +20,7 @@ from .._data.training_rows import TrainingRows
 from .._training.batches import TensorTable
 from .._training.callbacks import BestEpoch, EpochReport, epoch_metrics, kept_epoch
 from .._training.checkpoint import Checkpoint
+from .._training.recipe import Recipe
 from .._training.restarts import late_fall, worse_than_guess
 from .._training.skorch_net import make_net
 from .._training.stream import Pace
@@ -47,7 +48,7 @@ from .state import check_described, fresh_module, net_without_optimizer, open_ch
 MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
 
 
-class TrainingMixin(ModuleClassifier):
+class TrainedClassifier(ModuleClassifier):
     r"""Training of a classifier, as its ``_plan`` says."""
 
     classes_: NDArray[Any]
@@ -62,6 +63,8 @@ class TrainingMixin(ModuleClassifier):
     n_iter_no_change: int
     tol: float
     scoring: Any
+    callbacks: list[Any] | None
+    verbose: int
 
     # Sum of the sample weights seen, and how many of the rows seen came in a ``fit``.
     _weight_seen: float
@@ -101,7 +104,8 @@ class TrainingMixin(ModuleClassifier):
         rows = split.training.rows
         self._begin_fit(data, rows)
         plan = self._plan(data, rows, is_new=module is None, is_stream=False)
-        self._build(plan, data, rows, module, split, is_watched=held_out is not None)
+        best_epoch = self._best_epoch(plan, split, is_watched=held_out is not None)
+        self._build(plan, data, rows, module, best_epoch=best_epoch)
         temperature = temperature_of(self.module_)
         if temperature is not None:
             temperature.value.fill_(1.0)
@@ -147,16 +151,19 @@ class TrainingMixin(ModuleClassifier):
         data: TrainingRows,
         rows: NDArray[np.int64],
         module: nn.Module | None = None,
-        split: Split | None = None,
         *,
-        is_watched: bool = False,
+        best_epoch: BestEpoch | None = None,
         is_stream: bool = False,
     ) -> None:
         r"""Set ``module_`` and ``net_``; start from a copy of a module, if given."""
-        seed = draw_seed(getattr(self, "random_state", 0))
+        seed = draw_seed(self.random_state)
         generator = make_generator(seed)
         self.__dict__.update(plan.attributes)
-        if module is None:
+        if module is not None:
+            if not is_stream:
+                check_described(self, module)
+            self.module_ = self._copied(module)
+        else:
             with self._random_scope(seed):
                 self.module_ = self._build_module(generator)
                 plan.check_module(self.module_, data, rows)
@@ -165,41 +172,37 @@ class TrainingMixin(ModuleClassifier):
             present = np.unique(data.y[rows])
             if len(present) == 1 and not is_stream:
                 favor_class(self.module_, int(present[0]), len(self.classes_))
-        else:
-            if not is_stream:
-                check_described(self, module)
-            self.module_ = self._copied(module)
         self.module_.to(self.device_)
         noise_seed = int(torch.randint(2**31, (), generator=generator))
         set_generator(self.module_, make_generator(noise_seed, self.device_))
-        recipe, early_stopping = plan.recipe, None
-        if recipe is not None:
-            work = recipe.batch_size * largest_product_of(self.module_)
-            precision = getattr(self, "precision", "float32")
-            dtype = resolve_precision(precision, self.device_, work)
-            recipe = replace(recipe, dtype=dtype)
-            if split is not None:
-                n_restarts = recipe.n_restarts
-                early_stopping = self._early_stopping(split, is_watched, n_restarts)
         self.net_ = make_net(
             self.module_,
-            recipe,
+            self._with_precision(plan.recipe),
             self.device_,
             generator,
             n_classes=len(self.classes_),
-            best_epoch=early_stopping,
-            callbacks=getattr(self, "callbacks", None),
-            verbose=getattr(self, "verbose", 0),
+            best_epoch=best_epoch,
+            callbacks=self.callbacks,
+            verbose=self.verbose,
             input_dtype=self._input_dtype,
         )
 
-    def _early_stopping(
-        self, split: Split, is_watched: bool, n_restarts: int
+    def _with_precision(self, recipe: Recipe | None) -> Recipe | None:
+        r"""Return the recipe with the dtype of products, which the module decides."""
+        if recipe is None:
+            return None
+        work = recipe.batch_size * largest_product_of(self.module_)
+        precision = getattr(self, "precision", "float32")
+        return replace(recipe, dtype=resolve_precision(precision, self.device_, work))
+
+    def _best_epoch(
+        self, plan: Plan, split: Split, *, is_watched: bool
     ) -> BestEpoch | None:
-        r"""Return when training stops early; "auto" only keeps the best epoch.
+        r"""Return the callback that keeps the best epoch, and may stop the training.
 
         Validation rows that do not choose the epoch decide about restarts all the same.
         """
+        n_restarts = 0 if plan.recipe is None else plan.recipe.n_restarts
         if not split.chooses_epoch and not (is_watched and n_restarts):
             return None
         monitor, sign = MONITORS[self.scoring]
