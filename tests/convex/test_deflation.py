@@ -1,4 +1,4 @@
-r"""What conjugate gradients deflation makes an inverse exact along their directions."""
+r"""Deflation makes an inverse exact along directions of conjugate gradients."""
 
 import numpy as np
 import torch
@@ -13,8 +13,8 @@ def hessians(rng, n_candidates, size):
     return A @ A.transpose(0, 2, 1) + np.eye(size)
 
 
-def deflation_with(H, directions):
-    r"""Return what is known of Hessians (B, N, N) along conjugate (m, B, N)."""
+def deflation_along(H, directions):
+    r"""Return the deflation of Hessians (B, N, N) along directions (m, B, N)."""
     n_candidates, size = H.shape[:2]
     deflation = Deflation.empty((n_candidates, 1, size), 16, CPU)
     which = torch.arange(n_candidates)
@@ -47,33 +47,33 @@ def as_matrix(deflation, n_candidates, size, factor):
     return torch.stack(columns, dim=3).squeeze(1).numpy()
 
 
-def test_an_inverse_is_exact_along_the_directions():
+def test_inverse_is_exact_along_the_directions():
     rng = np.random.default_rng(0)
     H = hessians(rng, n_candidates=3, size=8)
     D = conjugate(H, rng, n_directions=4)
-    M = as_matrix(deflation_with(H, D), 3, 8, factor=0.1)
+    M = as_matrix(deflation_along(H, D), 3, 8, factor=0.1)
     for d in D:
         product = np.einsum("bij,bj->bi", H, d)
         np.testing.assert_allclose(np.einsum("bij,bj->bi", M, product), d, atol=2e-5)
 
 
-def test_all_directions_make_the_inverse():
+def test_all_directions_give_the_exact_inverse():
     rng = np.random.default_rng(1)
     H = hessians(rng, n_candidates=2, size=6)
-    M = as_matrix(deflation_with(H, conjugate(H, rng, 6)), 2, 6, factor=100.0)
+    M = as_matrix(deflation_along(H, conjugate(H, rng, 6)), 2, 6, factor=100.0)
     np.testing.assert_allclose(M, np.linalg.inv(H), atol=2e-4)
 
 
-def test_it_stays_positive_definite_where_the_hessian_has_changed():
+def test_inverse_is_positive_definite_for_another_hessian():
     rng = np.random.default_rng(2)
     H = hessians(rng, n_candidates=4, size=8)
-    # Not even conjugate.
-    M = as_matrix(deflation_with(H, rng.normal(size=(3, 4, 8))), 4, 8, factor=0.5)
+    # The directions are not conjugate.
+    M = as_matrix(deflation_along(H, rng.normal(size=(3, 4, 8))), 4, 8, factor=0.5)
     np.testing.assert_allclose(M, M.transpose(0, 2, 1), atol=1e-4)
     assert np.linalg.eigvalsh(M.astype(np.float64)).min() > 0
 
 
-def test_nothing_deflation_and_no_curvature_change_nothing():
+def test_directions_without_curvature_have_no_effect():
     deflation = Deflation.empty((2, 3, 4), 16, CPU)
     flat = torch.ones(2, 3, 4)
     deflation.add((torch.arange(2), 0), flat, flat, torch.tensor([0.0, -1.0]))
@@ -81,12 +81,12 @@ def test_nothing_deflation_and_no_curvature_change_nothing():
     torch.testing.assert_close(deflation.apply(torch.clone, residual), residual)
 
 
-def test_no_room_is_no_change():
+def test_zero_directions_have_no_effect():
     deflation = Deflation.empty((2, 3, 8), 0, CPU)
     residual = torch.ones(2, 3, 8)
     assert deflation.apply(torch.neg, residual).equal(-residual)
 
 
-def test_few_directions_are_kept_whatever_the_room():
+def test_at_most_16_directions_are_stored():
     assert Deflation.empty((1, 3, 8), 10_000, CPU).n_directions == 16
     assert Deflation.empty((1, 3, 8), 5, CPU).empty_like().n_directions == 5

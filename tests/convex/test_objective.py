@@ -6,12 +6,14 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 
 from sksoftmax._convex.common import Penalty
 from sksoftmax._convex.design_matrix import DenseRows, SparseRows
 from sksoftmax._convex.newton import minimize
 from sksoftmax._convex.objective import SoftmaxProblem
+
+from .problems import RecordingProblem, table
 
 
 class TestProblem:
@@ -37,7 +39,7 @@ class TestProblem:
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("sparse", [True, False])
-    def test_value_is_that_of_the_original_problem(self, fit_intercept, sparse):
+    def test_value_equals_that_of_the_original_features(self, fit_intercept, sparse):
         problem, coef, X, y = self.problem(fit_intercept, sparse)
         for precise, accuracy in ((True, 1e-12), (False, 1e-5)):
             values = problem.evaluate(coef, self.candidates, precise).value
@@ -74,7 +76,7 @@ class TestProblem:
         )
 
     @pytest.mark.parametrize("sparse", [True, False])
-    def test_candidates_are_solved_as_if_alone(self, sparse):
+    def test_candidates_have_the_solutions_of_separate_problems(self, sparse):
         problem, *_ = self.problem(sparse=sparse)
         together = minimize(
             problem, torch.zeros(3, 3, 5).double(), tol=1e-10, max_iter=50
@@ -94,7 +96,7 @@ class TestProblem:
             assert_allclose(solution.weight, expected.weight, atol=1e-8)
             assert solution.objectives[-1] == pytest.approx(expected.objectives[-1])
 
-    def test_solution_reports_what_it_reached(self):
+    def test_solution_has_convergence_and_objectives(self):
         problem, *_ = self.problem()
         start = torch.zeros(3, 3, 5).double()
         for solution in minimize(problem, start, tol=1e-10, max_iter=50):
@@ -104,3 +106,55 @@ class TestProblem:
         for cut in minimize(problem, start, tol=1e-10, max_iter=1):
             assert not cut.converged
             assert cut.n_iter == 1
+
+
+class TestSoftening:
+    @pytest.fixture
+    def problem(self):
+        X, y = table(50, 4, 3)
+        return RecordingProblem(X, y, 3, l2=[1e-3, 1e-2])
+
+    @pytest.fixture
+    def proba(self, problem):
+        generator = torch.Generator().manual_seed(0)
+        logits = 4 * torch.randn(2, 3, 50, generator=generator)
+        return logits.softmax(1)
+
+    def test_only_misclassified_rows_change(self, problem, proba):
+        softened = problem.soften(proba, torch.tensor([1.0, 0.0]))
+        own = proba[0].gather(0, problem.y[None])[0]
+        lost = own < 0.5
+        assert 0 < lost.sum() < len(lost)
+        assert_allclose(softened.sum(1), 1, rtol=1e-5)
+        assert_allclose(softened[1], proba[1], rtol=1e-5)
+        assert_allclose(softened[0][:, ~lost], proba[0][:, ~lost], rtol=1e-5)
+        changed = softened[0].gather(0, problem.y[None])[0]
+        assert (changed > own)[lost].all()
+        # The other classes keep their proportions.
+        ratio = softened[0] / proba[0]
+        ratio.scatter_(0, problem.y[None], torch.nan)
+        low, high = ratio.nan_to_num(torch.inf).amin(0), ratio.nan_to_num(0).amax(0)
+        assert_allclose(low, high, rtol=1e-4)
+
+    @pytest.mark.parametrize("margin", [0.5, 3.0, 20.0, 60.0])
+    def test_step_has_the_length_of_the_quadratic_bound(self, problem, margin):
+        logits = torch.zeros(1, 3, 50)
+        # Two classes: the third has a probability of zero.
+        logits[0, 2] = -200
+        other = (problem.y == 0).long()
+        logits[0, other, torch.arange(50)] += margin
+        two = problem.y < 2
+        proba = logits.softmax(1)
+        own = problem.soften(proba, torch.ones(1))[0].gather(0, problem.y[None])[0]
+        gradient = 1 - proba[0].gather(0, problem.y[None])[0]
+        step = gradient / (own * (1 - own))
+        # To the minimum of Jaakkola and Jordan's bound: twice a large margin.
+        expected = 2 * margin * expit(margin) / np.tanh(margin / 2)
+        assert_allclose(step[two], expected, rtol=1e-3)
+
+    def test_certain_rows_remain_finite(self, problem):
+        proba = torch.zeros(2, 3, 50)
+        proba[:, 0] = 1
+        softened = problem.soften(proba, torch.ones(2))
+        assert softened.isfinite().all()
+        assert_allclose(softened.sum(1), 1, rtol=1e-5)

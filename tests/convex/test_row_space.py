@@ -1,4 +1,4 @@
-r"""Tables of fewer rows than columns: the same optimum, from the rows' span."""
+r"""Tables with fewer rows than columns: the same optimum from the span of the rows."""
 
 import time
 
@@ -42,17 +42,17 @@ def reference(X, y, C, **options):
 
 @pytest.mark.parametrize("C", [1e3, 1e6])
 @pytest.mark.parametrize("shape", [(72, 7129), (2, 10_000), (150, 4), (20_000, 5)])
-def test_classes_apart_with_hardly_a_penalty(shape, C):
+def test_separable_classes_with_a_weak_penalty(shape, C):
     rng = np.random.default_rng(0)
     X = rng.normal(size=shape)
     y = np.arange(len(X)) % 2 if shape[1] > shape[0] else (X[:, 0] > X[:, 1]) * 1
     best = LogisticRegression(C=C, tol=1e-12, max_iter=20_000).fit(X, y)
     ours = SoftmaxRegression(C).fit(X, y)
-    # .83 above it where the gradient has to be small, but not beside the objective.
+    # A tolerance that ignores the size of the objective gives one that is .83 larger.
     assert objective(ours, X, y, C) <= objective(best, X, y, C) * (1 + 1e-6)
 
 
-def test_the_time_is_that_of_the_rows():
+def test_time_depends_on_the_rows():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(72, 7129)), np.arange(72) % 2
     SoftmaxRegression().fit(X[:, :100], y)
@@ -66,7 +66,7 @@ def test_the_time_is_that_of_the_rows():
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_the_optimum_whatever_the_shape(data):
+def test_optimum_for_any_shape(data):
     n_samples = int(2 ** data.draw(st.floats(1, 13.2), label="log2 of rows"))
     most = min(2**18 / n_samples, 10_000)
     n_features = int(most ** data.draw(st.floats(0.1, 1), label="share of columns"))
@@ -93,9 +93,9 @@ def test_the_optimum_whatever_the_shape(data):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("fit_intercept", [True, False])
-def test_the_same_coefficients_as_scikit_learn(n_classes, fit_intercept):
+def test_same_coefficients_as_scikit_learn(n_classes, fit_intercept):
     X, y = table(40, 200, n_classes)
-    # Copies of a row add nothing to the span.
+    # Copies of a row do not change the span.
     X[5:9] = X[4]
     weight = np.random.default_rng(1).integers(0, 3, len(y))
     for C in (0.01, 1.0):
@@ -124,12 +124,12 @@ def test_folds_share_one_basis(monkeypatch):
 
     monkeypatch.setattr(RowSpace, "__init__", counted)
     search = SoftmaxRegressionCV(Cs, cv=3, scoring="neg_log_loss").fit(X, y)
-    # All folds, and the last fit.
+    # One for all folds, and one for the final fit.
     assert len(bases) == 2
     grid = SoftmaxGridSearchCV(
         SoftmaxRegression(), {"C": Cs}, cv=3, scoring="neg_log_loss"
     ).fit(X, y)
-    # Each fold, and the last fit.
+    # One for each fold, and one for the final fit.
     assert len(bases) == 6
     scores = [grid.cv_results_[f"split{fold}_test_score"] for fold in range(3)]
     assert_allclose(search.scores_[:, 0], scores, atol=1e-5)
@@ -139,19 +139,19 @@ def test_folds_share_one_basis(monkeypatch):
     assert_allclose(search.coef_, expected, atol=1e-5 * abs(expected).max())
 
 
-def test_a_warm_start_begins_at_the_optimum():
+def test_warm_start_at_the_optimum():
     X, y = table(50, 600, 3)
     model = SoftmaxRegression(warm_start=True).fit(X, y)
     before = model.coef_
     model.fit(X, y)
     assert len(model.loss_curve_) == 1
     assert_allclose(model.coef_, before, atol=1e-12)
-    # No row sees that part of other weights which is orthogonal to all rows.
+    # A part that is orthogonal to all rows changes no prediction.
     model.coef_ = before + np.random.default_rng(0).normal(size=before.shape)
     assert_allclose(model.fit(X, y).coef_, before, atol=1e-6)
 
 
-def test_rows_that_are_all_equal_leave_the_intercept():
+def test_equal_rows_leave_the_intercept():
     X, y = np.full((6, 40), 3.0), np.array([0, 0, 0, 0, 1, 1])
     model = SoftmaxRegression().fit(X, y)
     assert_allclose(model.coef_, 0, atol=1e-9)
@@ -160,7 +160,7 @@ def test_rows_that_are_all_equal_leave_the_intercept():
     assert not sparse.coef_.any()
 
 
-def test_without_a_penalty_weights_are_in_the_span():
+def test_unpenalized_coefficients_are_in_the_span():
     X, y = table(30, 400)
     y = np.random.default_rng(0).integers(0, 2, len(y))
     model = SoftmaxRegression(np.inf).fit(X, y)
@@ -169,7 +169,7 @@ def test_without_a_penalty_weights_are_in_the_span():
     assert_allclose(model.coef_ @ span.T @ span, model.coef_, atol=1e-9)
 
 
-def test_a_memory_mapped_table(tmp_path):
+def test_memory_mapped_table(tmp_path):
     X, y = table(50, 600)
     X.tofile(tmp_path / "X")
     mapped = np.memmap(tmp_path / "X", dtype=X.dtype, mode="r", shape=X.shape)
@@ -177,7 +177,7 @@ def test_a_memory_mapped_table(tmp_path):
     assert_allclose(SoftmaxRegression().fit(mapped, y).coef_, expected, atol=1e-12)
 
 
-def test_coordinates_keep_every_scale():
+def test_coordinates_are_precise_for_rows_of_any_scale():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20, 300))
     X[3] *= 1e8
@@ -201,7 +201,7 @@ def test_coordinates_keep_every_scale():
 
 
 def test_one_row_with_weight_is_fitted_without_a_warning():
-    # PyTorch warns of the deviation of one row.
+    # PyTorch warns if a standard deviation is computed from one row.
     X = np.array([[0.1, -0.1], [0.6, 0.1], [-0.5, 0.4]])
     classifier = SoftmaxRegression(max_iter=20)
     classifier.fit(X, [0, 1, 1], sample_weight=[0.0, 0.0, 1.0])

@@ -1,0 +1,87 @@
+r"""Work of the Newton solver on NumPy: evaluations, Hessians and products."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.preprocessing import StandardScaler
+
+from sksoftmax._convex.dense_newton import DenseNewton
+from sksoftmax._convex.newton import minimize
+
+from .problems import RecordingProblem, table
+
+
+class TestSmall:
+    @pytest.fixture
+    def calls(self, monkeypatch):
+        r"""Return the number of calls of each method of the solver."""
+        calls = Counter()
+
+        def count(holder, name):
+            original = getattr(holder, name)
+
+            def counted(*arguments):
+                calls[name.strip("_")] += 1
+                return original(*arguments)
+
+            monkeypatch.setattr(holder, name, counted)
+
+        count(DenseNewton, "evaluate")
+        count(DenseNewton, "hessian")
+        count(DenseNewton, "invert_class_blocks")
+        count(DenseNewton, "precondition")
+        return calls
+
+    def test_tiny_problem_takes_exact_steps(self, calls):
+        X, y = table(150, 4, 3)
+        problem = RecordingProblem(X, y, 3, l2=[1e-2])
+        [solution] = minimize(problem, problem.start(), tol=1e-10, max_iter=50)
+        assert solution.converged
+        assert not problem.evaluations
+        # Quadratic convergence: every step doubles the digits.
+        assert calls["hessian"] == solution.n_iter <= 6
+        assert calls["evaluate"] == solution.n_iter + 1
+        assert not calls["precondition"]
+
+    def test_digits_take_few_products(self, calls):
+        X, y = load_digits(return_X_y=True)
+        X = StandardScaler().fit_transform(X)
+        problem = RecordingProblem(X, y, 10, l2=[1 / len(X)])
+        [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=50)
+        assert solution.converged
+        assert not problem.evaluations
+        assert not calls["hessian"]
+        assert calls["evaluate"] <= solution.n_iter + 2
+        assert solution.n_iter <= 9
+        # Blocks are inverted again only if a step takes many products.
+        assert 1 < calls["invert_class_blocks"] < solution.n_iter / 2
+        n_products = calls["precondition"] - solution.n_iter
+        assert n_products <= 12 * solution.n_iter
+        calls.clear()
+        # A weak penalty takes more steps and products.
+        problem = RecordingProblem(X, y, 10, l2=[1e-6])
+        [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=50)
+        assert solution.converged
+        assert not calls["hessian"]
+        assert solution.n_iter <= 20
+        assert 1 < calls["invert_class_blocks"] <= solution.n_iter * 2 / 3
+        assert calls["precondition"] - solution.n_iter <= 14 * solution.n_iter
+
+    @pytest.mark.parametrize(
+        "shape",
+        [
+            pytest.param((4100, 255, 9), id="numbers"),
+            pytest.param((2**15, 31, 9), id="numbers times classes"),
+        ],
+    )
+    def test_large_problem_is_solved_on_tensors(self, calls, shape):
+        n_samples, n_features, n_classes = shape
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(n_samples, n_features))
+        y = rng.integers(0, n_classes, n_samples)
+        problem = RecordingProblem(X, y, n_classes, l2=[1e-2])
+        minimize(problem, problem.start(), tol=1e-3, max_iter=2)
+        assert problem.evaluations
+        assert not calls
