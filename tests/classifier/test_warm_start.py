@@ -69,7 +69,7 @@ def test_parameters_and_buffers_are_not_reset(make, iris):
 def test_another_architecture_is_refused(make, changed, difference, iris):
     model = make(warm_start=True).fit(*iris)
     before = model.predict_proba(iris[0])
-    with pytest.raises(ValueError, match=f"parameters describe: .*{difference}"):
+    with pytest.raises(ValueError, match=f"parameters do not describe: .*{difference}"):
         model.set_params(**changed).fit(*iris)
     np.testing.assert_array_equal(model.predict_proba(iris[0]), before)
 
