@@ -17,7 +17,8 @@ from .._data.training_rows import TrainingRows
 from .._training.recipe import TrainingLength, net_recipe
 from .._utils.arrays import as_tensor
 from .._utils.keywords import explain_keywords
-from ..modules._user_module import build_module, check_logits, check_shape
+from ..modules._output_checks import check_logits, check_shape
+from ..modules._user_module import build_module
 
 _PREFIX = "module__"
 

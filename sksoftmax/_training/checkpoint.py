@@ -128,8 +128,8 @@ class Checkpoint:
         except _MALFORMED as error:
             raise self._unusable() from error
         differing = [
-            f"{name}: {_shortened(identity.get(name))} then, "
-            f"{_shortened(self._identity.get(name))} now"
+            f"{name}: {identity.get(name)!s:.40} then, "
+            f"{self._identity.get(name)!s:.40} now"
             for name in {**self._identity, **identity}
             if identity.get(name) != self._identity.get(name)
         ]
@@ -154,11 +154,6 @@ class Checkpoint:
         for partial in self._path.parent.glob(pattern):
             if time.time() - partial.stat().st_mtime > _ABANDONED:
                 partial.unlink(missing_ok=True)
-
-
-def _shortened(text: str | None) -> str:
-    text = str(text)
-    return text if len(text) <= 40 else f"{text[:16]}..."
 
 
 def _state_of(

@@ -1,0 +1,170 @@
+r"""Checks of the output of a user's module, which has to be logits."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from .._utils.estimators import shortened
+
+# Distance to 1 of the sum of a row's probabilities: half precision reaches 1e-3.
+_ROUNDING = 1e-3
+
+# Difference between rows: only above it, numbers tell probabilities from logits.
+_SMALLEST_SPREAD = 1e-2
+
+# Name, lowest and highest value of last operations, by PyTorch's names in the autograd
+# graph.
+_BOUNDED = {
+    "SigmoidBackward0": ("sigmoid", 0, 1),
+    "HardsigmoidBackward0": ("hardsigmoid", 0, 1),
+    "TanhBackward0": ("tanh", -1, 1),
+}
+
+# Beginnings of the names of operations that leave values in their range.
+_PASSED_OVER = ("Alias", "Clamp", "Clone", "Slice", "Squeeze", "ToCopy", "View")
+
+
+def check_shape(module: nn.Module, n_features: int, n_classes: int) -> None:
+    r"""Raise an error unless the module maps rows to one column for each class.
+
+    The pass through the module also initializes lazy layers.
+    """
+    module.eval()
+    try:
+        with torch.no_grad():
+            output = module(torch.zeros(2, n_features, dtype=torch.float32))
+    except Exception as error:
+        raise ValueError(
+            f"The module failed on 2 rows of {n_features} features "
+            f"({type(error).__name__}: {error}). "
+            f"Expected it to take float32 rows of shape (batch_size, {n_features})."
+        ) from error
+    module.train()
+    shape = tuple(output.shape) if isinstance(output, Tensor) else None
+    if shape != (2, n_classes):
+        raise ValueError(
+            f"The module returned {type(output).__name__} of shape {shape} for 2 "
+            f"rows of {n_features} features, but expected logits: a Tensor of "
+            f"shape (2, {n_classes}), one column for each class."
+        )
+
+
+def check_logits(module: nn.Module, X: Tensor) -> None:
+    r"""Raise an error or warn if a module returns something else than logits.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The module.
+    X : Tensor of shape (n_rows, n_features), float32
+        Training rows. For rows of zeros, all outputs of a new layer are often equal.
+    """
+    module.eval()
+    with torch.enable_grad():
+        output = module(X)
+    module.train()
+    _warn_of_unregistered(module, output)
+    last = _last_operation(output)
+    # (N, C)
+    logits = output.detach().double().cpu()
+    spread = (logits.amax(0) - logits.amin(0)).max()
+    rows_differ = bool(spread > _SMALLEST_SPREAD)
+    _raise_for_softmax(last, logits, rows_differ)
+    _warn_of_end(last, logits, rows_differ)
+
+
+def _raise_for_softmax(last: str, logits: Tensor, rows_differ: bool) -> None:
+    if last.startswith("Softmax") or (rows_differ and _are_probabilities(logits)):
+        n_classes = logits.shape[1]
+        raise ValueError(
+            "The module returned probabilities (rows of positive numbers whose sum is "
+            "1), but expected logits: the loss takes their softmax itself, and the "
+            "softmax of probabilities never exceeds "
+            f"{_largest_probability(n_classes, 1):.3f} with {n_classes} classes. "
+            "Remove the softmax at the end of the module."
+        )
+    if last.startswith("LogSoftmax") and _are_probabilities(logits.exp().T):
+        raise ValueError(
+            "The module takes the log_softmax over the rows of a batch (dim=0), so "
+            "that the logits of a row depend on the other rows. Expected logits: "
+            "remove the log_softmax at the end of the module."
+        )
+
+
+def _warn_of_end(last: str, logits: Tensor, rows_differ: bool) -> None:
+    r"""Warn if the last operation is superfluous or bounds the logits."""
+    are_logarithms = rows_differ and _are_probabilities(logits.exp())
+    if last.startswith("LogSoftmax") or are_logarithms:
+        warnings.warn(
+            "The module returns logarithms of probabilities, but expected logits: the "
+            "loss and the predictions take the softmax themselves. This softmax "
+            "changes nothing here, but costs time. Remove the log_softmax at the end "
+            "of the module.",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif last in _BOUNDED:
+        name, low, high = _BOUNDED[last]
+        n_classes = logits.shape[1]
+        limit = _largest_probability(n_classes, high - low)
+        warnings.warn(
+            f"The module ends with a {name}, whose values lie between {low} and "
+            f"{high}, but expected logits of any size: the softmax of such values "
+            f"never exceeds {limit:.3f} with {n_classes} classes. Remove the {name} at "
+            "the end of the module.",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_of_unregistered(module: nn.Module, output: Tensor) -> None:
+    r"""Warn if gradients reach tensors that are no parameters of the module."""
+    known = {id(parameter) for parameter in module.parameters()}
+    unknown = [leaf for leaf in _leaves(output) if id(leaf) not in known]
+    if not unknown:
+        return
+    shapes = shortened([tuple(leaf.shape) for leaf in unknown], 4)
+    warnings.warn(
+        f"The module computes with {len(unknown)} tensors that require gradients, but "
+        f"are not among its parameters (shapes {shapes}): they are neither "
+        "trained nor saved. Assign their layers to attributes of the module; layers in "
+        "a list belong into a torch.nn.ModuleList, tensors into a torch.nn.Parameter. "
+        "If they should stay as they are, call requires_grad_(False).",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _leaves(output: Tensor) -> list[Tensor]:
+    r"""Return the leaves of the autograd graph of a tensor."""
+    leaves, seen, nodes = [], set(), [output.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.append(node.variable)
+        nodes += [following for following, _ in node.next_functions]
+    return leaves
+
+
+def _last_operation(output: Tensor) -> str:
+    r"""Return PyTorch's name of the last operation that changes the range of values."""
+    node = output.grad_fn
+    while node is not None and node.name().startswith(_PASSED_OVER):
+        node = node.next_functions[0][0]
+    return "" if node is None else node.name()
+
+
+def _are_probabilities(rows: Tensor) -> bool:
+    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _ROUNDING).all())
+
+
+def _largest_probability(n_classes: int, width: float) -> float:
+    r"""Return the largest softmax of numbers from an interval of a width."""
+    return 1 / (1 + (n_classes - 1) * math.exp(-width))
