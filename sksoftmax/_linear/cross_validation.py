@@ -127,7 +127,7 @@ def weights_in_folds(data: TrainingRows, folds: list[Fold]) -> NDArray[np.float6
     return weights
 
 
-def with_classes(
+def scorer_with_classes(
     scorer: Callable[..., float], classes: NDArray[Any]
 ) -> Callable[..., float]:
     r"""Return a scorer with all classes, some of which a fold's labels may lack."""

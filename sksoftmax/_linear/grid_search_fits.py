@@ -194,10 +194,10 @@ class Evaluation:
             # The time for the validation rows alone, as in scikit-learn.
             result.setdefault("score_time", time.time() - start)
         if self.verbose > 1:
-            print(self._line(index, split.fold, result))
+            print(self._printed_line(index, split.fold, result))
         return result
 
-    def _line(self, index: int, fold: int, result: dict[str, Any]) -> str:
+    def _printed_line(self, index: int, fold: int, result: dict[str, Any]) -> str:
         r"""Return the line that scikit-learn prints after a fit."""
         progress = f" {fold + 1}/{self.n_splits}" * (self.verbose > 2)
         progress += f"; {index + 1}/{len(self.candidates)}" * (self.verbose > 9)

@@ -301,7 +301,7 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
             lr_schedule=self.lr_schedule,
             batch_size=self.batch_size,
             max_epochs=self.max_iter,
-            # By default 256 rows, which the first piece of a stream may not have.
+            # The first piece of a stream may have fewer rows than a batch.
             largest_stream_batch=self.batch_size,
             decay_of_weight=decay_of_weight,
         )
@@ -351,7 +351,7 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         center_intercepts(module)
 
     def _restore_units(self, module: SoftmaxLinear) -> None:
-        r"""Return a copy of a module that learns on standardized features to X."""
+        r"""Convert a module from standardized features to the scale of X."""
         remove_forward_pre_hooks(module)
         restore_units(module, *self._units())
         center_intercepts(module)

@@ -45,9 +45,9 @@ from .cross_validation import (
     Fold,
     best_candidates,
     check_grid,
+    scorer_with_classes,
     split_rows,
     weights_in_folds,
-    with_classes,
 )
 from .regression import SoftmaxRegression
 from .solver import Candidate, float64_device, solve, solve_in_place
@@ -385,7 +385,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         score_params: Mapping[str, Any],
     ) -> None:
         r"""Set the scores, the coefficients and the numbers of steps of all fits."""
-        scorer = with_classes(self._get_scorer(), self.classes_)
+        scorer = scorer_with_classes(self._get_scorer(), self.classes_)
         # Its own `score` is the accuracy, as in scikit-learn: a scorer may call it.
         candidate = SoftmaxRegression(fit_intercept=self.fit_intercept)
         # Indices of classes are as accurate as labels, and compared faster than text.

@@ -65,7 +65,7 @@ def weights_of_rows(data: TrainingRows) -> NDArray[np.float64]:
 
 
 def float64_device(device: torch.device) -> torch.device:
-    r"""Return where to compute in float64: on the CPU instead of MPS."""
+    r"""Return the device for float64: the CPU instead of MPS."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
@@ -190,7 +190,7 @@ def make_problem(
     X: Any = data.X
     if issparse(X) and math.prod(X.shape) <= _SMALL_SPARSE_TABLE:
         X = X.toarray()
-    # Sparse products are those of SciPy.
+    # SciPy multiplies sparse tables, on the CPU.
     device = torch.device("cpu") if issparse(X) else float64_device(classifier.device_)
     share = as_tensor(shares).to(device)
     table: Any = X if issparse(X) else as_tensor(X).to(device)
