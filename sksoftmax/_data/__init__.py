@@ -1,1 +1,1 @@
-r"""Checks of what comes into fit and predict."""
+r"""Validation of the arguments of fit and predict."""

@@ -1,1 +1,1 @@
-r"""Arrays, devices, files, processes: what knows nothing of classifiers."""
+r"""Arrays, devices, files and processes: helpers that know no classifier."""

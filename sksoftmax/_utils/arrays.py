@@ -1,4 +1,4 @@
-r"""What stands between NumPy and PyTorch: devices, seeds and arrays."""
+r"""Conversion between arrays of NumPy and tensors of PyTorch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import process
 
 
 class _WritableView:
-    r"""Show NumPy the memory of a read-only array as writable."""
+    r"""Array interface of a read-only array that says it is writable."""
 
     def __init__(self, array: NDArray[np.generic]) -> None:
         interface = dict(array.__array_interface__)
@@ -24,10 +24,10 @@ class _WritableView:
 
 
 def from_any_device(values: Any) -> Any:
-    r"""Return a tensor as an array, whatever its device; anything else as it is.
+    r"""Return a tensor on any device as an array; other objects as they are.
 
-    A sparse matrix becomes one of scipy. Floats below 32 bits become float32, since
-    NumPy has only one such type and computes slowly in it.
+    A sparse matrix becomes a matrix of scipy. Floats of less than 32 bits become
+    float32: NumPy has no bfloat16, and its float16 is slow.
     """
     if not isinstance(values, Tensor):
         return values
@@ -54,7 +54,7 @@ def from_any_device(values: Any) -> Any:
 
 
 def _as_scipy(tensor: Tensor) -> Any:
-    r"""Return a sparse matrix of PyTorch as one of scipy, any other tensor dense."""
+    r"""Return a sparse matrix of PyTorch as one of scipy, other tensors as arrays."""
     if tensor.ndim != 2 or tensor.dense_dim():
         return tensor.to_dense().cpu().numpy()
     matrix = tensor.cpu().to_sparse().coalesce()
@@ -65,15 +65,15 @@ def _as_scipy(tensor: Tensor) -> Any:
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:
-    r"""Share the memory of an array with a tensor, a read-only array's as well.
+    r"""Return a tensor that shares the memory of an array, also if it is read-only.
 
-    PyTorch has no read-only tensors and warns about such an array. Nothing in this
-    package writes to its input, so the warning would be noise and a copy a waste.
+    PyTorch warns about read-only arrays, because it has no read-only tensors. The
+    package never writes to its input, hence neither warning nor copy is needed.
     """
-    # Every fit and every prediction begins here.
+    # Every fit and every prediction calls this function before it computes.
     process.has_computed = True
     if min(array.strides, default=0) < 0:
-        # NumPy calls one reversed row contiguous; PyTorch refuses it all the same.
+        # PyTorch takes no negative strides, even of an axis of length 1.
         array = array.copy()
     if not array.flags.writeable and array.size:
         array = np.asarray(_WritableView(array))
@@ -81,8 +81,5 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
 
 
 def to_be_stored(tensor: Tensor) -> Tensor:
-    r"""Return a copy on the CPU that shares nothing and lies in the usual order.
-
-    A file of tensors holds neither shared memory nor another order of it.
-    """
+    r"""Return a contiguous copy on the CPU: safetensors takes no other tensors."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-r"""The device and the precision that a fit computes with."""
+r"""Device, precision and modes of PyTorch in a fit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from .compat import cpu_multiplies_bfloat16
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps")
 
+# Multiplications from which bfloat16 saves more time than the conversions cost.
+_MIN_WORK = 2**25
+
 
 def resolve_device(device: str) -> torch.device:
-    r"""Turn the ``device`` parameter into a device that can be used here."""
+    r"""Return the device that the parameter stands for, after a test that it works."""
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -36,17 +39,17 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device, work: int) -> torch.dtype:
-    r"""Turn the ``precision`` parameter into the dtype that training computes in.
+    r"""Return the dtype that the ``precision`` parameter stands for.
 
-    Decided by hardware and shapes alone, never by a timing: the same fit must give
-    the same bits.
+    "auto" depends on hardware and shapes only, never on a timing: the same fit must
+    give the same bits.
 
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16"}
         The parameter.
     device : torch.device
-        Where training runs.
+        Device of the training.
     work : int
         Multiplications of the largest layer for one batch.
     """
@@ -56,16 +59,15 @@ def resolve_precision(precision: str, device: torch.device, work: int) -> torch.
         has_units = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         has_units = device.type == "cpu" and cpu_multiplies_bfloat16()
-    # Below this much work, converting costs more than multiplying faster saves.
-    return torch.bfloat16 if has_units and work >= 2**25 else torch.float32
+    return torch.bfloat16 if has_units and work >= _MIN_WORK else torch.float32
 
 
 @contextmanager
 def modes_of_training() -> Iterator[None]:
-    r"""Compute as PyTorch does by default, whatever modes the caller has set.
+    r"""Compute in PyTorch's default modes, whatever modes the caller has set.
 
-    Tensors made in inference mode cannot be trained, and a default device other than
-    the CPU would hold half of the tensors of a step.
+    Tensors that are made in inference mode cannot be trained. With a default device
+    other than the CPU, tensors of a step would be on different devices.
     """
     with ExitStack() as modes:
         if torch.get_default_device().type != "cpu":

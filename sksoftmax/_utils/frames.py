@@ -1,4 +1,4 @@
-r"""Tables of pandas and polars: what they are and what they miss."""
+r"""Types and missing values of DataFrames of pandas and polars."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def has_sparse_columns(X: Any) -> bool:
 
 
 def nan_for_missing(X: Any) -> Any:
-    r"""Return a table with NaN for None and NA among objects, which are no floats."""
+    r"""Return a table with NaN in place of None and NA in columns of objects."""
     if isinstance(X, pd.DataFrame):
         table = X
         for column in np.flatnonzero(X.dtypes.to_numpy() == np.dtype(object)):
@@ -37,5 +37,5 @@ def is_frame(X: Any) -> bool:
 
 
 def is_polars(X: Any) -> bool:
-    # A LazyFrame has no columns of values, and so no `to_series`.
+    # A LazyFrame has no `to_series`.
     return type(X).__module__.startswith("polars.") and hasattr(X, "to_series")

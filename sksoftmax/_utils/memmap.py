@@ -1,4 +1,4 @@
-r"""Arrays that are files: read in parts, of which few stay in memory."""
+r"""Memory-mapped arrays: read in parts, few of which stay in memory."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# A file below this size may be in memory as a whole; reading it again would cost time.
-_SMALL_FILE = 2**27
+# Bytes of a file up to which it may be in memory as a whole: 128 MiB.
+SMALL_FILE = 2**27
 
-# What may be in memory of a larger one.
-_MOST_BYTES = 2**27
+# Bytes of a larger file that may be in memory.
+MAX_BYTES = 2**27
 
-# Reading a row brings in what surrounds it: a large page, where the system has them.
-_BYTES_AROUND = 2**21
+# Bytes that the system reads with a row: a large page.
+PAGE_BYTES = 2**21
 
-# Rows that are copied at a time: about what a processor's cache can hold.
+# Number of rows that are copied at once: about the size of a processor's cache.
 _ROWS_AT_ONCE = 1024
 
 
 class Pages:
-    r"""What reading an array has brought into memory, if the array is a file.
+    r"""Pages of a memory-mapped file that are in memory.
 
-    Such pages are counted as memory of the process until the system needs them for
-    something else. This gives them back as soon as there are many; the next read finds
-    them in the system's cache, or else in the file.
+    The system counts pages that were read as memory of the process, until it needs them
+    otherwise. This class returns them when there are many of them. The next read takes
+    them from the system's cache, or else from the file.
 
     Parameters
     ----------
     X : array of shape (n_samples, ...)
-        Any array; unless it is a view of a large memory-mapped file, nothing is done.
+        Any array. Nothing is done unless it is a view of a large memory-mapped file.
     """
 
     def __init__(self, X: Any) -> None:
@@ -44,16 +44,16 @@ class Pages:
 
     @property
     def is_mapped(self) -> bool:
-        r"""Whether the array is a large file."""
+        r"""Whether the array is a view of a large file."""
         return self._mapping is not None
 
     @property
     def rows_at_once(self) -> int:
-        r"""The most rows of a large file, one after another, to have in memory."""
-        return max(1, _MOST_BYTES // self._row_bytes)
+        r"""Number of consecutive rows of a large file that may be in memory."""
+        return max(1, MAX_BYTES // self._row_bytes)
 
     def read(self, n_rows: int) -> None:
-        r"""Count rows that were read, one after another."""
+        r"""Count consecutive rows that were read."""
         if self._mapping is None:
             return
         self._n_read += n_rows
@@ -61,13 +61,13 @@ class Pages:
             self._release(self._mapping)
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        r"""Return a copy of some rows, wherever they are."""
+        r"""Return a copy of the given rows, in any order."""
         X = self._X
         if self._mapping is None:
             copied: NDArray[Any] = X[rows]
             return copied
         copied = np.empty((len(rows), *X.shape[1:]), dtype=X.dtype)
-        step = max(1, _MOST_BYTES // (self._row_bytes + _BYTES_AROUND))
+        step = max(1, MAX_BYTES // (self._row_bytes + PAGE_BYTES))
         for start in range(0, len(rows), step):
             part = slice(start, start + step)
             copied[part] = X[rows[part]]
@@ -80,12 +80,11 @@ class Pages:
 
 
 def blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    r"""Yield the rows of a large file in blocks, those of any other array at once."""
-    return iter([X]) if _mapping_of(X) is None else _read_blocks(X)
-
-
-def _read_blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    r"""Yield the rows of a large file in blocks, or any other array as one block."""
     pages = Pages(X)
+    if not pages.is_mapped:
+        yield X
+        return
     for start in range(0, len(X), pages.rows_at_once):
         block = X[start : start + pages.rows_at_once]
         yield block
@@ -93,17 +92,17 @@ def _read_blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 
 def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    r"""Return rows in parts to be copied, looked at and forgotten one by one."""
+    r"""Split row indices into parts whose rows fit into a processor's cache."""
     return np.array_split(rows, math.ceil(len(rows) / _ROWS_AT_ONCE))
 
 
 def _mapping_of(X: Any) -> mmap.mmap | None:
-    if not isinstance(X, np.ndarray) or X.nbytes < _SMALL_FILE:
+    if not isinstance(X, np.ndarray) or X.nbytes < SMALL_FILE:
         return None
     owner: Any = X
     while isinstance(owner, np.ndarray):
         if isinstance(owner, np.memmap) and owner.mode == "c":
-            # What the caller wrote into it is nowhere else.
+            # Copy on write: values that the caller wrote are in memory only.
             return None
         owner = owner.base
     is_mapping = isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED")

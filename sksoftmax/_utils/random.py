@@ -1,4 +1,4 @@
-r"""Seeds and generators; PyTorch's global ones stay as they were."""
+r"""Seeds and generators. PyTorch's global generators keep their states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_generator(seed: int, device: torch.device | None = None) -> torch.Gener
 
 
 def global_generators(device: torch.device) -> dict[str, torch.Generator]:
-    r"""Return PyTorch's own generators that a module on a device may draw from."""
+    r"""Return the global generators that a module on a device may draw from."""
     generators = {"cpu": torch.default_generator}
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -48,5 +48,5 @@ def global_generator_seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def draw_seed(random_state: int | np.random.RandomState | None) -> int:
-    r"""Draw the seed from which everything random in a fit follows."""
+    r"""Draw the seed of all random numbers of a fit."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))

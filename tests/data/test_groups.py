@@ -109,8 +109,8 @@ class TestNumbers:
         assert_array_equal(row_numbers(np.repeat(X, 2, 0)), np.repeat(range(100), 2))
 
     def test_of_a_file(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(_mapped, "_SMALL_FILE", 0)
-        monkeypatch.setattr(_mapped, "_MOST_BYTES", 1000)
+        monkeypatch.setattr(_mapped, "SMALL_FILE", 0)
+        monkeypatch.setattr(_mapped, "MAX_BYTES", 1000)
         X = np.repeat(noisy(100)[0], 2, axis=0)
         np.save(tmp_path / "rows.npy", X)
         file = np.load(tmp_path / "rows.npy", mmap_mode="r")

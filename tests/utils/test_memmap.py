@@ -54,9 +54,9 @@ print(X.nbytes, peak() - before)
 @pytest.fixture
 def every_file_is_large(monkeypatch):
     r"""Treat small files as those larger than memory: few rows at a time."""
-    monkeypatch.setattr(mapped, "_SMALL_FILE", 0)
-    monkeypatch.setattr(mapped, "_MOST_BYTES", 20_000)
-    monkeypatch.setattr(mapped, "_BYTES_AROUND", 1_000)
+    monkeypatch.setattr(mapped, "SMALL_FILE", 0)
+    monkeypatch.setattr(mapped, "MAX_BYTES", 20_000)
+    monkeypatch.setattr(mapped, "PAGE_BYTES", 1_000)
 
 
 def to_file(folder, X, mode="r"):
