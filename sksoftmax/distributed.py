@@ -123,7 +123,7 @@ def fit_distributed(
     """
     if not (
         isinstance(estimator, BaseSoftmaxClassifier)
-        # Estimators that learn from a part of the rows can learn from a process's rows.
+        # Each process learns from a part of the rows, like partial_fit.
         and hasattr(estimator, "partial_fit")
     ):
         raise TypeError(
@@ -352,7 +352,7 @@ def _train(
     net, module, device = estimator.net_, estimator.module_, estimator.device_
     with torch.no_grad():
         for tensor in module.state_dict().values():
-            # Equal but for numbers that a user's module draws from other generators.
+            # They differ if a user's module draws from other generators.
             dist.broadcast(tensor, src=0)
     noise = make_generator(int(estimator.random_state) + dist.get_rank(), device)
     set_generator(module, noise)

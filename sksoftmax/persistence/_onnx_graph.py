@@ -17,7 +17,7 @@ FLOAT64 = np.dtype(np.float64)
 INT64 = np.dtype(np.int64)
 TEXT = np.dtype(np.str_)
 
-# A result, or what becomes a constant.
+# Inputs of a node: a result, or the content of a constant.
 Operand: TypeAlias = "Value | Tensor | NDArray[Any] | float"
 
 # Dtypes of results that differ from the dtype of the node's first input.

@@ -30,7 +30,7 @@ from ..modules._table_input import TableInput
 from ..modules._user_transforms import SeededTransform
 from ._onnx_graph import FLOAT32, INT64, Value
 
-# How ONNX calls the paddings of a convolution that PyTorch has a word for.
+# ONNX's names of the paddings of a convolution that have a name in PyTorch.
 _AUTO_PADS = {"same": "SAME_UPPER", "valid": "VALID"}
 
 
@@ -117,7 +117,7 @@ def _weight_and_bias(module: Any) -> list[Any]:
 
 def _batch_norm(module: Any, x: Value, shape: tuple[int, ...]) -> Value:
     r"""Add (x - mean) / sqrt(variance + eps) * weight + bias, with two constants."""
-    # One kind of device has no float64.
+    # On the CPU: some devices have no float64.
     mean, variance = module.running_mean.cpu(), module.running_var.cpu().double()
     factor: Tensor = (variance + module.eps).rsqrt()
     if module.affine:

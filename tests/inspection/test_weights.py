@@ -5,6 +5,7 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.colors import to_rgba
 from sklearn.datasets import load_breast_cancer
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -80,8 +81,16 @@ def test_names_and_shapes_can_be_given(on_digits, digits):
 def test_a_step_that_cannot_name_its_output_leaves_numbers(wine):
     _, X, y = wine
     pipeline = make_pipeline(FunctionTransformer(np.log1p), SoftmaxRegression())
-    display = WeightsDisplay.from_estimator(pipeline.fit(X.to_numpy(), y))
-    assert display.axes_[0].get_yticklabels()[0].get_text().startswith("x")
+    for rows in (X, X.to_numpy()):
+        display = WeightsDisplay.from_estimator(pipeline.fit(rows, y))
+        assert display.axes_[0].get_yticklabels()[0].get_text().startswith("x")
+
+
+def test_names_of_the_best_pipeline_of_a_search(wine):
+    pipeline, X, y = wine
+    search = GridSearchCV(pipeline, {"softmaxregression__C": [1.0]}, cv=2).fit(X, y)
+    display = WeightsDisplay.from_estimator(search)
+    assert display.feature_names.tolist() == X.columns.tolist()
 
 
 def test_takes_the_place_of_given_axes(wine):

@@ -278,6 +278,29 @@ def test_missing_and_unknown_values_in_new_rows():
         check_same(classifier, rows, model)
 
 
+def test_numbers_of_dtype_object_become_floats():
+    X, y = table()
+    X = X[["number", "many"]].assign(coded=X["coded"].astype(object))
+    X.loc[::4, "coded"] = None
+    classifier = mlp().fit(X, y)
+    _, probabilities = run(to_onnx(classifier, X), X.astype({"coded": float}))
+    np.testing.assert_allclose(probabilities, classifier.predict_proba(X), atol=1e-5)
+
+
+def test_array_of_objects_is_refused():
+    X, y = np.array([[1], [2], [3]] * 10, dtype=object), [0, 1, 2] * 10
+    pipeline = make_pipeline(OneHotEncoder(sparse_output=False), SoftmaxRegression())
+    with pytest.raises(ValueError, match=r"shape \(30, 1\) and dtype object"):
+        to_onnx(pipeline.fit(X, y), X)
+
+
+def test_labels_without_a_type_in_onnx_are_refused():
+    X, y = iris(labels=np.array(["2026-01-01", "2026-01-02", "2026-01-03"], "M8[D]"))
+    classifier = SoftmaxRegression().fit(X, y)
+    with pytest.raises(ValueError, match="labels of kind 'datetime64'"):
+        to_onnx(classifier, X)
+
+
 def test_augmentation_of_the_user_has_no_effect():
     X, y = digits()
     classifier = cnn(augmentation=torch.relu).fit(X, y)
