@@ -45,7 +45,7 @@ class BatchedNewton:
     and then repeats: candidates with a small gradient leave, ``_targets`` takes a full
     Newton step, and ``_line_search`` evaluates points on the way to it.
 
-    Parameters
+    Attributes
     ----------
     preconditioner : Preconditioner
         That of the problem.
@@ -56,9 +56,6 @@ class BatchedNewton:
         decays afterwards.
     criteria : StoppingCriteria
         When to stop.
-
-    Attributes
-    ----------
     objectives : list of list of float
         Objectives of each candidate, at the start and after each of its steps.
     was_soft : Tensor of shape (n_candidates,), bool

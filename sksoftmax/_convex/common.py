@@ -2,7 +2,7 @@ r"""Classes and constants that all convex solvers share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -16,13 +16,13 @@ SMALLEST_STEP = 1e-10
 FLOAT64_NOISE = 1e-14
 # Rounding error of an objective in float32, relative to it or to 1.
 FLOAT32_NOISE = 5e-7
-# Relative to an objective or to 1: a smaller decrease can be a matter of rounding. If a
-# step promises more, but no decrease is found, the start has no curvature.
+# Decrease of an objective, relative to it or to 1, that is certainly not rounding. If a
+# step promises more, but the line search finds none, the start has no curvature.
 SIGNIFICANT_DECREASE = 1e-6
 # Smallest tolerance of a gradient: rounding lets no gradient become smaller.
 SMALLEST_TOL = 1e-14
-# A penalized mean loss below it, as of classes that a line separates, is of the order
-# of its gradient, which must then be smaller in proportion.
+# Mean loss below which the tolerance of the gradient is smaller in proportion: with a
+# penalty, such a loss (of separable classes) is of the order of its gradient.
 SMALL_OBJECTIVE = 1e-3
 # Smallest curvature in float32, relative to the largest: smaller ones are rounding.
 CURVATURE_FLOOR = 1e-6
@@ -54,11 +54,19 @@ class Observer(Protocol):
 
 
 class StoppingCriteria(NamedTuple):
-    r"""When a solver stops, and the observer of its steps."""
+    r"""When a solver stops, and the observer of its steps.
 
-    # Largest absolute entry of the gradient.
+    Attributes
+    ----------
+    tol : float
+        Largest absolute entry of the gradient.
+    max_iter : int
+        Largest number of steps.
+    observer : Observer, default=None
+        Called around every step.
+    """
+
     tol: float
-    # Largest number of steps.
     max_iter: int
     observer: Observer | None = None
 
@@ -83,11 +91,13 @@ class StoppingCriteria(NamedTuple):
 class Solution:
     r"""Coefficients of one candidate on the scale of the input."""
 
+    # (K, D) and (K,).
     weight: Tensor
     bias: Tensor | None
     converged: bool
     gradient_norm: float
-    objectives: list[float] = field(default_factory=list)
+    # Objectives at the start and after each step.
+    objectives: list[float]
 
     @property
     def n_iter(self) -> int:

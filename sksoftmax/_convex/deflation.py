@@ -87,7 +87,7 @@ class Deflation:
         direction, product : Tensor of shape (B, n_classes, n_columns)
             Directions d and products H d.
         curvature : Tensor of shape (B,)
-            d^T H d.
+            Products d^T H d.
         """
         scale = torch.where(curvature > 0, curvature.rsqrt(), 0.0)[:, None]
         self.directions[index] = scale * direction.flatten(1)

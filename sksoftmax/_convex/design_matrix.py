@@ -303,7 +303,7 @@ class SparseRows(StandardizedRows):
 class SparseBlock:
     r"""All rows of a sparse table; the ones of an intercept are not stored.
 
-    Parameters
+    Attributes
     ----------
     rows : slice
         All rows.

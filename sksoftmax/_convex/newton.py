@@ -108,12 +108,12 @@ def _minimize_dense(
     try:
         with single_threaded_blas():
             newton = DenseNewton(problem)
-            iterate, objectives = newton.solve(coef[0].cpu().numpy(), criteria)
+            found, norm, objectives = newton.solve(coef[0].cpu().numpy(), criteria)
     except LinAlgError:
         # A Hessian is singular, for instance with few rows and hardly any penalty.
         return None
-    found = torch.from_numpy(iterate.coef).to(coef.device)
-    return _solution(problem, criteria.tol, found, iterate.gradient_norm, objectives)
+    found = torch.from_numpy(found).to(coef.device)
+    return _solution(problem, criteria.tol, found, norm, objectives)
 
 
 def _minimize_batch(

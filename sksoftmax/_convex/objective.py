@@ -88,7 +88,7 @@ class SoftmaxProblem:
     unit**2``, ``lasso = l1_reg_strength * unit``), hence the minimum is the original
     one, but the Hessian is well conditioned whatever the units of the features.
 
-    Parameters
+    Attributes
     ----------
     rows : DenseRows or SparseRows
         The features.

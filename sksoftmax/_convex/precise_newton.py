@@ -62,10 +62,7 @@ _MAX_STEPS_TO_TOL = 25
 
 
 def minimize_precisely(
-    problem: SoftmaxProblem,
-    candidate: int,
-    coef: Tensor,
-    criteria: StoppingCriteria,
+    problem: SoftmaxProblem, candidate: int, coef: Tensor, criteria: StoppingCriteria
 ) -> tuple[Tensor, float, list[float]]:
     r"""Minimize one candidate's objective without a lasso.
 
@@ -84,13 +81,13 @@ def minimize_precisely(
     sizes = newton.row_sizes()
     largest, solution = float(sizes.max()), None
     if largest <= _LARGEST_SIZE or newton.is_exact:
-        solution = newton.minimize(coef, criteria)
+        solution = newton.solve(coef, criteria)
         if solution[1] <= criteria.tol or largest <= _LARGEST_PRECISE_SIZE:
             return solution
     damped = copy.copy(newton)
     damped.damping = (_LARGEST_PRECISE_SIZE / sizes).clamp(max=1)
-    start, _, _ = damped.minimize(coef, criteria)
-    again = newton.minimize(start, criteria)
+    start, _, _ = damped.solve(coef, criteria)
+    again = newton.solve(start, criteria)
     if solution is None or again[2][-1] < solution[2][-1]:
         return again
     return solution
@@ -140,15 +137,10 @@ class PreciseNewton(SingleNewton):
         r"""Return the largest absolute value of each row."""
         return torch.cat([block.row_sizes() for block in self._blocks()])
 
-    def minimize(
-        self, coef: Tensor, criteria: StoppingCriteria
-    ) -> tuple[Tensor, float, list[float]]:
-        r"""Return the last coefficients, the norm of their gradient, and objectives."""
-        iterate, objectives = self.solve(coef, criteria)
+    def final_norm(self, iterate: PreciseIterate, criteria: StoppingCriteria) -> float:
+        r"""Return at most ``tol`` at the minimum of the objective but for rounding."""
         norm = iterate.gradient_norm
-        if self._is_minimal(iterate):
-            norm = min(norm, criteria.tol)
-        return iterate.coef, norm, objectives
+        return min(norm, criteria.tol) if self._is_minimal(iterate) else norm
 
     def is_converged(
         self, iterate: PreciseIterate, history: History, criteria: StoppingCriteria

@@ -53,7 +53,7 @@ _COST_OF_WIDE_PRODUCT = 10 / 3
 class Inverse:
     r"""Approximate inverses of the Hessians of candidates.
 
-    Parameters
+    Attributes
     ----------
     matrix_index : Tensor of shape (n_candidates,), int64
         Index of each candidate's matrix, or -1 if it has none.

@@ -72,7 +72,9 @@ class SingleNewton(ABC):
     def inner_solve(self, iterate: Any) -> Any:
         r"""Return the Newton step, of shape (K, p)."""
 
-    def solve(self, coef: Any, criteria: StoppingCriteria) -> tuple[Any, list[float]]:
+    def solve(
+        self, coef: Any, criteria: StoppingCriteria
+    ) -> tuple[Any, float, list[float]]:
         r"""Minimize the objective.
 
         Parameters
@@ -84,8 +86,10 @@ class SingleNewton(ABC):
 
         Returns
         -------
-        iterate : Iterate
-            The last iterate.
+        coef : ndarray or Tensor of shape (K, p)
+            The last coefficients.
+        norm : float
+            Largest absolute entry of their gradient.
         objectives : list of float
             Objective at the start and after each step.
         """
@@ -112,7 +116,13 @@ class SingleNewton(ABC):
             history.append((iterate.value, iterate.gradient_norm))
             if criteria.end_step(iterate.value, iterate.coef[None]):
                 break
-        return iterate, [value for value, _ in history]
+        objectives = [value for value, _ in history]
+        return iterate.coef, self.final_norm(iterate, criteria), objectives
+
+    def final_norm(self, iterate: Any, criteria: StoppingCriteria) -> float:
+        r"""Return the norm of the gradient that decides on convergence."""
+        norm: float = iterate.gradient_norm
+        return norm
 
     def is_converged(
         self, iterate: Any, history: History, criteria: StoppingCriteria

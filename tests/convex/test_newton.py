@@ -206,11 +206,7 @@ class TestSteps:
             for most in (2, 100):
                 observer = Observer(most)
                 solutions = minimize(
-                    problem,
-                    problem.start(),
-                    tol=1e-9,
-                    max_iter=50,
-                    observer=observer,
+                    problem, problem.start(), tol=1e-9, max_iter=50, observer=observer
                 )
                 n_steps = max(solution.n_iter for solution in solutions)
                 assert observer.n_begun == len(observer.objectives) == n_steps

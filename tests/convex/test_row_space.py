@@ -102,10 +102,7 @@ def test_same_coefficients_as_scikit_learn(n_classes, fit_intercept):
         model = SoftmaxRegression(C, fit_intercept=fit_intercept)
         model.fit(X, y, sample_weight=weight)
         rival = LogisticRegression(
-            C=C,
-            fit_intercept=fit_intercept,
-            solver="newton-cholesky",
-            tol=1e-10,
+            C=C, fit_intercept=fit_intercept, solver="newton-cholesky", tol=1e-10
         ).fit(X, y, sample_weight=weight)
         atol = 1e-6 * abs(rival.coef_).max()
         assert_allclose(model.coef_, rival.coef_, atol=atol)
