@@ -21,11 +21,11 @@ Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
 
 # Operations up to which an exact Hessian takes no longer than the calls for it.
-_MAX_OPERATIONS = 2**23
+_MAX_CHOLESKY_OPERATIONS = 2**23
 # Unknowns up to which an exact Hessian is used where conjugate gradients fail.
-_MAX_UNKNOWNS = 1000
+_MAX_CHOLESKY_UNKNOWNS = 1000
 # Products with the Hessian for one step.
-_MAX_PRODUCTS = 200
+_MAX_FLOAT32_PRODUCTS = 200
 # Products for a step above which the preconditioner is rebuilt.
 _MAX_PRODUCTS_PER_INVERSE = 12
 
@@ -57,14 +57,12 @@ class DenseNewton(SingleNewton):
         self.target = np.zeros((n_samples, self.n_classes))
         self.target[np.arange(n_samples), y] = 1.0
         self.zeros = np.zeros((self.n_classes, n_columns))
-        n_unknowns = self.zeros.size
-        self._is_exact = n_samples * n_unknowns**2 <= _MAX_OPERATIONS
-        self._can_be_exact = n_unknowns <= _MAX_UNKNOWNS
+        self._is_exact = n_samples * self.zeros.size**2 <= _MAX_CHOLESKY_OPERATIONS
         if not self._is_exact:
             with np.errstate(over="ignore"):
                 arrays = self.Z, self.sample_weight, self.ridge
                 self._float32 = [array.astype(np.float32) for array in arrays]
-            self._n_products = _MAX_PRODUCTS
+            self._n_products = _MAX_FLOAT32_PRODUCTS
             self._inverses: Float32Array
 
     def evaluate(self, coef: Float64Array) -> Iterate:
@@ -86,7 +84,7 @@ class DenseNewton(SingleNewton):
             step = self._step_by_conjugate_gradients(iterate)
             if step is not None:
                 return step
-            if not self._can_be_exact:
+            if self.zeros.size > _MAX_CHOLESKY_UNKNOWNS:
                 raise LinAlgError("The Hessian is singular in float32.")
             self._is_exact = True
         factor = cho_factor(self.hessian(iterate.proba), overwrite_a=True)
@@ -130,7 +128,12 @@ class DenseNewton(SingleNewton):
 
             residual = (iterate.gradient / -norm).astype(np.float32)
             step, self._n_products, is_accurate = conjugate_gradients(
-                hessian, self.precondition, np.vdot, residual, accuracy, _MAX_PRODUCTS
+                hessian,
+                self.precondition,
+                np.vdot,
+                residual,
+                accuracy,
+                _MAX_FLOAT32_PRODUCTS,
             )
         return step.astype(np.float64) * norm if is_accurate else None
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from .outliers import outlying_columns, outlying_sparse_columns
 
 # Numbers in the larger matrix of a block's product: 4 MB in float32, for a cache.
-_BLOCK_SIZE = 2**20
+BLOCK_SIZE = 2**20
 # Fewest rows of a block: smaller products are bound by their calls.
 _MIN_BLOCK_ROWS = 256
 # Bytes of a cache line.
@@ -94,6 +94,18 @@ class StandardizedRows:
             total += block.squares(weight[:, block.rows])
         return total
 
+    def standardize_by_bulk(self) -> None:
+        r"""Standardize columns with outliers by center and spread of the other values.
+
+        Afterwards, only blocks in float64 are valid.
+        """
+        for column, (center, spread) in self.outlying.items():
+            if self.fit_intercept:
+                self.mean[column] = center
+                self.scale[column] = spread
+            else:
+                self.scale[column] = math.hypot(center, spread)
+
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         r"""Return the coefficients of standardized features, of shape (K, p)."""
         columns = weight.double() * self.scale
@@ -147,22 +159,10 @@ class DenseRows(StandardizedRows):
         for rows in self._slices(1):
             self.Z[rows] = self._standardized(rows)
 
-    def standardize_by_bulk(self) -> None:
-        r"""Standardize columns with outliers by center and spread of the other values.
-
-        Afterwards, only blocks in float64 are valid.
-        """
-        for column, (center, spread) in self.outlying.items():
-            if self.fit_intercept:
-                self.mean[column] = center
-                self.scale[column] = spread
-            else:
-                self.scale[column] = math.hypot(center, spread)
-
     @property
     def is_small(self) -> bool:
         r"""Whether a cache holds the table, and float64 costs little."""
-        return self.Z.numel() <= _BLOCK_SIZE
+        return self.Z.numel() <= BLOCK_SIZE
 
     def thinned(self, step: int) -> DenseRows:
         r"""Return every ``step``-th row, standardized as here."""
@@ -192,7 +192,7 @@ class DenseRows(StandardizedRows):
         return self.Z[rows], rows
 
     def _slices(self, n_products: int) -> Iterator[slice]:
-        n_rows = _BLOCK_SIZE // max(n_products, self.n_columns)
+        n_rows = BLOCK_SIZE // max(n_products, self.n_columns)
         n_rows = max(n_rows, _MIN_BLOCK_ROWS)
         for start in range(0, self.n_samples, n_rows):
             yield slice(start, min(start + n_rows, self.n_samples))
@@ -282,14 +282,6 @@ class SparseRows(StandardizedRows):
         arrays = values, indices, X.indptr.astype(index, copy=False)
         Z = csr_array(arrays, shape=X.shape)
         self._Z, self._transposed = csr_tensor(Z), csr_tensor(Z.T.tocsr())
-
-    def standardize_by_bulk(self) -> None:
-        r"""Scale columns with outliers by the size of the other values.
-
-        Afterwards, only blocks in float64 are valid.
-        """
-        for column, (_, spread) in self.outlying.items():
-            self.scale[column] = spread
 
     def blocks(self, n_products: int, precise: bool) -> Iterator[Any]:
         rows = slice(0, self.n_samples)

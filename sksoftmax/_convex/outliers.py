@@ -27,7 +27,7 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 # Share of the compared pairs of different values that are close if there are outliers.
 _MIN_SHARE_CLOSE = 1 / 8
 # Rows from which the spread of a column is estimated.
-_MAX_ROWS = 2**16
+_MAX_ROWS_FOR_SPREAD = 2**16
 # Values from which the typical size of a sparse table is estimated.
 _N_VALUES = 1000
 # Standard deviations of a normal distribution per quartile of absolute deviations.
@@ -53,7 +53,7 @@ def outlying_columns(X: Tensor, scale: Tensor) -> dict[int, tuple[float, float]]
     is_suspect = is_close.sum(0) > _MIN_SHARE_CLOSE * is_different.sum(0)
     outlying = {}
     for column in is_suspect.nonzero().squeeze(1).tolist():
-        step = max(1, len(X) // _MAX_ROWS)
+        step = max(1, len(X) // _MAX_ROWS_FOR_SPREAD)
         center, spread = bulk(X[::step, column].double().cpu().numpy())
         is_outlying = scale[column].item() > _LARGEST_RATIO * spread
         if is_outlying and spread > _SMALLEST_SPREAD:

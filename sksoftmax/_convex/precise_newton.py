@@ -28,22 +28,20 @@ from .single_newton import History, Iterate, SingleNewton, conjugate_gradients
 Array = NDArray[np.float64]
 
 # Operations up to which a step is computed exactly, in hardly any time.
-_MAX_OPERATIONS = 2**26
+_MAX_QR_OPERATIONS = 2**26
 # Columns up to which the Hessian's diagonal blocks are inverted.
-_MAX_COLUMNS = 1000
+_MAX_BLOCK_COLUMNS = 1000
 # Products with the Hessian for a step.
-_MAX_PRODUCTS = 300
+_MAX_FLOAT64_PRODUCTS = 300
 # Decrease of the objective, as a share of the step times the slope, above which a step
 # is doubled. A Newton step decreases a quadratic objective by half of it.
 _FAST_DECREASE = 0.55
-# Smallest probability of a row's class: its root is a divisor.
-_SMALLEST_PROBABILITY = 1e-300
-# Smallest diagonal of the Hessian: its root is a divisor.
-_SMALLEST_CURVATURE = 1e-300
+# Smallest probability, and smallest curvature, whose roots are divisors.
+_SMALLEST_RADICAND = 1e-300
 # Added to the diagonal of blocks whose diagonal is 1, for the Cholesky factorization.
-_ADDED_CURVATURE = 1e-12
+_ADDED_DIAGONAL = 1e-12
 # Part of a column that other columns do not determine, relative to its norm: rounding.
-_ROUNDING = 1e-15
+_RANK_TOLERANCE = 1e-15
 # Size of a row, in spreads of the columns, up to which float64 is precise with
 # coefficients of size 1.
 _LARGEST_PRECISE_SIZE = 1e8
@@ -131,7 +129,7 @@ class PreciseNewton(SingleNewton):
         n_rows_of_root = self.rows.n_samples * self.n_classes
         n_operations = n_rows_of_root * self.zeros.numel() ** 2
         self.is_dense = isinstance(self.rows, DenseRows)
-        self.is_exact = self.is_dense and n_operations <= _MAX_OPERATIONS
+        self.is_exact = self.is_dense and n_operations <= _MAX_QR_OPERATIONS
 
     def row_sizes(self) -> Tensor:
         r"""Return the largest absolute value of each row."""
@@ -226,7 +224,9 @@ class PreciseNewton(SingleNewton):
         rotated, factor, pivots = qr_multiply(
             A[order], b[order], mode="right", pivoting=True
         )
-        is_free = np.abs(factor.diagonal()) > _ROUNDING * np.minimum(norm[pivots], 1.0)
+        is_free = np.abs(factor.diagonal()) > _RANK_TOLERANCE * np.minimum(
+            norm[pivots], 1.0
+        )
         factor, pivots = factor[np.ix_(is_free, is_free)], pivots[is_free]
         step = np.zeros(len(norm))
         step[pivots] = -solve_triangular(factor, rotated[is_free], check_finite=False)
@@ -239,7 +239,7 @@ class PreciseNewton(SingleNewton):
         and ``p - t = F (q - t / q)``, with t the indicator of the row's class.
         """
         n_classes, n_columns = iterate.coef.shape
-        p = iterate.proba.clamp(min=_SMALLEST_PROBABILITY)
+        p = iterate.proba.clamp(min=_SMALLEST_RADICAND)
         q, label = p.sqrt(), self.y[None]
         F = -p[:, None] * q[None]
         F.diagonal(dim1=0, dim2=1).copy_((q * iterate.complement).T)
@@ -273,7 +273,7 @@ class PreciseNewton(SingleNewton):
             lambda a, b: float((a * b).sum()),
             iterate.gradient / -norm,
             min(max(norm**0.5, 1e-4), 0.1),
-            _MAX_PRODUCTS,
+            _MAX_FLOAT64_PRODUCTS,
         )
         return step * norm
 
@@ -298,20 +298,20 @@ class PreciseNewton(SingleNewton):
         variance = iterate.proba * iterate.complement
         weight = variance * (self.sample_weight * self.damping.square())
         factor, n_columns = None, self.rows.n_columns
-        if self.is_dense and n_columns <= _MAX_COLUMNS:
+        if self.is_dense and n_columns <= _MAX_BLOCK_COLUMNS:
             blocks = weight.new_zeros(self.n_classes, n_columns, n_columns)
             for block in self._blocks():
                 for k, row in enumerate(weight[:, block.rows]):
                     blocks[k] += (block.Z * row[:, None]).T @ block.Z
             diagonal = blocks.diagonal(dim1=1, dim2=2).add_(self.ridge)
-            root = diagonal.clamp(min=_SMALLEST_CURVATURE).rsqrt()
+            root = diagonal.clamp(min=_SMALLEST_RADICAND).rsqrt()
             blocks *= root[:, :, None] * root[:, None, :]
-            diagonal += _ADDED_CURVATURE
+            diagonal += _ADDED_DIAGONAL
             factor, failed = torch.linalg.cholesky_ex(blocks)
             factor = None if failed.any() else factor
         else:
             diagonal = self.ridge + self.rows.diagonal(weight, precise=True)
-            root = diagonal.clamp(min=_SMALLEST_CURVATURE).rsqrt()
+            root = diagonal.clamp(min=_SMALLEST_RADICAND).rsqrt()
 
         def solve(residual: Tensor) -> Tensor:
             solved: Tensor = residual * root

@@ -24,11 +24,11 @@ from .objective import SoftmaxProblem, is_representative, penalty_levels
 
 # Products with the Hessian per Newton step, at the usual accuracy, above which the
 # preconditioner is rebuilt.
-_MAX_PRODUCTS = 8
+_MAX_USUAL_PRODUCTS = 8
 # Relative accuracy of a Newton step to which numbers of products are converted.
 _USUAL_ACCURACY = 0.03
 # Products per step above which inverses of class blocks are rebuilt.
-_MAX_PRODUCTS_WITH_BLOCKS = 3 * _MAX_PRODUCTS
+_MAX_PRODUCTS_WITH_BLOCKS = 3 * _MAX_USUAL_PRODUCTS
 # An exact Hessian that costs more products than this in a step is never affordable.
 _NEVER_AFFORDABLE = 100
 # Rows per unknown from which an exact Hessian is estimated.
@@ -133,7 +133,7 @@ class Preconditioner:
         # (B,): products with the Hessian in a Newton step of the usual accuracy.
         self._n_products = torch.zeros(n_candidates, dtype=torch.float32, device=device)
         # (B,): number of products above which a (new) matrix is inverted.
-        self._max_products = torch.full_like(self._n_products, _MAX_PRODUCTS)
+        self._max_products = torch.full_like(self._n_products, _MAX_USUAL_PRODUCTS)
         self._matrix_index = torch.full((n_candidates,), -1, device=device)
         self._matrices: list[Tensor] = []
         self._kronecker: Kronecker | None = None
@@ -256,7 +256,7 @@ class Preconditioner:
         is_new = bool((self._matrix_index[group] < 0).any())
         blocks_first = is_single and is_new and not rows.is_small
         if n_rows * size <= n_products * cost and not blocks_first:
-            return _Estimate(invert_hessian, n_rows, _MAX_PRODUCTS)
+            return _Estimate(invert_hessian, n_rows, _MAX_USUAL_PRODUCTS)
         never_affordable = self.n_steps * _NEVER_AFFORDABLE * cost
         if not is_single and n_rows * size < never_affordable:
             # The exact Hessian will be affordable soon, and is better than its blocks.

@@ -19,11 +19,9 @@ from scipy.linalg.lapack import dpstrf
 from scipy.sparse import issparse
 from torch import Tensor
 
-from .design_matrix import DenseRows
+from .design_matrix import BLOCK_SIZE, DenseRows
 from .outliers import outlying_columns, outlying_sparse_columns
 
-# Numbers of a table that are read at a time: 8 MB in float64, for a cache.
-_BLOCK_SIZE = 2**20
 # Fewest columns that are read at a time.
 _MIN_BLOCK_COLUMNS = 16
 # Rows that are averaged at a time.
@@ -32,7 +30,7 @@ _MEAN_ROWS = 64
 _MIN_COLUMNS_PER_ROW = 1.25
 # Rows up to which the basis, and inverses for as many columns, take little time. For
 # more rows, the diagonal preconditioner suffices for a wide table.
-_MAX_ROWS = 1000
+_MAX_ROWS_FOR_BASIS = 1000
 # Norm of a row that equals the center, relative to the center's norm: rounding.
 _ROUNDING = 1e-13
 # Squared distance of a row from the span of others that contains it, relative to its
@@ -42,7 +40,7 @@ _SQUARED_ROUNDING = 1e-15
 
 def is_wide(n_samples: int, n_features: int) -> bool:
     r"""Return whether a basis of the rows' span saves time."""
-    n_rows_is_small = n_samples <= _MAX_ROWS
+    n_rows_is_small = n_samples <= _MAX_ROWS_FOR_BASIS
     return n_rows_is_small and n_features >= _MIN_COLUMNS_PER_ROW * n_samples
 
 
@@ -137,7 +135,7 @@ class RowSpace:
     def _columns(self) -> Iterator[tuple[slice, Tensor]]:
         r"""Yield blocks of centered columns in float64."""
         n_samples, n_features = self.X.shape
-        width = max(_BLOCK_SIZE // n_samples, _MIN_BLOCK_COLUMNS)
+        width = max(BLOCK_SIZE // n_samples, _MIN_BLOCK_COLUMNS)
         for start in range(0, n_features, width):
             columns = slice(start, start + width)
             yield columns, self.X[:, columns].double() - self.center[columns]

@@ -19,15 +19,15 @@ from .objective import Iterates, SoftmaxProblem
 from .preconditioner import Inverse
 
 # Conjugate gradient steps for a Newton step.
-_MAX_PRODUCTS = 500
+_MAX_PRODUCTS_PER_STEP = 500
 # Proximal gradient steps for a proximal Newton step.
 _MAX_PROXIMAL_STEPS = 2000
 # Proximal gradient steps after which a small model is minimized by coordinates.
 _MAX_PROXIMAL_STEPS_IF_SMALL = 200
 # Unknowns of a small model.
-_MAX_UNKNOWNS = 200
+_MAX_MODEL_UNKNOWNS = 200
 # Operations to compute the Hessian of a small model.
-_MAX_OPERATIONS = 2**27
+_MAX_MODEL_OPERATIONS = 2**27
 # Share of the remaining candidates at which the others leave: a copy of probabilities
 # costs about as much as a product.
 _SHARE_REMAINING = 0.7
@@ -68,7 +68,7 @@ def newton_steps(
     active = torch.arange(len(gradient), device=gradient.device)
     n_products = torch.ones_like(active)
     deflation = inverse.deflation.empty_like()
-    for index in range(_MAX_PRODUCTS):
+    for index in range(_MAX_PRODUCTS_PER_STEP):
         product = problem.hessian(iterates.proba, iterates.candidates, direction)
         curvature = (direction * product).sum((1, 2))
         if index < deflation.n_directions:
@@ -177,7 +177,9 @@ def _is_small(problem: SoftmaxProblem) -> bool:
     rows = problem.rows
     n_unknowns = problem.n_classes * rows.n_columns
     n_operations = rows.n_samples * n_unknowns**2
-    is_cheap = n_unknowns <= _MAX_UNKNOWNS and n_operations <= _MAX_OPERATIONS
+    is_cheap = (
+        n_unknowns <= _MAX_MODEL_UNKNOWNS and n_operations <= _MAX_MODEL_OPERATIONS
+    )
     return is_cheap and isinstance(rows, DenseRows) and rows.is_small
 
 
