@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -47,31 +46,31 @@ _CLASSES: dict[str, type[ModuleClassifier]] = {
 }
 
 # The only attributes that a file can set, and the types that they can have.
-_ATTRIBUTES: dict[str, tuple[type, ...]] = {
-    "_alternate_bins": (bool,),
-    "_encoder": (TableEncoder, NoneType),
-    "_feature_mean": (np.ndarray,),
-    "_feature_scale": (np.ndarray,),
-    "_has_missing": (np.ndarray,),
-    "_hold_out_seed": (int,),
-    "_n_fitted": (int,),
-    "_weight_seen": (float,),
-    "best_epoch_": (int, NoneType),
-    "C_": (float,),
-    "classes_": (np.ndarray,),
-    "coefs_paths_": (np.ndarray,),
-    "Cs_": (np.ndarray,),
-    "feature_names_in_": (np.ndarray,),
-    "hidden_layer_sizes_": (tuple,),
-    "l1_ratio_": (float,),
-    "l1_ratios_": (np.ndarray,),
-    "loss_curve_": (list,),
-    "n_bins_": (np.ndarray,),
-    "n_features_in_": (int,),
-    "n_iter_": (int, np.ndarray),
-    "n_samples_seen_": (int,),
-    "scores_": (np.ndarray,),
-    "validation_scores_": (list, NoneType),
+_ATTRIBUTES: dict[str, Any] = {
+    "_alternate_bins": bool,
+    "_encoder": TableEncoder | None,
+    "_feature_mean": np.ndarray,
+    "_feature_scale": np.ndarray,
+    "_has_missing": np.ndarray,
+    "_hold_out_seed": int,
+    "_n_fitted": int,
+    "_weight_seen": float,
+    "best_epoch_": int | None,
+    "C_": float,
+    "classes_": np.ndarray,
+    "coefs_paths_": np.ndarray,
+    "Cs_": np.ndarray,
+    "feature_names_in_": np.ndarray,
+    "hidden_layer_sizes_": tuple,
+    "l1_ratio_": float,
+    "l1_ratios_": np.ndarray,
+    "loss_curve_": list,
+    "n_bins_": np.ndarray,
+    "n_features_in_": int,
+    "n_iter_": int | np.ndarray,
+    "n_samples_seen_": int,
+    "scores_": np.ndarray,
+    "validation_scores_": list | None,
 }
 
 # Parameters that a file leaves out: code, which is passed to ``load`` instead, and a
