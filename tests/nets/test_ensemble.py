@@ -1,4 +1,4 @@
-r"""Ensembles as one net: every member is a net of its own, and they are averaged."""
+r"""Ensembles trained as one net: members are independent and their mean predicts."""
 
 import pickle
 
@@ -38,7 +38,7 @@ def make_ensemble(n_estimators=3, **options):
 
 
 class Gradients(Callback):
-    r"""Note the gradients of a training step, and those of each member by itself."""
+    r"""Keep the gradients of a training step, and those of each member alone."""
 
     def on_grad_computed(self, net, named_parameters, batch, **kwargs):
         weights = [weight for _, weight in named_parameters]
@@ -49,12 +49,12 @@ class Gradients(Callback):
             y[:, None].expand(-1, 3),
             reduction="none",
         )
-        # Of the sum over members, since none depends on another's weights.
+        # Gradients of the sum over members: no member depends on another's parameters.
         self.expected = torch.autograd.grad(losses.mean(0).sum(), weights)
 
 
-def test_each_member_learns_as_it_would_alone():
-    # As fast, whatever the number of members and of classes: the optimizer is plain.
+def test_each_member_has_the_gradients_of_a_net_alone():
+    # Plain gradient descent: a step is the same for any number of members and classes.
     X, y = load_digits(return_X_y=True)
     gradients = Gradients()
     SoftmaxMLPClassifier(
@@ -73,7 +73,7 @@ def test_each_member_learns_as_it_would_alone():
 
 
 def member_of(ensemble, k):
-    r"""Return the net with the weights of one member."""
+    r"""Return the net with the parameters of one member."""
     member = SoftmaxMLP(5, 4, hidden_layer_sizes=(7, 6), generator=generator())
     linear = [layer for layer in ensemble.modules() if hasattr(layer, "initialize")]
     with torch.no_grad():
@@ -96,7 +96,7 @@ def member_of(ensemble, k):
 
 
 @pytest.mark.parametrize("share_weights", [False, True])
-def test_each_member_is_a_net_of_its_own(share_weights):
+def test_each_member_predicts_as_a_net_with_its_parameters(share_weights):
     ensemble = make_ensemble(share_weights=share_weights)
     with torch.no_grad():
         for name, parameter in ensemble.named_parameters():
@@ -119,7 +119,7 @@ def test_each_member_is_a_net_of_its_own(share_weights):
     ],
     ids=["pooled", "flat"],
 )
-def test_each_convolutional_member_is_a_net_of_its_own(options):
+def test_each_convolutional_member_predicts_as_a_net_with_its_parameters(options):
     shape = {"image_shape": (2, 12, 12), "n_classes": 4, "channels": (3, 5)}
     ensemble = SoftmaxCNN(**shape, **options, n_estimators=3, generator=generator())
     x = torch.randn(6, 2 * 12 * 12, generator=generator(1))
@@ -134,7 +134,7 @@ def test_each_convolutional_member_is_a_net_of_its_own(options):
                 member.parameters(), ensemble.parameters(), strict=True
             ):
                 if target.ndim == source.ndim:
-                    # Convolutions and normalization: a part of the channels.
+                    # Convolutions and normalization: the member's part of the channels.
                     part = source.chunk(3)[k]
                 else:
                     # Linear layers: (K, D, H) -> (H, D), (K, 1, H) -> (H)
@@ -142,7 +142,7 @@ def test_each_convolutional_member_is_a_net_of_its_own(options):
                 target.copy_(part.reshape(target.shape))
             alone.append(member(x))
             assert_allclose(logits[:, k], alone[k], atol=1e-5)
-            # The statistics of a batch of each are those of the ensemble.
+            # Each member has the batch statistics of its part of the ensemble.
             alone[k] = member.eval()(x)
     expected = torch.stack(alone).softmax(2)
     assert_allclose(mean.exp(), expected.mean(0), atol=1e-6)
@@ -152,7 +152,7 @@ def test_each_convolutional_member_is_a_net_of_its_own(options):
     assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
 
 
-def test_convolutional_members_make_fewer_mistakes_together():
+def test_convolutional_ensemble_is_better_than_its_members():
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     options = {"channels": (8, 16), "kernel_size": 3, "max_epochs": 8}
@@ -178,7 +178,7 @@ def test_temperature_of_a_convolutional_net():
     classifier.set_params(temperature_scaling=True).fit(X_train, y_train)
     assert classifier.module_.temperature.value != 1
     assert log_loss(y_test, classifier.predict_proba(X_test)) < 1.2 * before
-    # All logits are divided by it.
+    # All logits are divided by the temperature.
     temperature = classifier.module_.temperature.value
     divided, divisor = classifier.decision_function(X_test), temperature.item()
     temperature.fill_(1.0)
@@ -214,7 +214,7 @@ def test_loss_is_the_mean_of_the_members(weighted):
     assert_allclose(loss, np.mean(means), rtol=1e-6)
 
 
-def test_batch_normalisation_is_that_of_each_member():
+def test_batch_normalization_is_separate_for_each_member():
     x = torch.randn(3, 8, 5, generator=generator())
     ours = MemberBatchNorm(3, 5)(x)
     for k in range(3):
@@ -223,7 +223,7 @@ def test_batch_normalisation_is_that_of_each_member():
         )
 
 
-def test_a_member_learns_as_it_would_alone():
+def test_a_member_is_trained_as_a_net_alone():
     ensemble = make_ensemble()
     alone = [member_of(ensemble, k) for k in range(3)]
     x = torch.randn(11, 5, generator=generator(2))
@@ -263,9 +263,7 @@ def test_ensemble_is_better_than_its_members(share_weights):
 
 @pytest.mark.parametrize("share_weights", [False, True])
 @pytest.mark.parametrize("normalization", [None, "batch", "layer"])
-def test_everything_an_estimator_does_works_on_an_ensemble(
-    share_weights, normalization
-):
+def test_all_methods_work_on_an_ensemble(share_weights, normalization):
     X, y = load_digits(return_X_y=True)
     classifier = SoftmaxMLPClassifier(
         (24, 16),
@@ -311,7 +309,7 @@ def test_shifts_and_scales_of_members_do_not_decay():
 
 
 def fit_and_see_held_out(classifier, X, y, monkeypatch):
-    r"""Return the training rows, the members' weights, and how many are held out."""
+    r"""Return training rows, weights by member, and the number of validation rows."""
     found = []
     hold_out = HoldOut.split
 
@@ -325,26 +323,26 @@ def fit_and_see_held_out(classifier, X, y, monkeypatch):
     return *split.training, len(split.held_out.rows)
 
 
-def test_members_leave_out_rows_in_turn():
-    # Labels at random: who has learned a row by heart knows it, others do not.
+def test_members_hold_out_rows_in_turn():
+    # Labels at random: a member predicts only rows that it was trained on.
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(200, 20)), rng.integers(0, 2, 200)
     classifier = SoftmaxMLPClassifier(
         (64, 64), n_estimators=4, dropout=0.0, max_epochs=60, random_state=0
     ).fit(X, y)
     assert classifier.n_iter_ == 60
-    # By those who did not see them, rows are predicted no better than by chance.
+    # The members that were not trained on a row predict it as by chance.
     scores = np.array(classifier.validation_scores_)
     assert scores.max() < -0.6
     assert classifier.loss_curve_[-1] < 0.3
-    # The epoch of the best prediction is kept, and it is not the last.
+    # The epoch with the best validation score is kept; it is not the last.
     assert scores.argmax() < 50
     assert log_loss(y, classifier.predict_proba(X)) > classifier.loss_curve_[-1]
     assert classifier.module_.temperature.value > 1
 
 
-def test_rows_are_left_out_by_both_kinds_of_members(monkeypatch):
-    # Every other member is shown the bins.
+def test_rows_are_held_out_by_members_with_bins_and_without(monkeypatch):
+    # Every other member has piecewise-linear inputs.
     X, y = load_digits(return_X_y=True)
     classifier = SoftmaxMLPClassifier(4, max_epochs=1, random_state=0)
     _, weight, _ = fit_and_see_held_out(classifier, X, y, monkeypatch)
@@ -354,7 +352,7 @@ def test_rows_are_left_out_by_both_kinds_of_members(monkeypatch):
     assert (left_out[:, ~shown].sum(1) == 1).all()
 
 
-def test_held_out_rows_are_predicted_by_those_who_did_not_see_them():
+def test_validation_rows_are_predicted_by_members_that_did_not_train_on_them():
     ensemble = make_ensemble().eval()
     x = torch.randn(11, 5, generator=generator(2))
     members = torch.tensor([[True, False, False], [False, True, True]])
@@ -371,7 +369,7 @@ def test_held_out_rows_are_predicted_by_those_who_did_not_see_them():
     assert_allclose(logits.exp(), torch.cat(expected), rtol=1e-4)
 
 
-def test_the_only_row_of_a_class_is_learned_from_by_all():
+def test_the_only_row_of_a_class_is_trained_on_by_all_members():
     rng = np.random.default_rng(0)
     centers = 2 * rng.normal(size=(40, 12))
     y = np.arange(40)
@@ -380,7 +378,7 @@ def test_the_only_row_of_a_class_is_learned_from_by_all():
     classifier = SoftmaxMLPClassifier(random_state=0)
     with pytest.warns(UserWarning, match="number of unique classes"):
         classifier.fit(X, y)
-    # Left out by a sixth of the members, no class is learned: accuracy .1.
+    # If a sixth of the members held them out, no class would be learned: accuracy 0.1.
     assert classifier.score(X_test, y) > 0.6
 
 
@@ -396,7 +394,7 @@ def test_folds_are_dealt_evenly_within_each_class(n_folds):
 
 
 class TestTemperatureOfManyRows:
-    r"""From 20,000 rows on, and here from 200, rows are held out for it alone."""
+    r"""From 20,000 rows on, here from 200, the temperature has rows of its own."""
 
     @pytest.fixture(autouse=True)
     def few_are_many(self, monkeypatch):
@@ -404,7 +402,7 @@ class TestTemperatureOfManyRows:
         monkeypatch.setattr("sksoftmax._data.hold_out._CROSSED_ROWS", 40)
 
     def held_out(self, monkeypatch, **parameters):
-        r"""Return which rows each member leaves out, and how many are held out."""
+        r"""Return training rows, weights by member, and the number of validation rows."""
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(400, 4)), np.arange(400) % 4
         classifier = SoftmaxMLPClassifier(
@@ -412,10 +410,10 @@ class TestTemperatureOfManyRows:
         )
         return fit_and_see_held_out(classifier, X, y, monkeypatch)
 
-    def test_groups_of_members_leave_out_different_rows(self, monkeypatch):
+    def test_groups_of_members_hold_out_different_rows(self, monkeypatch):
         rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
         assert_array_equal(rows, np.arange(400))
-        # 40 rows in four parts; two members or three predict each.
+        # 40 rows in four parts, each predicted by two or three members.
         left_out = weight == 0
         assert n_held_out == left_out.any(1).sum() == 40
         assert_array_equal(left_out.sum(0), 10)
@@ -423,12 +421,12 @@ class TestTemperatureOfManyRows:
             assert_array_equal(left_out[:, member], left_out[:, 2 * fold + (fold > 0)])
 
     @pytest.mark.parametrize("n_estimators", [1, 3])
-    def test_a_few_members_leave_out_the_same(self, monkeypatch, n_estimators):
+    def test_few_members_hold_out_the_same_rows(self, monkeypatch, n_estimators):
         rows, weight, n_held_out = self.held_out(monkeypatch, n_estimators=n_estimators)
         assert weight is None
         assert (len(rows), n_held_out) == (380, 20)
 
-    def test_images_are_left_out_in_turn_as_well(self, monkeypatch):
+    def test_members_hold_out_images_in_turn(self, monkeypatch):
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(400, 16)), np.arange(400) % 4
         classifier = SoftmaxCNNClassifier(
@@ -443,14 +441,14 @@ class TestTemperatureOfManyRows:
         assert_array_equal((weight == 0).sum(0), 20)
         assert classifier.module_.temperature.value != 1
 
-    def test_rows_that_nobody_misses_are_left_out_by_all(self, monkeypatch):
+    def test_rows_of_large_tables_are_held_out_by_all_members(self, monkeypatch):
         monkeypatch.setattr("sksoftmax._data.hold_out._TEMPERATURE_ROWS", 4)
         _, weight, n_held_out = self.held_out(monkeypatch, n_estimators=9)
         assert weight is None
         assert n_held_out == 4
 
-    def test_the_last_epoch_counts(self):
-        # Labels by chance: held-out rows would prefer an early epoch.
+    def test_rows_for_the_temperature_do_not_choose_the_epoch(self):
+        # Labels at random: early stopping would keep an early epoch.
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(400, 4)), rng.integers(2, size=400)
         classifiers = [
@@ -468,10 +466,10 @@ class TestTemperatureOfManyRows:
         scores = classifiers[0].validation_scores_
         assert len(scores) == 30
         assert np.argmax(scores) < 15
-        assert_array_equal(*(one.predict_proba(X) for one in classifiers))
+        assert_array_equal(*(classifier.predict_proba(X) for classifier in classifiers))
 
 
-def test_a_class_of_one_row_is_no_obstacle():
+def test_a_class_may_have_a_single_row():
     X, y = load_digits(return_X_y=True)
     y = y[:100].copy()
     y[0] = 11
@@ -481,7 +479,7 @@ def test_a_class_of_one_row_is_no_obstacle():
 
 
 @pytest.mark.parametrize("n_estimators", [1, 2, 3])
-def test_from_two_members_on_each_leaves_out_rows(n_estimators):
+def test_from_two_members_on_each_holds_out_rows(n_estimators):
     X, y = load_digits(return_X_y=True)
     classifier = SoftmaxMLPClassifier(
         4, n_estimators=n_estimators, max_epochs=2, random_state=0

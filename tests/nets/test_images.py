@@ -1,4 +1,4 @@
-r"""Images as rows: which axis is which, and what is said where it is another."""
+r"""Images as rows: the order of the axes, and errors and warnings about it."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
 
 
 def pictures(n_rows=120):
-    r"""Return smooth images (n, 16, 16, 3) whose class says where the red spot is."""
+    r"""Return smooth images (n, 16, 16, 3) whose class is the place of a red spot."""
     rng = np.random.default_rng(0)
     y = np.arange(n_rows) % 2
     row, column = np.mgrid[:16, :16]
@@ -30,7 +30,7 @@ def first(images):
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.tensor])
-def test_advice_for_channels_last_leads_to_right_pictures(make):
+def test_error_about_channels_last_recommends_the_right_order(make):
     X, y = pictures()
     with pytest.raises(ValueError, match=r"pass X\.transpose\(0, 3, 1, 2\)") as caught:
         cnn().fit(make(X), y)
@@ -50,12 +50,12 @@ def test_advice_for_channels_last_leads_to_right_pictures(make):
         ((20, 2, 3, 4, 5), r"pass X\.reshape\(len\(X\), -1\)\.$"),
     ],
 )
-def test_advice_by_shape(shape, advice):
+def test_error_depends_on_the_shape(shape, advice):
     with pytest.raises(ValueError, match=advice):
         cnn().fit(np.zeros(shape), np.arange(20) % 2)
 
 
-def test_other_estimators_need_no_order():
+def test_other_classifiers_flatten_images_of_any_order():
     with pytest.raises(ValueError, match=r"pass X\.reshape\(len\(X\), -1\)\.$"):
         SoftmaxMLPClassifier().fit(np.zeros((20, 8, 8, 3)), np.arange(20) % 2)
 
@@ -71,7 +71,7 @@ def test_channels_as_the_last_entry_of_the_shape(image_shape):
 
 
 @pytest.mark.parametrize("image_shape", [(3, 8, 8), (1, 8, 3), (3, 4, 4), (4, 1, 1)])
-def test_shapes_with_few_pixels_are_still_taken(image_shape):
+def test_shapes_with_few_pixels_are_accepted(image_shape):
     X = np.random.default_rng(0).random((20, np.prod(image_shape)))
     model = cnn(image_shape=image_shape, max_epochs=1, pool_size=1)
     assert model.fit(X, np.arange(20) % 2).image_shape_ == image_shape
@@ -90,7 +90,7 @@ def test_flat_rows_with_the_channels_last_warn(image_shape, dtype):
 
 
 @pytest.mark.parametrize("kind", ["noise", "constant", "gray noise", "checkerboard"])
-def test_no_warning_without_a_picture(kind):
+def test_no_warning_for_rows_that_are_not_pictures(kind):
     rng = np.random.default_rng(0)
     X = {
         "noise": rng.random((40, 16, 16, 3)),

@@ -1,4 +1,4 @@
-r"""Modules of the user: trained as copies, and told of outputs that are no logits."""
+r"""Modules of the user: copies are trained, and outputs must be logits."""
 
 import copy
 import functools
@@ -24,7 +24,7 @@ Y = RNG.integers(0, 3, len(X))
 
 @pytest.fixture(autouse=True)
 def _draw():
-    r"""Let a test draw modules of the caller from the global generator."""
+    r"""Let the user's modules be initialized from the global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
@@ -97,7 +97,7 @@ WAYS = {
 class TestModulesOfTheCaller:
     @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize("is_frozen", [False, True])
-    def test_stay_as_they_are_and_fits_agree(self, way, is_frozen):
+    def test_modules_are_not_changed_and_fits_agree(self, way, is_frozen):
         backbone = make_backbone()
         if is_frozen:
             backbone.requires_grad_(False).eval()
@@ -110,14 +110,14 @@ class TestModulesOfTheCaller:
         model.partial_fit(X, Y).set_params(warm_start=True).fit(X, Y)
         assert_unchanged(backbone, before)
         assert model.get_params() == {**params, "warm_start": True}
-        # The copy did learn.
+        # The copy was trained.
         assert any(
             not torch.equal(value, learned[name])
             for name, value in model.module_.state_dict().items()
         )
 
-    def test_no_fold_learns_from_another(self):
-        # The labels are drawn: half of the rows are guessed right.
+    def test_folds_of_a_cross_validation_are_independent(self):
+        # Labels at random: half of the predictions are right.
         X, y = RNG.normal(size=(120, 30)), RNG.integers(0, 2, 120)
         backbone = nn.Sequential(nn.Linear(30, 256), nn.ReLU())
         model = net(
@@ -127,7 +127,7 @@ class TestModulesOfTheCaller:
         assert 0.3 < scores.mean() < 0.65
         np.testing.assert_array_equal(cross_val_score(model, X, y, cv=5), scores)
 
-    def test_a_tensor_of_the_caller_stays_as_it_is(self):
+    def test_a_tensor_of_the_caller_is_not_changed(self):
         class Weighted(nn.Module):
             def __init__(self, n_features, n_classes, weight):
                 super().__init__()
@@ -164,7 +164,7 @@ class TestModulesOfTheCaller:
         assert lazy.has_uninitialized_params()
         np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
 
-    def test_generator_stays_as_it_is(self):
+    def test_a_generator_of_the_module_is_not_changed(self):
         dropout = Dropout(0.5)
         dropout.generator = torch.Generator().manual_seed(3)
         before = dropout.generator.get_state()
@@ -175,7 +175,7 @@ class TestModulesOfTheCaller:
         assert torch.equal(dropout.generator.get_state(), before)
         np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
 
-    def test_torchscript_is_copied_too(self):
+    def test_torchscript_is_copied(self):
         class Scripted(nn.Module):
             def __init__(self, n_features, n_classes, backbone):
                 super().__init__()
@@ -187,7 +187,7 @@ class TestModulesOfTheCaller:
 
         layers = nn.Sequential(nn.Linear(N_FEATURES, WIDTH), nn.ReLU())
         with warnings.catch_warnings():
-            # TorchScript is deprecated, and pickling by joblib is not asked for.
+            # TorchScript is deprecated, and joblib cannot pickle it.
             warnings.simplefilter("ignore")
             backbone = torch.jit.script(layers)
             before = [p.clone() for p in backbone.parameters()]
@@ -203,7 +203,7 @@ class TestModulesOfTheCaller:
             assert torch.equal(old, same)
             assert not torch.equal(old, trained)
 
-    def test_what_was_fitted_before_a_warm_start_stays_as_it_is(self):
+    def test_a_warm_start_does_not_change_the_module_fitted_before(self):
         model = net(nn.Linear, warm_start=True).fit(X, Y)
         module, before = model.module_, state_of(model.module_)
         model.fit(X, Y)
@@ -211,7 +211,7 @@ class TestModulesOfTheCaller:
 
 
 class Hooked(nn.Module):
-    r"""Reads what a hook has kept, by a function that refers to ``self``."""
+    r"""Has a forward hook that refers to ``self``, and so cannot be copied."""
 
     def __init__(self, n_features, n_classes):
         super().__init__()
@@ -227,20 +227,20 @@ class Hooked(nn.Module):
 def make_normalized(n_features, n_classes):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        # The old form, whose weight is computed and cannot be copied.
+        # The old form of weight normalization: its computed tensor cannot be copied.
         return nn.utils.weight_norm(nn.Linear(n_features, n_classes))
 
 
 class TestModulesWithoutACopy:
     @pytest.mark.parametrize("make", [Hooked, make_normalized])
-    def test_are_trained_if_each_call_makes_a_new_one(self, make):
+    def test_modules_without_a_copy_are_trained_if_each_call_builds_one(self, make):
         model = net(make, max_epochs=20)
         proba = model.fit(X, Y).predict_proba(X)
         np.testing.assert_array_equal(model.fit(X, Y).predict_proba(X), proba)
         assert model.score(X, Y) > 1 / 3
 
     @pytest.mark.parametrize("make", [Hooked, make_normalized])
-    def test_are_trained_on_by_a_warm_start(self, make):
+    def test_modules_without_a_copy_are_trained_further_by_a_warm_start(self, make):
         model = net(make, max_epochs=20, warm_start=True).fit(X, Y)
         module, before = model.module_, model.predict_proba(X)
         losses = model.loss_curve_
@@ -252,7 +252,7 @@ class TestModulesWithoutACopy:
         assert kept is not module
 
     @pytest.mark.parametrize("make", [Hooked, make_normalized])
-    def test_are_an_error_if_calls_share_one(self, make):
+    def test_a_module_without_a_copy_that_calls_share_is_an_error(self, make):
         module = make(N_FEATURES, 3)
         before = state_of(module)
         with pytest.raises(ValueError, match=r"in two calls.*create all layers inside"):
@@ -260,7 +260,7 @@ class TestModulesWithoutACopy:
         assert_unchanged(module, before)
 
     @pytest.mark.parametrize("parametrize", ["weight_norm", "orthogonal"])
-    def test_parametrized_layers_have_one(self, parametrize):
+    def test_parametrized_layers_are_copied(self, parametrize):
         function = getattr(nn.utils.parametrizations, parametrize)
         layer = function(nn.Linear(N_FEATURES, N_FEATURES))
         before = state_of(layer)
@@ -271,7 +271,7 @@ class TestModulesWithoutACopy:
 
 
 class Counting:
-    r"""A transform that changes with each call."""
+    r"""A transform that counts its calls."""
 
     def __init__(self):
         self.n_calls = 0
@@ -293,7 +293,7 @@ class CountingModule(nn.Module):
 
 @pytest.mark.parametrize("kind", [Counting, CountingModule])
 @pytest.mark.parametrize("is_partial", [False, True])
-def test_augmentation_of_the_caller_stays_as_it_is(kind, is_partial):
+def test_augmentation_of_the_caller_is_not_changed(kind, is_partial):
     transform = kind()
     function = functools.partial(Counting.__call__, transform)
     model = SoftmaxCNNClassifier(
@@ -374,7 +374,7 @@ class TestOutputs:
     @pytest.mark.parametrize(
         "function", [nn.LogSoftmax(1), lambda z: softmax_by_hand(z).log()]
     )
-    def test_logarithms_of_probabilities_are_harmless_but_told(self, function, blobs):
+    def test_logarithms_of_probabilities_warn(self, function, blobs):
         with pytest.warns(UserWarning, match="Remove the log_softmax"):
             told = net(ending_with(function)).fit(*blobs)
         expected = net(ending_with(lambda z: z)).fit(*blobs)
@@ -390,7 +390,7 @@ class TestOutputs:
             (nn.Tanh(), "0.787"),
         ],
     )
-    def test_bounded_outputs_are_told(self, layer, limit, blobs):
+    def test_bounded_outputs_warn(self, layer, limit, blobs):
         with pytest.warns(UserWarning, match=f"never exceeds {limit} with 3 classes"):
             model = net(ending_with(layer)).fit(*blobs)
         assert model.predict_proba(blobs[0]).max() <= float(limit) + 1e-3
@@ -401,21 +401,21 @@ class TestOutputs:
             nn.Linear,
             lambda a, b: nn.Sequential(nn.Linear(a, b), nn.ReLU()),
             zero_linear,
-            # Their exponentials sum to 1 in each row, until training begins.
+            # Before training, their exponentials sum to 1 in each row.
             functools.partial(zero_linear, bias=-np.log(3)),
             functools.partial(zero_linear, bias=1 / 3),
-            # Logits softly capped at 30.
+            # Logits with a soft limit of 30.
             ending_with(lambda z: 30 * torch.tanh(z / 30)),
         ],
     )
     @pytest.mark.parametrize("scale", [1e-6, 1.0])
-    def test_logits_are_not(self, make, scale, blobs):
-        # Warnings are errors here.
+    def test_logits_do_not_warn(self, make, scale, blobs):
+        # Warnings are errors in these tests.
         X, y = blobs
         net(make).fit(X * scale, y)
         net(make).fit(X * scale, y > 0)
 
-    def test_are_looked_at_without_a_trace(self, blobs):
+    def test_the_check_of_outputs_changes_nothing(self, blobs):
         class Random(nn.Linear):
             def forward(self, x):
                 return F.dropout(super().forward(x), 0.1)
@@ -447,7 +447,7 @@ class InList(nn.Module):
         return self.output(self.hidden[0](x).relu())
 
 
-def test_layers_that_are_not_registered_are_told():
+def test_layers_that_are_not_registered_warn():
     X, y = load_iris(return_X_y=True)
     model = SoftmaxNetClassifier(InList, random_state=0)
     message = r"2 tensors .*\(shapes \(8, 4\), \(8,\)\).* torch\.nn\.ModuleList"
@@ -455,14 +455,14 @@ def test_layers_that_are_not_registered_are_told():
         model.fit(X, y)
 
 
-def test_layers_that_are_frozen_need_not_be_registered():
+def test_frozen_layers_need_not_be_registered():
     X, y = load_iris(return_X_y=True)
     frozen = {"requires_grad": False}
     model = SoftmaxNetClassifier(InList, module_params=frozen)
     model.fit(X, y)
 
 
-def test_log_softmax_over_the_rows_of_a_batch_is_refused():
+def test_log_softmax_over_the_rows_of_a_batch_is_an_error():
     X, y = load_iris(return_X_y=True)
 
     def build(n_features, n_classes):
