@@ -402,7 +402,7 @@ class TestTemperatureOfManyRows:
         monkeypatch.setattr("sksoftmax._data.hold_out._CROSSED_ROWS", 40)
 
     def held_out(self, monkeypatch, **parameters):
-        r"""Return training rows, weights by member, and the number of validation rows."""
+        r"""Return the rows, weights by member, and the number of validation rows."""
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(400, 4)), np.arange(400) % 4
         classifier = SoftmaxMLPClassifier(
