@@ -1,4 +1,4 @@
-r"""Tables with categorical columns, turned into numbers before a net sees them."""
+r"""Encoding of the categorical columns of a table as integers."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from numpy.typing import NDArray
 
 from .._utils.frames import is_frame, is_polars
 from .category_warnings import (
+    ABOUT_RARE,
+    ABOUT_UNKNOWN,
     rare_categories,
     unknown_values,
-    warn_about_rare,
-    warn_about_unknown,
+    warn_about,
 )
 
-# What an object column may hold, in pandas' words, and still be numbers.
+# Kinds of columns of objects that are numbers; the names are those of pandas.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal"}
 
-# polars is optional, so its types are known by their names alone.
+# polars is optional, hence the names of its types.
 _POLARS_CATEGORIES = {"String", "Categorical", "Enum", "Boolean"}
 
 
 @dataclass(frozen=True)
 class TableEncoder:
-    r"""The categories of each column, None for columns of numbers.
+    r"""Categories of each column, None for columns of numbers.
 
-    Categories are looked up by pandas' own hash index. It takes strings, numbers and
-    booleans, also mixed, and every kind of missing value, where an ``OrdinalEncoder``
-    refuses a column of mixed types.
+    The hash index of pandas looks the categories up. It takes strings, numbers and
+    booleans, also mixed, and every kind of missing value; an ``OrdinalEncoder`` refuses
+    columns of mixed types.
     """
 
     categories: tuple[Any, ...]
@@ -51,9 +52,9 @@ class TableEncoder:
     @classmethod
     def from_arrays(cls, arrays: Sequence[NDArray[Any] | None]) -> Self:
         r"""Return the encoder of categories given as arrays."""
+        # With a dtype, pandas does not infer one for objects.
         return cls(
             tuple(
-                # As they are: what pandas makes of objects is no matter for a lookup.
                 None if array is None else pd.Index(array, dtype=array.dtype)
                 for array in arrays
             )
@@ -62,9 +63,9 @@ class TableEncoder:
     def encode(self, X: Any, *, is_new: bool = False) -> Any:
         r"""Return a table of the same kind with codes for the categories.
 
-        A code is the category's index, or NaN if the value is missing or unknown. Warn
-        about categories that hardly repeat if the encoder has just learned them from
-        these rows, and otherwise about columns in which no value is known.
+        A code is the index of the category, or NaN for missing and unknown values. A
+        warning names columns whose categories hardly repeat if the encoder has just
+        learned them from these rows, else columns without any known value.
         """
         dtype = _code_dtype(X, self.is_categorical)
         codes: dict[int, NDArray[Any]] = {}
@@ -80,16 +81,16 @@ class TableEncoder:
                 rare.append(rare_categories(name, categories, index))
             else:
                 unknown.append(unknown_values(name, categories, index, values))
-        warn_about_rare(rare)
-        warn_about_unknown(unknown)
+        warn_about(rare, ABOUT_RARE)
+        warn_about(unknown, ABOUT_UNKNOWN)
         return _with_columns(X, codes, dtype)
 
     def restricted(
         self, X: NDArray[Any], rows: NDArray[np.int64]
     ) -> tuple[Self, NDArray[Any]]:
-        r"""Return the encoder of the categories that some rows have, and other codes.
+        r"""Return an encoder of the categories in the given rows, and the new codes.
 
-        ``X`` is an encoded table, which stays as it is.
+        ``X`` is an encoded table, which is not changed.
         """
         kept = list(self.categories)
         recoded: dict[int, NDArray[Any]] = {}
@@ -100,7 +101,7 @@ class TableEncoder:
             used = np.unique(codes[~np.isnan(codes)]).astype(np.int64)
             if len(used) == len(categories):
                 continue
-            # The last entry is what a missing value, of code -1, becomes.
+            # The last entry is the code of missing values, whose index is -1.
             new_codes = np.full(len(categories) + 1, np.nan)
             new_codes[used] = np.arange(len(used))
             kept[column] = categories[used]
@@ -120,7 +121,7 @@ def learn_encoder(
     declared: bool,
     before: TableEncoder | None = None,
 ) -> TableEncoder | None:
-    r"""Return the encoder of a table, None if nothing in it is categorical.
+    r"""Return the encoder of a table, None if no column is categorical.
 
     Parameters
     ----------
@@ -129,32 +130,30 @@ def learn_encoder(
     categorical_features : "from_dtype", array-like or None
         The parameter.
     declared : bool
-        Whether a categorical dtype's own categories count, also those of which there
-        is no row: they may come later.
+        Whether all categories of a categorical dtype count, also those without a row:
+        rows of them may follow.
     before : TableEncoder, default=None
-        An earlier encoder, which is kept if the same columns are categorical.
+        An earlier encoder. It is returned if the same columns are categorical.
     """
     by_dtype = isinstance(categorical_features, str)
     if categorical_features is None or (by_dtype and not is_frame(X)):
         return None
     if n_columns(X) is None:
-        # Refused elsewhere, in better words.
+        # scikit-learn refuses such a table later.
         return None
     is_categorical = _find_categorical(X, categorical_features)
     if not is_categorical.any():
         return None
     if before is not None and np.array_equal(before.is_categorical, is_categorical):
         return before
-    return TableEncoder(
-        tuple(
-            _learn_categories(X, column, declared) if is_one else None
-            for column, is_one in enumerate(is_categorical)
-        )
-    )
+    categories: list[Any] = [None] * len(is_categorical)
+    for column in np.flatnonzero(is_categorical):
+        categories[column] = _learn_categories(X, int(column), declared)
+    return TableEncoder(tuple(categories))
 
 
 def n_columns(X: Any) -> int | None:
-    r"""Return the number of columns, None if this is no table of columns."""
+    r"""Return the number of columns, None unless there are two dimensions."""
     return int(X.shape[1]) if len(X.shape) == 2 else None
 
 
@@ -215,7 +214,7 @@ def _holds_categories(table: Any, column: int) -> bool:
         return False
     dtype = table.dtypes.iloc[column]
     if pd.api.types.is_object_dtype(dtype):
-        # Numbers with None among them come as objects, too.
+        # A column of numbers and None has the dtype object.
         kind = pd.api.types.infer_dtype(table.iloc[:, column], skipna=True)
         return kind not in _NUMBERS
     return (
@@ -228,9 +227,9 @@ def _holds_categories(table: Any, column: int) -> bool:
 def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
     values = column_values(table, column)
     if declared and is_polars(table) and hasattr(table.dtypes[column], "categories"):
-        own = table.dtypes[column].categories
-        if hasattr(own, "to_list"):
-            return pd.Index(own.to_list())
+        dtype_categories = table.dtypes[column].categories
+        if hasattr(dtype_categories, "to_list"):
+            return pd.Index(dtype_categories.to_list())
     try:
         values = pd.Categorical(values)
     except (TypeError, ValueError) as error:
@@ -243,46 +242,44 @@ def _learn_categories(table: Any, column: int, declared: bool) -> pd.Index:
 
 
 def column_values(table: Any, column: int) -> Any:
-    r"""Return one column in a form that pandas takes."""
+    r"""Return a column in a form that pandas looks up."""
     if is_polars(table):
         return table.to_series(column).to_numpy()
     values = table.iloc[:, column] if is_frame(table) else table[:, column]
     dtype = values.dtype
     if not isinstance(dtype, np.dtype):
         return values
-    # pandas looks up neither another machine's numbers nor those of other precision.
+    # pandas looks up floats of 32 or 64 bits in the byte order of this machine.
     if dtype.kind == "f" and dtype.itemsize not in (4, 8):
         return values.astype(np.float64)
     return values if dtype.isnative else values.astype(dtype.newbyteorder("="))
 
 
 def _look_up(values: pd.Index, categories: pd.Index) -> NDArray[np.int64]:
-    r"""Return the values' positions among the categories, -1 where they have none."""
-    are_boolean = [one.inferred_type == "boolean" for one in (values, categories)]
-    if any(are_boolean) and not all(are_boolean):
-        # To pandas, True is 1 only among objects.
+    r"""Return the index of the category of each value, -1 for unknown values."""
+    types = (values.inferred_type, categories.inferred_type)
+    if types.count("boolean") == 1:
+        # pandas takes True for 1 among objects only.
         values, categories = values.astype(object), categories.astype(object)
     positions: NDArray[np.int64] = categories.get_indexer(values)
     return positions
 
 
 def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:
-    r"""Return the dtype of the codes: float32 only if the numbers have it, too."""
+    r"""Return the dtype of the codes: float32 if all numbers have it, else float64."""
     dtypes = list(table.dtypes) if is_frame(table) else [table.dtype] * table.shape[1]
     numeric = {
-        str(dtype).lower()
-        for dtype, is_one in zip(dtypes, is_categorical, strict=True)
-        if not is_one
+        str(dtypes[column]).lower() for column in np.flatnonzero(~is_categorical)
     }
     return np.float32 if numeric == {"float32"} else np.float64
 
 
 def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> Any:
     if is_polars(table):
-        names = table.columns
-        make = type(table.to_series(0))
+        # The same as polars.Series, without an import of polars.
+        series = type(table.to_series(0))
         return table.with_columns(
-            [make(names[column], values) for column, values in codes.items()]
+            [series(table.columns[column], values) for column, values in codes.items()]
         )
     if is_frame(table):
         table = table.copy(deep=False)

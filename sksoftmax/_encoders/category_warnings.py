@@ -1,4 +1,4 @@
-r"""Warnings about categories that a net can learn nothing from, or does not know."""
+r"""Warnings about columns whose categories hardly repeat, or are all unknown."""
 
 from __future__ import annotations
 
@@ -10,17 +10,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Fewer rows than this are too few to tell whether categories repeat.
-_FEWEST_ROWS = 30
-# More categories than this share of the rows: less than two rows for each of them.
-_LARGEST_SHARE = 0.5
-# Dates as text are told from this many on: fewer may be the dates of a few events.
-_FEWEST_DATES = 17
+# Number of rows from which categories are expected to repeat.
+_MIN_ROWS = 30
+# Categories per row above which a category has fewer than two rows on average.
+_MAX_SHARE = 0.5
+# Number of categories from which text that looks like dates is reported. Fewer may be
+# the dates of a few events.
+_MIN_DATES = 17
 _DATE = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?!\d)"
 
-# As many unknown values are no accident: if half the values are new, all of so many
-# are new once in a thousand tables.
-_FEWEST_UNKNOWN = 10
+# Number of unknown values that are no accident. If half of the values are unknown on
+# average, ten of ten are unknown in one of a thousand tables.
+_MIN_UNKNOWN = 10
+
+ABOUT_RARE = (
+    "Each different value is a category, and a net learns nothing about new rows from "
+    "categories that hardly repeat. Encode text, for instance with "
+    "skrub.StringEncoder, and dates with skrub.ToDatetime and skrub.DatetimeEncoder; "
+    "pass numbers as numbers; leave out names and identifiers."
+)
+ABOUT_UNKNOWN = (
+    "They count as missing. Expected values as in the first fit, also of the same "
+    "type: the text '1' is not the number 1."
+)
 
 
 def rare_categories(
@@ -39,13 +51,13 @@ def rare_categories(
     """
     n_rows = int((codes >= 0).sum())
     n_categories = len(categories)
-    if n_rows < _FEWEST_ROWS or n_categories < _FEWEST_DATES:
+    if n_rows < _MIN_ROWS or n_categories < _MIN_DATES:
         return None
     are_dates = _are_dates(categories)
-    if not are_dates and n_categories <= _LARGEST_SHARE * n_rows:
+    if not are_dates and n_categories <= _MAX_SHARE * n_rows:
         return None
     if len(np.unique(codes[codes >= 0])) < n_categories:
-        # A dtype declares categories, of which other rows will come.
+        # The dtype declares categories without a row here: other rows will follow.
         return None
     kind = "dates as text" if are_dates else "values"
     return f"column {name} has {n_categories} different {kind} in {n_rows} rows"
@@ -67,10 +79,10 @@ def unknown_values(
     values : Index of length N
         The values.
     """
-    if len(codes) < _FEWEST_UNKNOWN or not len(categories) or (codes >= 0).any():
+    if len(codes) < _MIN_UNKNOWN or not len(categories) or (codes >= 0).any():
         return None
     unknown = values[~values.isna()]
-    if len(unknown) < _FEWEST_UNKNOWN:
+    if len(unknown) < _MIN_UNKNOWN:
         return None
     return (
         f"none of the {len(unknown)} values of column {name}, {_first(unknown)} for "
@@ -79,31 +91,10 @@ def unknown_values(
     )
 
 
-def warn_about_rare(problems: Sequence[str | None]) -> None:
-    r"""Warn once about all columns whose categories hardly repeat."""
-    _warn(
-        problems,
-        "Each different value is a category, and a net learns nothing about new rows "
-        "from categories that hardly repeat. Encode text, for instance with "
-        "skrub.StringEncoder, and dates with skrub.ToDatetime and "
-        "skrub.DatetimeEncoder; pass numbers as numbers; leave out names and "
-        "identifiers.",
-    )
-
-
-def warn_about_unknown(problems: Sequence[str | None]) -> None:
-    r"""Warn once about all columns in which no value is known."""
-    _warn(
-        problems,
-        "They count as missing. Expected values as in the first fit, also of the same "
-        "type: the text '1' is not the number 1.",
-    )
-
-
-def _warn(problems: Sequence[str | None], advice: str) -> None:
-    told = [problem for problem in problems if problem is not None]
-    if told:
-        text = "; ".join(told)
+def warn_about(problems: Sequence[str | None], advice: str) -> None:
+    r"""Warn once about the problems of all columns."""
+    text = "; ".join(problem for problem in problems if problem is not None)
+    if text:
         warnings.warn(f"In X, {text}. {advice}", UserWarning, stacklevel=2)
 
 

@@ -21,35 +21,34 @@ from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.frames import nan_for_missing
 from .._utils.keywords import explain_keywords
 
-# How many neighbours the shares of the classes count for: a row without any near one
-# gets about those, and no probability is 0.
+# Number of neighbors that the frequencies of the classes count for. A row without near
+# neighbors gets about these frequencies, and no probability is 0.
 _PRIOR_NEIGHBORS = 0.3
-# Of the usual distance to the nearest row, what counts as none. Of two rows that are
-# nearer than that, it does not matter which is.
-_CLOSEST = 1e-3
+# Distance that is added to all distances, in units of the median nearest-neighbor
+# distance. Smaller differences between distances hardly change the weights.
+_SMALL_DISTANCE = 1e-3
 
 
 class NeighborsEncoder(TransformerMixin, BaseEstimator):
     r"""Encode each row by its nearest training rows of each class.
 
-    A net draws smooth boundaries from all rows at once; neighbours tell it what is
-    particular to a place. Each class contributes three features: the distance to its
+    A net learns smooth boundaries from all rows at once; neighbors describe the
+    surroundings of a row. Each class contributes three features: the distance to its
     nearest row, the mean distance to its `n_neighbors` nearest rows, and the logarithm
-    of its probability as the neighbours estimate it, weighted by inverse distance.
+    of its probability as the neighbors estimate it, weighted by inverse distance.
 
-    :meth:`fit_transform`, which a pipeline calls in ``fit``, leaves each row out of its
-    own neighbours. Otherwise rows would be encoded by their own labels, and the net
-    would learn to read those. ``fit(X, y).transform(X)`` is therefore something else:
-    it takes `X` for new rows.
+    :meth:`fit_transform`, which a pipeline calls in ``fit``, excludes each row from its
+    neighbors. Otherwise, its own label would be part of its features, and the net would
+    learn to copy it. ``fit(X, y).transform(X)`` differs: it treats `X` as new rows.
 
     Parameters
     ----------
     n_neighbors : int, default=20
-        How many of the nearest rows of each class count. Of a class that has fewer,
-        all but one, since a row of its own would find no more.
+        Number of nearest rows of each class. A class with fewer rows contributes all
+        but one: no more are left for a row of this class.
     power : float, default=16.0
-        The weight of a neighbour is its inverse distance to this power. Low for a few
-        features; high for many, where all distances are much the same.
+        The weight of a neighbor is its inverse distance to this power. Lower values
+        suit few features; with many features, all distances are similar.
     n_jobs : int, default=None
         The number of threads that search, as in
         :class:`~sklearn.neighbors.NearestNeighbors`.
@@ -69,7 +68,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
     See Also
     --------
-    sklearn.neighbors.KNeighborsClassifier : Neighbours by themselves.
+    sklearn.neighbors.KNeighborsClassifier : Classifier by the nearest neighbors alone.
     sklearn.preprocessing.TargetEncoder : Encodes categories by their targets, with a
         ``fit_transform`` of the same kind.
 
@@ -77,10 +76,10 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     -----
     Distances are Euclidean, and the features are taken as they are: scale them before.
     Rows of counts are best compared by their proportions, as in the example. Several
-    encoders side by side, each behind a scaling of its own, tell a net more than one.
+    encoders, each with a different scaling before it, improve a net further.
     Sparse rows stay sparse: the thousands of columns of texts would not fit into memory
-    otherwise. Few columns are searched several times faster as a dense array.
-    The whole training set is kept, and a search in it is part of each prediction.
+    otherwise. A search in few columns is several times faster in a dense array.
+    The encoder keeps the training set, and each prediction searches it.
 
     References
     ----------
@@ -161,7 +160,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If `X` is no table of numbers: a dataset, or a DataFrame with dates.
+            If `X` is no table of numbers, but a dataset or a DataFrame with dates.
         ValueError
             If `y` is None or continuous, or `X` holds NaN or infinity.
         """
@@ -170,9 +169,9 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit_transform(self, X: ArrayLike, y: ArrayLike | None = None) -> NDArray[Any]:
-        r"""Keep the rows of each class, and encode each by the other rows.
+        r"""Keep the rows of each class, and encode each row by the other rows.
 
-        Copies of a row, with equal features and labels, count as that row.
+        Copies of a row, with equal features and labels, count as one row.
 
         Parameters
         ----------
@@ -189,7 +188,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            If `X` is no table of numbers: a dataset, or a DataFrame with dates.
+            If `X` is no table of numbers, but a dataset or a DataFrame with dates.
         ValueError
             If `y` is None or continuous, or `X` holds NaN or infinity.
         """
@@ -246,7 +245,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         )
 
     def _fit_transform(self, X: Any, y: Any) -> NDArray[Any]:
-        # One row would have no neighbour.
+        # A single row has no neighbor.
         rows = validate_data(
             self,
             self._table(X),
@@ -258,7 +257,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
             check_target(self, rows, y), return_inverse=True, return_counts=True
         )
         self.class_prior_ = counts / len(labels)
-        # A row must not be its own neighbor, and so must its copies not be.
+        # Neither a row nor its copies may be its neighbors.
         copies = numbers_of_copies(rows, np.arange(len(labels)))
         place = np.arange(len(labels))
         if copies is not None:
@@ -276,8 +275,8 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         ]
         distances = self._distances(rows, labels)
         # Median distance to the nearest neighbor: it carries the unit of X.
-        usual = float(np.median(distances[..., 0].min(axis=1)))
-        self._closest = max(_CLOSEST * usual, np.finfo(np.float64).tiny)
+        unit = float(np.median(distances[..., 0].min(axis=1)))
+        self._small_distance = max(_SMALL_DISTANCE * unit, np.finfo(np.float64).tiny)
         return self._encode(distances)
 
     def _search(self, rows: Any, n_neighbors: int) -> NearestNeighbors:
@@ -290,48 +289,53 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     def _distances(
         self, X: NDArray[Any], labels: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:
-        r"""Return how far the nearest rows of each class are, infinity where none is.
+        r"""Return the distances to the nearest rows of each class, infinity for none.
 
-        With ``labels``, ``X`` are the training rows, and none is its own neighbour.
+        With ``labels``, ``X`` are the training rows, and a row is not its own neighbor.
         The result is of shape (n_samples, n_classes, n_neighbors), ascending.
         """
-        most = max(search.n_neighbors for search in self.neighbors_)
-        distances = np.full((X.shape[0], len(self.classes_), most), np.inf)
+        n_neighbors = max(search.n_neighbors for search in self.neighbors_)
+        distances = np.full((X.shape[0], len(self.classes_), n_neighbors), np.inf)
         for label, search in enumerate(self.neighbors_):
-            of_class = distances[:, label, : search.n_neighbors]
+            to_class = distances[:, label, : search.n_neighbors]
             if labels is None:
-                of_class[:] = search.kneighbors(X)[0]
+                to_class[:] = search.kneighbors(X)[0]
                 continue
-            own = labels == label
-            if not own.all():
-                of_class[~own] = search.kneighbors(X[~own])[0]
-            if own.sum() > 1:
-                of_class[own] = search.kneighbors()[0]
+            in_class = labels == label
+            if not in_class.all():
+                to_class[~in_class] = search.kneighbors(X[~in_class])[0]
+            if in_class.sum() > 1:
+                to_class[in_class] = search.kneighbors()[0]
         return distances
 
     def _encode(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
-        r"""Return the features; who has no neighbours is as far as the farthest."""
-        known = np.isfinite(distances)
-        none = ~known[..., 0]
-        # (N, C, K) -> (N, C)
+        r"""Return the features (N, 3 * C) of the distances (N, C, n_neighbors).
+
+        A class without neighbors gets the distance of the farthest class.
+        """
+        is_known = np.isfinite(distances)
+        has_neighbors = is_known[..., 0]
+        # (N, C, n_neighbors) -> (N, C)
         nearest = distances[..., 0]
-        n_known = np.maximum(known.sum(axis=2), 1)
-        mean = np.where(known, distances, 0.0).sum(axis=2) / n_known
+        n_known = np.maximum(is_known.sum(axis=2), 1)
+        mean = np.where(is_known, distances, 0.0).sum(axis=2) / n_known
         first = nearest.min(axis=1)[:, None, None]
-        # Ratios, so that it does not matter what X is measured in.
-        weight = ((first + self._closest) / (distances + self._closest)) ** self.power
+        # Ratios of distances do not depend on the unit of X.
+        weight = (
+            (first + self._small_distance) / (distances + self._small_distance)
+        ) ** self.power
         weight = weight.sum(axis=2) + _PRIOR_NEIGHBORS * self.class_prior_
         log_probability = np.log(weight / weight.sum(axis=1, keepdims=True))
-        nearest = np.where(none, 0.0, nearest)
-        farthest = [
-            np.where(none, one.max(axis=1, keepdims=True), one)
-            for one in (nearest, mean)
-        ]
-        return np.hstack([*farthest, log_probability])
+        nearest = np.where(has_neighbors, nearest, 0.0)
+        nearest, mean = (
+            np.where(has_neighbors, values, values.max(axis=1, keepdims=True))
+            for values in (nearest, mean)
+        )
+        return np.hstack([nearest, mean, log_probability])
 
     def __getstate__(self) -> dict[str, Any]:
-        # Rows only: skops trusts no search tree, whose indices compiled code follows
-        # unchecked, and trusts no sparse matrix either.
+        # The state has arrays only. skops trusts neither search trees, whose indices
+        # compiled code does not check, nor sparse matrices.
         state = dict(super().__getstate__())
         if "neighbors_" in state:
             rows_by_class = state.pop("_rows")
@@ -357,18 +361,18 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
 
 
 def _to_arrays(rows: Any) -> tuple[Any, ...]:
-    r"""Return the arrays that rows consist of: one if dense, four if sparse."""
+    r"""Return rows as arrays: one if dense, three and the shape if sparse."""
     if issparse(rows):
         return rows.data, rows.indices, rows.indptr, rows.shape
     return (rows,)
 
 
 def _from_arrays(arrays: tuple[Any, ...]) -> Any:
-    r"""Return the rows that such arrays stand for."""
+    r"""Return the rows of which :func:`_to_arrays` made the arrays."""
     if len(arrays) == 1:
         return arrays[0]
     data, indices, indptr, shape = arrays
     rows = csr_array((data, indices, indptr), shape=shape)
-    # They may come from a file, and indices out of range are never checked again.
+    # The arrays may come from a file, and nothing else checks the range of indices.
     rows.check_format(full_check=True)
     return rows
