@@ -23,7 +23,7 @@ _SMALLEST_BATCH = 32
 class Recipe:
     r"""How a net is trained.
 
-    Parameters
+    Attributes
     ----------
     optimizer : {"adamw", "adam", "sgd"}
         Key of ``OPTIMIZERS``.

@@ -53,11 +53,13 @@ class SoftmaxNet(NeuralNetClassifier):
 
     Parameters
     ----------
-    *args, **kwargs
-        Parameters of the skorch net.
+    *args : tuple
+        Positional parameters of the skorch net.
     recipe : Recipe or None, default=None
         How the net is trained; None if it cannot be: an exact solver fitted the module,
         or it was loaded from a file.
+    **kwargs : dict
+        Other parameters of the skorch net.
     """
 
     def __init__(self, *args: Any, recipe: Recipe | None = None, **kwargs: Any) -> None:

@@ -59,10 +59,16 @@ class SoftmaxModule(nn.Module):
     n_estimators: int = 1
 
     def without_input_dropout(self) -> AbstractContextManager[None]:
-        r"""Return a context in which no inputs are dropped, if any ever are."""
+        r"""Return a context in which no inputs are dropped.
+
+        Returns
+        -------
+        context : context manager
+            Without an effect in modules that never drop inputs.
+        """
         return nullcontext()
 
-    def combine_members(self, logits: Tensor, members: Tensor | None) -> Tensor:
+    def _combine_members(self, logits: Tensor, members: Tensor | None) -> Tensor:
         r"""Return the logits of `forward`, made of those of the members.
 
         Parameters

@@ -188,7 +188,7 @@ class SoftmaxCNN(SoftmaxModule):
         if self.n_estimators > 1:
             # (B, K * D) -> (K, B, D)
             x = x.view(len(x), self.n_estimators, -1).transpose(0, 1)
-        return self.combine_members(self.output(self.hidden(x)), members)
+        return self._combine_members(self.output(self.hidden(x)), members)
 
     def extra_repr(self) -> str:
         r"""Describe the net in its representation."""

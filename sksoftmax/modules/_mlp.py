@@ -170,7 +170,7 @@ class SoftmaxMLP(SoftmaxModule):
         if self.shown is not None:
             x = x * self.shown
         logits = self.output(self.hidden(self.input_dropout(x)))
-        return self.combine_members(logits, members)
+        return self._combine_members(logits, members)
 
     @contextmanager
     def without_input_dropout(self) -> Iterator[None]:

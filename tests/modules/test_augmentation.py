@@ -36,7 +36,7 @@ def large_digits():
 class TestShifted:
     @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
     @pytest.mark.parametrize("shape", [(1, 7, 7), (3, 5, 9), (2, 1, 6)])
-    def test_is_that_of_scipy(self, shape, dtype):
+    def test_equals_scipy(self, shape, dtype):
         batch = images(20, *shape).to(dtype)
         down = torch.randint(-3, 4, (20,), generator=generator(1))
         right = torch.randint(-3, 4, (20,), generator=generator(2))
@@ -46,7 +46,7 @@ class TestShifted:
             expected = ndimage.shift(before.numpy(), (0, *by), order=0, mode="nearest")
             assert_array_equal(after, expected)
 
-    def test_mirrored_ones_are_mirrored_before_they_move(self):
+    def test_images_are_mirrored_before_the_shift(self):
         batch = images(6, 2, 4, 5)
         down, right = torch.tensor([[0, 1, -1, 2, 0, 1], [1, 0, -2, 1, -1, 0]])
         mirrored = torch.tensor([True, False] * 3)
@@ -141,7 +141,7 @@ class TestRandomWarp:
         ids=lambda moved: "-".join(moved) or "still",
     )
     @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
-    def test_is_that_of_scipy(self, moved, dtype, monkeypatch):
+    def test_equals_scipy(self, moved, dtype, monkeypatch):
         # As far as it goes, in the direction that is given.
         monkeypatch.setattr(
             RandomWarp, "_draw", lambda self, x, most: torch.full((len(x), 1, 1), most)
@@ -168,7 +168,7 @@ class TestRandomWarp:
             )
             assert_allclose(after, expected, atol=2e-3)
 
-    def test_bends_are_as_large_as_asked_for_and_smooth(self):
+    def test_bends_have_the_given_size_and_are_smooth(self):
         # Pixels that say where they are.
         ramp = torch.arange(29.0).expand(29, 29)
         batch = torch.stack([ramp, ramp.T]).expand(4000, -1, -1, -1)
@@ -190,7 +190,7 @@ class TestRandomWarp:
         assert torch.equal(result[:, 0], result[:, 2])
         assert len(result.flatten(1).unique(dim=0)) == 200
 
-    def test_both_directions_up_to_the_most(self):
+    def test_shifts_reach_the_maximum_in_both_directions(self):
         ramp = torch.arange(20.0).expand(1000, 1, 20, 20)
         layer = RandomWarp(**{**STILL, "max_shift": 0.1})
         layer.generator = generator()
@@ -245,7 +245,7 @@ class TestAuto:
         if layer is not None:
             assert not layer.flip
 
-    def test_asked_for_it_moves_small_images_by_a_pixel(self):
+    def test_explicit_shift_moves_small_images_by_a_pixel(self):
         assert make_augmentation("shift", (8, 8)).max_shift == (1, 1)
         assert make_augmentation("shift_flip", (8, 8)).flip
         assert make_augmentation(None, (28, 28)) is None

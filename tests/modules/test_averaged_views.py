@@ -105,7 +105,7 @@ class TestTestTimeAugmentation:
         model.set_params(test_time_augmentation=True)
         assert_allclose(model.predict_proba(X), expected, atol=1e-6)
 
-    def test_one_row_alone_and_a_pickle(self, large_digits):
+    def test_a_single_row_and_a_pickle(self, large_digits):
         X, y = large_digits
         model = make_cnn(test_time_augmentation=True).fit(X, y)
         restored = pickle.loads(pickle.dumps(model))

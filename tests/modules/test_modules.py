@@ -271,7 +271,7 @@ class TestInputScaling:
         assert np.corrcoef(z[:, 0], X[:, 0])[0, 1] > 0.999999
         assert z.std() == pytest.approx(1, abs=1e-3)
 
-    def test_constant_feature_is_centred_and_not_blown_up(self):
+    def test_constant_feature_is_centered_and_other_values_stay_small(self):
         scaling = InputScaling((2,), method="standard")
         scaling.update(torch.tensor([[0.1, 1.0], [0.1, 3.0], [0.1, 5.0]]))
         assert_allclose(scaling(torch.tensor([[0.1, 3.0]])), [[0, 0]], atol=1e-6)

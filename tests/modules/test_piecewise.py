@@ -17,7 +17,7 @@ def edges_of(values, n_bins):
     return bin_edges(torch.as_tensor(values), n_bins).numpy()
 
 
-def test_edges_are_quantiles_of_what_is_not_the_commonest_value():
+def test_edges_are_quantiles_of_all_but_the_most_frequent_value():
     rng = np.random.default_rng(0)
     positive = rng.exponential(size=1000)
     values = np.r_[np.zeros(4000), positive]
@@ -26,7 +26,7 @@ def test_edges_are_quantiles_of_what_is_not_the_commonest_value():
 
 
 @pytest.mark.parametrize("values", [[], [2.0], [0.0, 1.0, 1.0], [np.nan, np.inf, 3.0]])
-def test_no_bins_where_one_would_say_nothing_new(values):
+def test_no_bins_for_two_distinct_values(values):
     assert len(edges_of(np.array(values), 4)) == 0
 
 
@@ -97,7 +97,7 @@ def steps(n_rows, seed):
     return X, (np.floor(4 * X[:, 0]) % 2).astype(int)
 
 
-def test_bins_find_what_goes_up_and_down():
+def test_bins_learn_what_is_not_monotonic():
     X, y = steps(2000, 0)
     X_test, y_test = steps(2000, 1)
     losses = [
@@ -138,7 +138,7 @@ def test_later_parts_keep_the_bins_of_the_first():
     assert_array_equal(classifier.module_.input_scaling.pieces.width, before)
 
 
-def test_every_other_member_is_shown_the_bins():
+def test_every_other_member_has_the_bins():
     X, y = steps(300, 0)
     classifier = SoftmaxMLPClassifier(
         (8,), n_bins=4, n_estimators=3, max_epochs=2, random_state=0
@@ -153,7 +153,7 @@ def test_every_other_member_is_shown_the_bins():
     assert changed.tolist() == [True, False, True]
 
 
-def test_from_many_rows_on_all_members_are_shown_the_bins(monkeypatch):
+def test_all_members_have_the_bins_of_large_tables(monkeypatch):
     X, y = steps(300, 0)
     for many, is_hidden in ((300, False), (301, True)):
         monkeypatch.setattr("sksoftmax._nets.mlp_defaults.MANY_ROWS", many)
@@ -192,7 +192,7 @@ def test_auto_has_no_bins_for_many_features(n_features, has_bins):
     assert rate == (0.1 if has_bins else 0.2)
 
 
-def test_auto_makes_more_passes_over_many_rows_of_many_features():
+def test_auto_has_more_epochs_for_many_rows_of_many_features():
     def passes(n_rows, n_features):
         rng = np.random.default_rng(0)
         X = rng.integers(0, 256, (n_rows, n_features), dtype=np.uint8)

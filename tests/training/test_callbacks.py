@@ -121,7 +121,7 @@ class TestBits:
         assert quiet.loss_curve_ == watched.loss_curve_
         np.testing.assert_array_equal(quiet.n_iter_, watched.n_iter_)
 
-    def test_nobody_is_told_per_epoch_if_nobody_listens(self, iris, monkeypatch):
+    def test_no_reports_without_callbacks(self, iris, monkeypatch):
         from sksoftmax._classifier import training
 
         def fail(*args):
@@ -135,7 +135,7 @@ class TestBits:
 
 class TestFittedEstimator:
     @for_each(ALL)
-    def test_predicts_as_it_did_then(self, make, iris):
+    def test_predicts_as_after_its_epoch(self, make, iris):
         X, y = iris
         keeper = Keeper()
         model = make().set_callbacks(keeper).fit(X, y, np.full(len(y), 2.0))
@@ -265,7 +265,7 @@ class TestSearch:
         search = GridSearchCV(model, {"learning_rate": [0.01]}, cv=2, n_jobs=2)
         assert search.fit(*iris).best_estimator_.n_iter_ == 1
 
-    def test_a_search_that_shares_the_work_tells_as_well(self, iris):
+    def test_a_search_that_shares_the_work_reports_steps(self, iris):
         monitor = callback.ScoringMonitor(scoring="accuracy")
         model = SoftmaxRegression().set_callbacks(monitor)
         SoftmaxGridSearchCV(model, {"C": [0.1, 1.0]}, cv=2).fit(*iris)

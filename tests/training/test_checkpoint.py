@@ -81,7 +81,7 @@ class TestGoesOn:
         resumed = mlp(callbacks=[Watch()], **options).fit(table, is_red)
         assert_same_bits(resumed, never_stopped, table)
 
-    def test_with_what_a_callback_of_skorch_remembers(self, digits, tmp_path):
+    def test_with_the_state_of_a_skorch_callback(self, digits, tmp_path):
         def stopping():
             return EarlyStopping(
                 "train_loss", patience=2, threshold=0.4, load_best=True, sink=str
@@ -151,7 +151,9 @@ class TestGoesOn:
         assert_same_bits(again, finished, X)
         assert path.read_bytes() == contents
 
-    def test_with_a_bar_that_is_told_of_what_is_left(self, digits, tmp_path, capsys):
+    def test_with_a_progress_bar_of_the_remaining_epochs(
+        self, digits, tmp_path, capsys
+    ):
         options = {"checkpoint": tmp_path / "fit", "verbose": 1}
         with pytest.raises(KilledError):
             mlp(callbacks=[Watch(4, kill)], **options).fit(*digits)
@@ -172,7 +174,7 @@ class TestGoesOn:
                 again.cv_results_[name], first.cv_results_[name]
             )
 
-    def test_when_it_is_really_killed(self):
+    def test_after_a_kill_signal(self):
         # By the script whose default is fifty fits.
         completed = subprocess.run(
             [sys.executable, "-W", "error", "examples/benchmarks/kill.py", "--fits=2"],
@@ -189,7 +191,7 @@ class TestGoesOn:
 
 
 class TestFile:
-    def test_what_a_killed_process_left_half_written_is_removed(self, digits, tmp_path):
+    def test_half_written_files_of_killed_processes_are_removed(self, digits, tmp_path):
         abandoned, fresh, other = (
             tmp_path / name for name in (".fit.0123abcd", ".fit.4567cdef", ".fit.mine")
         )

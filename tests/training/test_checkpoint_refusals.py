@@ -94,7 +94,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r"sksoftmax: .* then, 99 now"):
             mlp(checkpoint=path).fit(*digits)
 
-    def test_what_is_damaged(self, digits, written, tmp_path):
+    def test_damaged_files(self, digits, written, tmp_path):
         path = tmp_path / "fit"
         middle = len(written) // 2
         flipped = bytes([written[middle] ^ 1])
@@ -113,7 +113,7 @@ class TestRefuses:
                 mlp(checkpoint=path).fit(*digits)
             assert path.read_bytes() == contents
 
-    def test_what_is_no_checkpoint(self, digits, written, tmp_path):
+    def test_files_that_are_no_checkpoints(self, digits, written, tmp_path):
         save(mlp().fit(*digits), tmp_path / "classifier")
         save_file({"weight": torch.zeros(3)}, tmp_path / "tensors")
         for name in ("classifier", "tensors"):
@@ -129,7 +129,7 @@ class TestRefuses:
         with pytest.raises(InvalidFileError, match="no file that save wrote"):
             load(tmp_path / "fit")
 
-    def test_where_nothing_can_be_written(self, digits, tmp_path):
+    def test_paths_that_cannot_be_written_to(self, digits, tmp_path):
         (tmp_path / "file").write_text("")
         for path, error in (
             (tmp_path / "missing" / "fit", FileNotFoundError),
@@ -141,7 +141,7 @@ class TestRefuses:
             # Before anything was trained.
             assert watch.n_epochs == 0
 
-    def test_a_full_disk_and_keeps_what_is_there(self, digits, tmp_path):
+    def test_a_full_disk_and_keeps_the_earlier_file(self, digits, tmp_path):
         path, limits = tmp_path / "fit", resource.getrlimit(resource.RLIMIT_FSIZE)
         never_stopped = mlp(callbacks=[Watch()]).fit(*digits)
         model = mlp(checkpoint=path)
@@ -166,14 +166,12 @@ class TestRefuses:
         assert_same_bits(model, never_stopped, digits[0])
 
     @pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
-    def test_a_random_state_that_is_another_each_time(
-        self, random_state, digits, tmp_path
-    ):
+    def test_random_states_without_a_fixed_seed(self, random_state, digits, tmp_path):
         model = mlp(random_state=random_state, checkpoint=tmp_path / "fit")
         with pytest.raises(ValueError, match=r"random_state=.*Expected an integer"):
             model.fit(*digits)
 
-    def test_a_callback_that_remembers_more_than_data(self, digits, tmp_path):
+    def test_callbacks_whose_state_is_more_than_data(self, digits, tmp_path):
         model = mlp(
             callbacks=[LRScheduler("StepLR", step_size=1)],
             lr_schedule="constant",

@@ -56,7 +56,7 @@ class TestControlC:
         np.testing.assert_array_equal(model.predict_proba(X), before)
         assert model.n_iter_ == 2
 
-    def test_of_a_handler_that_only_takes_note(self, digits):
+    def test_of_a_handler_that_raises_nothing(self, digits):
         noted = []
         signal.signal(signal.SIGINT, lambda *_: noted.append(True))
         try:

@@ -37,7 +37,7 @@ class TestEasyRows:
         rate=st.sampled_from([0.25, 0.5, 0.9]),
         seed=st.integers(0, 100),
     )
-    def test_hard_rows_stay_and_easy_ones_count_for_more(self, losses, rate, seed):
+    def test_hard_rows_stay_and_easy_rows_have_larger_weights(self, losses, rate, seed):
         losses = [*losses, 1000.0, 1000.0]
         easy = easy_rows(table_of(len(losses)), losses, rate=rate, seed=seed)
         is_easy = easy.losses < easy.losses.mean()
@@ -67,7 +67,7 @@ class TestEasyRows:
     @pytest.mark.parametrize(
         ("epoch", "n_epochs"), [(0, 40), (35, 40), (39, 40), (2, 3), (0, 1)]
     )
-    def test_first_pass_and_last_ones_see_all_rows(self, epoch, n_epochs):
+    def test_first_and_last_epochs_have_all_rows(self, epoch, n_epochs):
         losses = torch.arange(40.0)
         easy = easy_rows(table_of(40), losses, epoch=epoch, n_epochs=n_epochs)
         everything = torch.arange(40)
@@ -75,7 +75,7 @@ class TestEasyRows:
         assert torch.equal(easy.take(everything)[1][1], torch.ones(40))
 
     @pytest.mark.parametrize(("epoch", "n_epochs"), [(1, 40), (34, 40), (1, 3)])
-    def test_passes_between_do_not(self, epoch, n_epochs):
+    def test_epochs_between_leave_out_rows(self, epoch, n_epochs):
         losses = torch.arange(40.0)
         easy = easy_rows(table_of(40), losses, epoch=epoch, n_epochs=n_epochs)
         assert 20 < len(easy.choose(torch.arange(40))) < 40
@@ -90,7 +90,7 @@ class TestEasyRows:
         assert_allclose(easy.take(rows)[1][1], [10, 10, 10, 1, 1], rtol=1e-6)
         assert {7, 9} <= set(kept.tolist())
 
-    def test_no_row_stays_alone(self):
+    def test_at_least_two_rows_stay(self):
         # Three of four draws would leave out one of the two easy rows or both.
         easy = easy_rows(table_of(3), [0.0, 0.0, 9.0], rate=0.5)
         for _ in range(50):
@@ -190,7 +190,7 @@ class TestTraining:
             first.predict_proba(digits[0]), second.predict_proba(digits[0])
         )
 
-    def test_partial_fit_sees_all_rows(self, digits):
+    def test_partial_fit_leaves_out_no_rows(self, digits):
         classifier = fitted(digits)
         n_batches = classifier.net_.history[0, "train_batch_count"]
         classifier.partial_fit(*digits)

@@ -123,7 +123,7 @@ def test_when_a_net_underfits(held_out, trained, expected):
         ([9e-3, 8e-3, 7e-3, 2e-3, 9e-4], False),
     ],
 )
-def test_to_the_patient_the_best_at_the_end_is_enough(held_out, expected):
+def test_restart_if_the_last_epoch_is_about_as_good_as_the_best(held_out, expected):
     assert (
         underfits(history_of(held_out, 1e-4), restart_if_best_is_last=True) is expected
     )
@@ -135,11 +135,11 @@ def test_large_tables_restart_only_if_the_losses_are_close(n_rows, expected):
     assert recipe.restart_if_best_is_last is expected
 
 
-def test_without_held_out_rows_nobody_knows():
+def test_no_restart_without_validation_rows():
     assert underfits([{"train_loss": 0.7}]) is False
 
 
-def test_half_a_round_without_gain_is_enough():
+def test_a_round_stalls_after_half_of_its_epochs_without_gain():
     two = Round(4, 12)
     assert not has_stalled(history_of([5, 4, 3, 2, 2, 2, 2], 1), two)
     assert has_stalled(history_of([5, 4, 3, 2, 2, 2, 2, 2], 1), two)
@@ -147,7 +147,7 @@ def test_half_a_round_without_gain_is_enough():
     assert has_stalled(history_of([5, 4, 3, 2, 2, 1, 2, 2, 2, 2], 1), two)
 
 
-def test_further_rounds_learn_what_one_does_not(spirals, monkeypatch):
+def test_restarts_learn_more_than_one_round(spirals, monkeypatch):
     X, y = spirals
     losses = []
     for n_extensions in (0, 2):
@@ -158,12 +158,12 @@ def test_further_rounds_learn_what_one_does_not(spirals, monkeypatch):
     assert losses[1] < 0.7 * losses[0]
 
 
-def test_noise_gets_no_further_round(coins):
+def test_noise_is_not_restarted(coins):
     classifier = mlp().fit(*coins)
     assert classifier.n_iter_ == first_round(classifier)
 
 
-def test_a_number_of_epochs_is_kept_to(spirals):
+def test_no_restart_after_a_given_number_of_epochs(spirals):
     assert mlp(max_epochs=5).fit(*spirals).n_iter_ == 5
 
 
@@ -182,7 +182,7 @@ def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
     assert classifier.module_.input_dropout.p == before
 
 
-def test_without_early_stopping_there_is_one_round(spirals):
+def test_no_restart_without_early_stopping(spirals):
     X, y = spirals
     watched = mlp(early_stopping=False).fit(X[:900], y[:900], X_val=X, y_val=y)
     alone = mlp(early_stopping=False).fit(X[:900], y[:900])
@@ -205,7 +205,7 @@ def test_learning_rate_starts_anew(spirals):
     assert 0.009 < rates[n_first] <= 0.01
 
 
-def test_of_many_rows_whole_rounds_are_kept(monkeypatch):
+def test_large_tables_keep_the_end_of_a_round(monkeypatch):
     # Held out for a temperature alone, they do not choose the epoch.
     monkeypatch.setattr("sksoftmax._data.hold_out._TEMPERATURE_ROWS", 200)
     X, y = make_hastie_10_2(3000, random_state=0)
@@ -220,7 +220,7 @@ def test_of_many_rows_whole_rounds_are_kept(monkeypatch):
         assert torch.equal(weight, kept[f"hidden.{name}"])
 
 
-def test_who_stops_training_gets_no_further_round(spirals):
+def test_no_restart_after_a_callback_stops_training(spirals):
     n_first = first_round(mlp().fit(*spirals))
     for epoch in (n_first, n_first + 1):
         classifier = mlp(callbacks=[Stop(epoch, KeyboardInterrupt())])
@@ -267,7 +267,7 @@ def thrown_away():
     return X, y
 
 
-def test_what_is_printed_is_what_is_kept(thrown_away, capsys):
+def test_printed_numbers_are_those_of_the_kept_epoch(thrown_away, capsys):
     classifier = mlp(verbose=1).fit(*thrown_away)
     best = int(np.argmax(classifier.validation_scores_)) + 1
     assert classifier.best_epoch_ == best < classifier.n_iter_
@@ -362,7 +362,7 @@ def test_partial_fit_does_not_warn_of_few_epochs():
 
 
 class TestWorseThanGuess:
-    def test_features_far_from_zero_are_told(self):
+    def test_features_far_from_zero_warn(self):
         X, y = load_iris(return_X_y=True)
         classifier = SoftmaxRegression(solver="adam", random_state=0)
         with pytest.warns(
@@ -372,7 +372,7 @@ class TestWorseThanGuess:
         # Warnings are errors.
         classifier.fit(X, y)
 
-    def test_a_warm_start_from_other_units_is_told(self):
+    def test_a_warm_start_from_other_units_warns(self):
         X, y = load_iris(return_X_y=True)
         classifier = mlp(warm_start=True).fit(1e6 * (X + 100), y)
         with pytest.warns(

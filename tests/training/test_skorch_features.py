@@ -167,7 +167,7 @@ class TestScores:
         assert_allclose(history[:, "valid"], history[:, "slow"], rtol=1e-5)
 
     @for_each
-    def test_accuracy_is_the_one_of_the_net(self, name, iris):
+    def test_accuracy_is_that_of_the_net(self, name, iris):
         callbacks = [EpochScoring("accuracy", name="score")]
         history = fitted(name, callbacks, iris).net_.history
         assert_allclose(history[:, "score"], history[:, "valid_acc"], rtol=1e-6)
@@ -419,12 +419,12 @@ class TestMonitors:
             fitted("net", [Reading()], iris, is_watched=False)
 
     @pytest.mark.parametrize("kind", [EpochScoring, BatchScoring])
-    def test_scoring_without_validation_rows_is_told(self, kind, iris):
+    def test_scoring_without_validation_rows_warns(self, kind, iris):
         with pytest.warns(UserWarning, match=r"no score is recorded.*on_train=True"):
             model = fitted("net", [kind("accuracy")], iris, is_watched=False)
         assert "accuracy" not in model.net_.history[-1]
 
-    def test_with_an_exact_solver_are_told(self, iris):
+    def test_with_an_exact_solver_warn(self, iris):
         with pytest.warns(UserWarning, match=r"calls none of skorch's callbacks"):
             SoftmaxRegression(callbacks=[EarlyStopping()]).fit(*iris)
 

@@ -120,7 +120,7 @@ class TestAfterFit:
         assert loss_after < 0.95 * loss
 
     @pytest.mark.parametrize("unit", [1e-4, 16.0, 1e5])
-    def test_units_of_an_exact_fit_do_not_matter(self, unit):
+    def test_units_after_an_exact_fit_do_not_matter(self, unit):
         scaled = SoftmaxRegression(C=unit**-2).fit(unit * X[:1000], y[:1000])
         before = scaled.predict_proba(unit * X[TEST])
         for row in range(1000, 1100):
@@ -169,7 +169,7 @@ class TestFromTheFirstRow:
         assert scores[-1] > least[size == 1000]
 
     @pytest.mark.parametrize("name", ["exact", "mlp"])
-    def test_a_first_chunk_of_a_row_spoils_nothing(self, name):
+    def test_a_first_piece_of_one_row_does_no_harm(self, name):
         classifiers = [clone(CLASSIFIERS[name]) for _ in range(2)]
         accuracies = []
         for classifier, first in zip(classifiers, (1, 500), strict=True):

@@ -64,7 +64,7 @@ def test_temperature_is_the_best_of_a_fine_grid(weighted):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_refined_loss_is_what_the_best_temperature_leaves(weighted):
+def test_refined_loss_is_the_loss_at_the_best_temperature(weighted):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 4, 20_000)
     logits = 5 * rng.normal(size=(len(y), 4)) + 4 * np.eye(4)[y]
@@ -81,7 +81,7 @@ def test_refined_loss_is_what_the_best_temperature_leaves(weighted):
     assert_allclose(cautious, least, rtol=1e-3)
 
 
-def test_refined_loss_of_what_is_not_finite_is_none():
+def test_refined_loss_of_infinite_logits_is_nan():
     logits = torch.tensor([[0.0, math.inf], [0.0, 1.0]])
     assert math.isnan(refined_loss(logits, torch.tensor([0, 1])))
 
@@ -211,7 +211,7 @@ def test_temperature_is_that_of_all_members(options):
     assert 0.88 < best / chosen < 1.12
 
 
-def test_temperature_of_images_knows_that_predictions_average_views():
+def test_temperature_of_images_is_that_of_averaged_views():
     X, y = load_digits(return_X_y=True)
     X = X.reshape(-1, 8, 8).repeat(2, axis=1).repeat(2, axis=2).reshape(len(X), -1)
     # Labels of which some are wrong, which a net learns by heart.
@@ -254,7 +254,7 @@ def test_temperature_is_learned_from_given_rows():
     assert classifier.score(X, y) > 0.8
 
 
-def test_auto_leaves_small_tables_whole():
+def test_auto_holds_out_no_rows_of_small_tables():
     X, y = load_digits(return_X_y=True)
     options = {
         "hidden_layer_sizes": 8,
