@@ -51,7 +51,7 @@ def test_dask_search_equals_the_serial_one():
         assert list(threads.values()) == [1, 1]
         with joblib.parallel_config("dask", scatter=[X]):
             results = search()
-        # Tasks ran there, not here.
+        # Both workers of the cluster ran tasks.
         ran = client.run(lambda dask_worker: len(dask_worker.state.log))
         assert sum(count > 0 for count in ran.values()) == 2
     check_equal(results, expected)

@@ -1,4 +1,4 @@
-r"""One classifier on two processes is the one that a single process makes."""
+r"""Two processes fit the same classifier as a single process."""
 
 import os
 import pickle
@@ -51,7 +51,7 @@ def make_jobs():
     bad[-1, -1] = np.inf
     odd = X.astype(object)
     odd[-1, -1] = {}
-    # No dropout: several processes draw other noise than a single one.
+    # No dropout: several processes draw different noise than a single process.
     options = {
         "input_dropout": 0.0,
         "max_epochs": 3,

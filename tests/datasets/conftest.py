@@ -1,4 +1,4 @@
-r"""The tests of data sets see no file of the machine, and a server of their own."""
+r"""Fixtures of the data sets' tests: no files of the machine, and local servers."""
 
 import socket
 from functools import partial
@@ -15,7 +15,7 @@ from sksoftmax.datasets import (
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path):
-    # Nothing of the machine may answer for a missing file, nor a proxy for 127.0.0.1.
+    # No data of the machine replaces a missing file, and no proxy serves 127.0.0.1.
     monkeypatch.delenv("SKSOFTMAX_DATA", raising=False)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn_data"))
     monkeypatch.setattr(_otto, "_KAGGLE_FOLDERS", [])
@@ -47,5 +47,5 @@ def server(tmp_path):
 def dead_server():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    # Closed by now. A refused connection is what a machine without a network sees.
+    # The port is closed now: it refuses connections, as on a machine without network.
     return SimpleNamespace(url=f"http://127.0.0.1:{port}/")

@@ -157,7 +157,7 @@ def test_values_that_are_no_counts_are_an_error(tmp_path, column, value):
 
 
 def test_a_wrong_value_in_another_chunk_is_found(tmp_path):
-    # Far enough for pandas to have typed the rows above it as another chunk.
+    # pandas reads the last row in another chunk than the first.
     table = make_otto(n_rows=20_000).astype({"feat_2": object})
     table.loc[19_999, "feat_2"] = "many"
     write_otto(tmp_path, table)
@@ -246,7 +246,7 @@ def test_real_otto(monkeypatch):
     assert (train.data == 0).to_numpy().mean() == pytest.approx(0.79, abs=0.02)
     assert sorted(train.target.unique()) == CLASSES
     assert train.ids.is_unique
-    # What makes the id leak: it counts up through rows that are sorted by class.
+    # The id reveals the class: it counts the rows, which are sorted by class.
     assert train.ids.is_monotonic_increasing
     assert train.target.is_monotonic_increasing
     test = load_otto(subset="test")

@@ -17,7 +17,7 @@ def _agg():
     yield
     try:
         for number in pyplot.get_fignums():
-            # Nothing warns, a layout that fails for example, when it is really drawn.
+            # Drawing gives no warning, such as that of a layout that fails.
             pyplot.figure(number).canvas.draw()
     finally:
         pyplot.close("all")

@@ -24,7 +24,7 @@ def texts_that_overlap(figure):
             continue
         texts = [ax.title, ax._left_title]
         for axis in (ax.xaxis, ax.yaxis):
-            # The one that a twin shares is drawn once.
+            # An axis that twins share is drawn once.
             texts += [axis.label, *axis.get_ticklabels()] * axis.get_visible()
         legend = ax.get_legend()
         texts += [] if legend is None else legend.get_texts()

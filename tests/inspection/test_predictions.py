@@ -1,4 +1,4 @@
-r"""Images of predictions, the surest mistakes first."""
+r"""Images of predictions, the most confident mistakes first."""
 
 import numpy as np
 import pytest

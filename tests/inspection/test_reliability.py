@@ -41,7 +41,7 @@ def test_curve_is_that_of_scikit_learn(on_digits, digits):
     X, y = digits[2:]
     proba = on_digits.predict_proba(X)
     display = ReliabilityDisplay.from_estimator(on_digits, X, y)
-    # Whether the top label is right is a problem of two classes.
+    # Two classes: the most probable label is correct, or it is wrong.
     prob_true, prob_pred = calibration_curve(
         proba.argmax(1) == y, proba.max(1), n_bins=15
     )

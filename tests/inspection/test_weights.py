@@ -1,4 +1,4 @@
-r"""Weights are images or bars."""
+r"""Weights are drawn as images or bars."""
 
 import numpy as np
 import pytest

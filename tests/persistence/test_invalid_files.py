@@ -34,7 +34,7 @@ class Malicious:
 
 
 def sizes(width):
-    # As the file writes a tuple.
+    # The form of a tuple in a file.
     return {"tuple": [width]}
 
 
@@ -63,13 +63,13 @@ def test_pickles_are_not_executed(path, contents):
         stored,
         buffer.getvalue(),
         archive.getvalue(),
-        # In the place of the tensors, and where the header should be.
+        # A pickle instead of the tensors, and instead of the header.
         contents[: -len(stored)] + stored,
         struct.pack("<Q", len(stored)) + stored + contents,
     ):
         refuse(path, crafted, "load reads neither pickles|checksum")
         assert not victim.exists()
-    # It would have worked.
+    # The pickle itself works.
     pickle.loads(stored)
     assert victim.exists()
 
@@ -90,7 +90,7 @@ def test_every_flipped_bit_is_noticed(path, contents):
             loaded = load(path)
         except InvalidFileError:
             continue
-        # All that may change is what has no meaning: the padding of the header.
+        # Only changes without an effect may pass, in the padding of the header.
         path.write_bytes(contents)
         assert same(
             loaded.predict_proba(table()[0]), load(path).predict_proba(table()[0])

@@ -1,4 +1,4 @@
-r"""Classifiers in onnxruntime give the labels and probabilities that they give here."""
+r"""onnxruntime predicts the same labels and probabilities as the classifiers."""
 
 import sys
 
@@ -92,8 +92,8 @@ def columns(X):
     series = {name: X[name].to_numpy() for name in X.columns}
     return {
         # Text cannot be missing in ONNX.
-        name: (np.where(pd.isna(one), "", one) if one.dtype == object else one)[:, None]
-        for name, one in series.items()
+        name: (np.where(pd.isna(x), "", x) if x.dtype == object else x)[:, None]
+        for name, x in series.items()
     }
 
 
@@ -101,7 +101,10 @@ def run(model, X):
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    assert [one.name for one in session.get_outputs()] == ["label", "probabilities"]
+    assert [output.name for output in session.get_outputs()] == [
+        "label",
+        "probabilities",
+    ]
     return session.run(None, columns(X))
 
 
@@ -208,7 +211,7 @@ def test_pipeline_with_columns_of_text(tmp_path):
     path = tmp_path / "pipeline.onnx"
     model = to_onnx(pipeline, X[:1], path)
     check_same(pipeline, X, onnx.load(path))
-    assert [one.name for one in model.graph.input] == ["number", "text", "many"]
+    assert [value.name for value in model.graph.input] == ["number", "text", "many"]
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -249,7 +252,7 @@ def test_only_the_classifier_where_a_step_cannot_be_converted():
 
 
 def test_words_that_onnx_splits_in_another_way_are_an_error():
-    # skl2onnx has no pairs of words beside a word of one letter.
+    # skl2onnx forms no pairs with a neighbor of a word of one letter.
     texts = ["a red house", "a blue house", "red a b house", "blue b house"] * 5
     pipeline = make_pipeline(CountVectorizer(ngram_range=(1, 2)), SoftmaxRegression())
     pipeline.fit(texts, [0, 1, 2, 3] * 5)
@@ -258,7 +261,7 @@ def test_words_that_onnx_splits_in_another_way_are_an_error():
 
 
 def test_rounding_that_changes_the_probabilities_is_an_error():
-    # The imputer is converted in float32 only, which has no place for the digits.
+    # The imputer is converted for float32 only, which rounds these numbers.
     X = 1e9 + np.arange(40.0)[:, None]
     pipeline = make_pipeline(SimpleImputer(), StandardScaler(), SoftmaxRegression())
     pipeline.fit(X, np.arange(40) > 20)

@@ -110,7 +110,7 @@ def test_module_of_the_user_is_passed_to_load(path):
 def test_saved_device_may_be_missing_or_replaced(path, monkeypatch):
     X, y = iris()
     classifier = SoftmaxRegression().fit(X, y)
-    # As of a model that was fitted on another machine.
+    # The value in a file of a classifier fitted on another machine.
     classifier.device = "cuda:7"
     save(classifier, path)
     loaded = load(path)
@@ -132,7 +132,7 @@ def test_fitted_on_an_accelerator_loads_on_a_cpu(classifier, path):
     classifier = clone(classifier).set_params(device=device).fit(X, y)
     save(classifier, path)
     loaded = load(path, device="cpu")
-    assert {one.device.type for one in loaded.module_.parameters()} == {"cpu"}
+    assert {tensor.device.type for tensor in loaded.module_.parameters()} == {"cpu"}
     np.testing.assert_allclose(
         loaded.predict_proba(X), classifier.predict_proba(X), atol=1e-3
     )

@@ -91,7 +91,7 @@ def test_skops_does_not_load_functions_of_users(step):
 
 @pytest.mark.parametrize("form", [np.asarray, csr_array, csr_matrix])
 def test_neighbors_are_searched_the_same_after_loading(form):
-    # Of up to 15 features, scikit-learn keeps a tree, which skops does not trust.
+    # For up to 15 features, scikit-learn keeps a tree, which skops does not trust.
     X = np.random.default_rng(0).poisson(1.0, size=(200, 3)).astype(float)
     encoder = NeighborsEncoder(n_neighbors=4).fit(form(X), np.arange(200) % 3)
     new = form(X + 1)
