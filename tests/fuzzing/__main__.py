@@ -1,8 +1,8 @@
-r"""Odd data, parameters and files: a sane result or a documented error, nothing else.
+r"""Odd data, parameters and files: a sane result or a documented error.
 
-The suite runs some of it. ``python -m tests.fuzzing --cases 20000 --seed 0`` runs as
-many cases as asked for, and stops at the first failure with a small example of it;
-``--only quality`` runs a single check.
+The test suite runs some cases. ``python -m tests.fuzzing --cases 20000 --seed 0`` runs
+any number of them, and stops at the first failure with a small example of it. ``--only
+quality`` runs a single check.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from .files import check_load, check_otto, damaged, saved_model, tables
 from .inputs import fits, sequences
 from .quality import check_quality, disturbances
 
-# Hypothesis remembers all cases of a run, and becomes slow: so many to a run.
+# Cases of one run of hypothesis, which keeps all cases of a run and becomes slow.
 BATCH = 250
 
 
 def run(strategy, check, n_cases, seed=None):
-    r"""Check so many cases; the same ones each time unless there is a seed."""
-    # A case of quality is four numbers, and takes too long to look for smaller ones.
+    r"""Check a number of cases, the same ones in each call unless a seed is given."""
+    # A case of quality is four numbers; shrinking it would take long and help little.
     is_short = check is check_quality
     phases = [Phase.generate] if is_short else [Phase.generate, Phase.shrink]
 

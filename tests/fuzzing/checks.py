@@ -1,4 +1,4 @@
-r"""What must hold of every fit: sane predictions, or an error that is documented."""
+r"""Checks of every fit: sane predictions, or a documented error."""
 
 import copy
 import pickle
@@ -21,21 +21,21 @@ from torch.utils.data import TensorDataset
 
 from sksoftmax import SoftmaxGridSearchCV
 
-# What an error may be. ValueError and TypeError include scikit-learn's own.
+# Documented errors. ValueError and TypeError include scikit-learn's own errors.
 DOCUMENTED = (ValueError, TypeError)
-# Who raises it: from elsewhere it would be in the words of something inside.
+# Packages that may raise them: an error of another one names internals.
 RAISED_BY = ("/sksoftmax/", "/sklearn/")
-# Warnings that a user should see, scikit-learn's own: a score of a fold that lacks a
-# class is one of them, as with LogisticRegressionCV.
+# Warnings of scikit-learn that a user should see, for example about the score of a
+# fold that lacks a class.
 WARNINGS = (
     ConvergenceWarning,
     DataConversionWarning,
     FitFailedWarning,
     UndefinedMetricWarning,
 )
-# What is told by a warning: no optimum within max_iter, a column vector as target, too
-# few members of a class for the folds, a fold whose score is not defined, categories
-# that hardly repeat or that are unknown, pixels whose order looks wrong.
+# Documented warnings: no optimum within max_iter, a column vector as target, too few
+# rows of a class for the folds, a fold whose score is not defined, categories that
+# hardly repeat or that are unknown, pixels in an unlikely order.
 TOLD = ("converge", "column-vector", "least populated class", "Scoring failed",
         "number of unique classes is greater", "undefined", "ill-defined",
         "test scores are non-finite", "Each different value is a category",
@@ -44,14 +44,14 @@ TOLD = ("converge", "column-vector", "least populated class", "Scoring failed",
 
 @contextmanager
 def only_what_is_documented():
-    r"""Let documented errors pass; anything else that happens is a failure."""
+    r"""Let documented errors and warnings pass; all others are failures."""
     told = TOLD
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             yield
         except DOCUMENTED as error:
-            # NumPy's, of scikit-learn's look at labels that it refuses.
+            # NumPy warns within scikit-learn's check of labels that it refuses.
             told = (*TOLD, "invalid value encountered in cast")
             place = traceback.extract_tb(error.__traceback__)[-1].filename
             if not any(part in place for part in RAISED_BY) or not str(error).strip():
@@ -64,7 +64,7 @@ def only_what_is_documented():
 
 
 def same(left, right):
-    r"""Return whether two inputs hold the same, be it ever so odd."""
+    r"""Return whether two inputs of any type have equal values."""
     if sparse.issparse(left):
         left, right = left.tocoo(), right.tocoo()
         parts = zip((left.data, *left.coords), (right.data, *right.coords), strict=True)

@@ -1,4 +1,4 @@
-r"""Files that the fuzzing damages: saved models, and tables that are not Otto's."""
+r"""Damaged files: saved classifiers, and tables that are not Otto's."""
 
 import io
 from pathlib import Path
@@ -29,7 +29,7 @@ def damaged(draw, content):
     r"""Return bytes cut, overwritten or extended somewhere."""
     content = bytearray(content)
     place = draw(st.integers(0, len(content)))
-    # The header is short; most places are not in it.
+    # The header is short: two thirds of the changes are near the start.
     place = draw(st.sampled_from([place, place % 200, place % 3000]))
     new = draw(st.binary(max_size=12))
     kind = draw(st.sampled_from(["overwrite", "insert", "delete", "cut", "foreign"]))
@@ -53,7 +53,7 @@ def check_load(content, original):
 
 @st.composite
 def tables(draw):
-    r"""Return the bytes of what is, or is not, one of Otto's tables."""
+    r"""Return the bytes of one of Otto's tables, or of something else."""
     columns = ["id", *(f"feat_{j}" for j in range(1, 94)), "target"]
     n_rows = draw(st.integers(0, 4))
     rows = [[i + 1, *([i] * 93), f"Class_{i % 9 + 1}"] for i in range(n_rows)]

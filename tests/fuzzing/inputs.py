@@ -1,4 +1,4 @@
-r"""What the fuzzing draws: odd features, targets, weights and parameters."""
+r"""Strategies that draw odd features, targets, weights and parameters."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from sksoftmax import (
 )
 
 # %%
-# Features: what people pass, and what they pass by mistake.
+# Features: valid ones, and common mistakes.
 DTYPES = ["f2", "f4", "f8", ">f8", "<f4", "i1", "u1", "i4", ">i8", "u2", "?", "g"]
 
 
@@ -108,7 +108,7 @@ def with_outlier(X):
 def named(X):
     r"""Return the columns by name, as polars and pyarrow have them."""
     X = X.astype(X.dtype.newbyteorder("="))
-    # Neither library takes half or long floats, nor wide integers as objects.
+    # polars and pyarrow take no half or long floats, and no wide integers as objects.
     X = X.astype(float) if X.dtype.kind in "fO" and X.dtype != np.float32 else X
     return {f"x{j}": np.ascontiguousarray(column) for j, column in enumerate(X.T)}
 
@@ -240,7 +240,7 @@ WRONG_WEIGHTS = [
 
 
 # %%
-# Parameters: mostly of the right kind, now and then anything.
+# Parameters: mostly of the right type, sometimes any object.
 WRONG = [
     None,
     -1,
@@ -387,7 +387,7 @@ def classifiers(draw, with_anything=False):
     parameters = {name: draw(st.sampled_from(choices[name])) for name in chosen}
     if with_anything:
         name = draw(st.sampled_from(sorted(choices)))
-        # So many epochs are what was asked for.
+        # 2**70 epochs are valid, but never end.
         is_length = name in ("max_epochs", "max_iter")
         wrong = [value for value in WRONG if not (is_length and value == 2**70)]
         parameters[name] = draw(st.sampled_from(wrong))
@@ -396,7 +396,7 @@ def classifiers(draw, with_anything=False):
 
 @st.composite
 def fits(draw):
-    r"""Return a classifier and what to fit it on; most have nothing wrong with them."""
+    r"""Return a classifier and arguments of fit; most of them are valid."""
     flaw = draw(st.sampled_from(FLAWS))
     X = draw(numbers(with_hole=flaw == "hole"))
     y, w = draw(targets(len(X))), np.random.default_rng(len(X)).random(len(X))
@@ -412,14 +412,14 @@ FLAWS = [None] * 7 + ["hole", "X", "y", "weight", "parameter"]
 
 
 # %%
-# Fits again: what comes after a fit, with other rows or a part of them.
+# Sequences: calls after a fit, with other rows or a part of them.
 STEPS = ["fit", "fit other rows", "partial_fit", "partial_fit part", "partial_fit row",
          "warm fit", "pickle", "zero weights"]  # fmt: skip
 
 
 @st.composite
 def sequences(draw):
-    r"""Return a classifier, rows, other rows, their labels, and what is called."""
+    r"""Return a classifier, rows, other rows, their labels, and the calls."""
     classifier = draw(classifiers())
     X = draw(numbers())
     y = draw(targets(len(X)))

@@ -32,7 +32,7 @@ from sksoftmax import (
     SoftmaxRegressionCV,
 )
 
-# How much worse than a guess, and than without the disturbance, a log loss may be.
+# Largest log loss above that of a guess, and above that without the disturbance.
 RELATIVE, ABSOLUTE = 1.05, 0.02
 N_ROWS, N_NEW, N_TABLES = 400, 2000, 30
 N_FEATURES = 9
@@ -76,7 +76,7 @@ ALL = tuple(CLASSIFIERS)
 
 @functools.cache
 def table(seed):
-    r"""Return rows and labels to learn from, and new ones."""
+    r"""Return training rows and labels, and test rows and labels."""
     rng = np.random.default_rng(seed)
     n_classes = 2 + seed % 2
     X = rng.normal(size=(N_ROWS + N_NEW, N_FEATURES))
@@ -125,7 +125,7 @@ def check_quality(case):
         loss, bar = function(made(name, seed), name, seed, size)
     is_told = any(issubclass(told.category, ConvergenceWarning) for told in caught)
     if is_told and disturbance == "outlier" and name in LINEAR:
-        # The optimum of a linear classifier moves, perhaps out of reach.
+        # The optimum of a linear classifier changes; max_iter may not reach it.
         return
     limit = RELATIVE * guess(seed)
     assert loss <= limit, f"log loss {loss:.3f}, worse than a guess: {limit:.3f}"
@@ -135,8 +135,8 @@ def check_quality(case):
 
 
 # %%
-# Disturbances: each returns the log loss after it and the one before it, if that is a
-# bar. `size` is any number from 0 to 1.
+# Disturbances: each returns the log loss with it, and the one without it if they are to
+# be compared. `size` is any number from 0 to 1.
 def copies(classifier, name, seed, size):
     X, y, _, _ = table(seed)
     n_copies = 2 + int(4 * size)
@@ -151,7 +151,7 @@ def bootstrap(classifier, name, seed, size):
     without = clone(classifier).fit(X[once], y[once])
     classifier.fit(X[rows], y[rows])
     bar = loss_on_new_rows(without, seed)
-    # The sample is drawn anew, and so are its rare rows.
+    # The sample is another one, with other rare rows.
     return loss_on_new_rows(classifier, seed), bar + 0.05
 
 
@@ -175,7 +175,7 @@ def order_of_columns(classifier, name, seed, size):
 
 def order_of_rows(classifier, name, seed, size):
     X, y, _, _ = table(seed)
-    # Sorted by class, as tables often come.
+    # Sorted by class, as many tables are.
     order = np.argsort(y if size < 0.5 else X[:, 0], kind="stable")
     classifier.fit(X[order], y[order])
     return loss_on_new_rows(classifier, seed), undisturbed(name, seed)
@@ -244,7 +244,7 @@ def weightless_rows(classifier, name, seed, size):
 
 def equal_weights(classifier, name, seed, size):
     X, y, _, _ = table(seed)
-    # The penalty of the linear ones is relative to the sum of the weights.
+    # The penalty of linear classifiers is relative to the sum of the weights.
     weight = 1.0 if name in (*LINEAR, "adam") else 10.0 ** (20 * size - 10)
     classifier.fit(X, y, sample_weight=np.full(len(X), weight))
     return loss_on_new_rows(classifier, seed), undisturbed(name, seed)
@@ -300,7 +300,7 @@ def warm_start(classifier, name, seed, size):
     X, y, _, _ = table(seed)
     first = X[:200]
     if name not in NETS:
-        # Nets keep the scaling of their input.
+        # Nets keep the scaling of their inputs.
         first = (first + 100 * (size > 0.5)) * 10.0 ** int(4 * size)
     classifier.set_params(warm_start=True).fit(first, y[:200]).fit(X, y)
     # Nets that are trained twice as long may overfit.
@@ -328,7 +328,7 @@ def comments(classifier, name, seed, size):
 
 
 WITH_CLASS_WEIGHT = tuple(name for name in ALL if name != "search")
-# More rows make more steps, which overfit where the number of epochs is given.
+# More rows give more steps, which overfit if the number of epochs is a parameter.
 WITHOUT_EPOCHS = (*LINEAR, "mlp", "stopped mlp")
 WITH_WARM_START = ("regression", "adam", *NETS)
 DISTURBANCES = {
@@ -336,12 +336,12 @@ DISTURBANCES = {
     "bootstrap": (bootstrap, WITHOUT_EPOCHS),
     "comments": (comments, MLPS),
     "constant columns": (constant_columns, (*LINEAR, *MLPS)),
-    # The step of scikit-learn before the search's classifier takes fewer containers.
+    # scikit-learn's step before the classifier of the search takes fewer containers.
     "container": (container, [name for name in ALL if name != "search"]),
     "copies": (copies, WITHOUT_EPOCHS),
     "equal weights": (equal_weights, [n for n in ALL if n != "search"]),
     "labels": (labels, ALL),
-    # A net without any penalty learns noise by heart; that is no defect.
+    # A net without a penalty memorizes noise; that is no defect.
     "noise columns": (noise_columns, [n for n in ALL if n not in ("cnn", "net")]),
     "order of columns": (order_of_columns, [name for name in ALL if name != "cnn"]),
     "order of rows": (order_of_rows, ALL),

@@ -1,4 +1,4 @@
-r"""A part of the fuzzing, the same cases each time, and what it has found before.
+r"""A part of the fuzzing, with the same cases in each run, and failures it has found.
 
 ``python -m tests.fuzzing`` has more of it.
 """

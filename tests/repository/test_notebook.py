@@ -1,0 +1,82 @@
+r"""The notebook of Otto runs, is clean, and builds the ensemble of the benchmark."""
+
+import re
+import runpy
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+from sklearn.metrics import log_loss
+
+from .example_data import check_submission, write_otto
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+NOTEBOOK = EXAMPLES / "otto_kaggle.ipynb"
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_otto_notebook_is_clean():
+    notebook = nbformat.read(NOTEBOOK, as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    for cell in notebook.cells:
+        assert len(cell.source.splitlines()) <= 20
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+def test_otto_notebook_runs(folder, monkeypatch):
+    # The notebook takes a tenth of them.
+    write_otto(folder, rows_per_class=400)
+    monkeypatch.setenv("OTTO_FAST", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+    text = "".join(output.get("text", "") for output in outputs)
+    losses = re.findall(r"^(?:default|ensemble): (\d\.\d+)$", text, re.MULTILINE)
+    assert len(losses) == 2
+    assert max(map(float, losses)) < np.log(9)
+    check_submission(folder)
+
+
+def plain_parameters(estimator):
+    r"""Return the parameters of all parts, except the parts themselves."""
+    return {
+        name: value
+        for name, value in estimator.get_params().items()
+        if isinstance(value, bool | int | float | str | list | slice | None)
+        and name.split("__")[-1] not in ("estimators", "steps", "transformers")
+    }
+
+
+def test_otto_notebook_and_benchmark_make_the_same_ensemble(folder, monkeypatch):
+    monkeypatch.delenv("OTTO_FAST", raising=False)
+    write_otto(folder, rows_per_class=30)
+    notebook = {"__name__": "notebook"}
+    for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
+        if cell.id in ("imports", "load", "senses", "neighbors", "nets"):
+            exec(compile(cell.source, cell.id, "exec"), notebook)
+    X, y, expected = notebook["X"], notebook["y"], notebook["ensemble"]
+    make_ensemble = runpy.run_path(str(EXAMPLES / "benchmarks" / "otto_ensembles.py"))[
+        "make_ensemble"
+    ]
+    ensemble = make_ensemble(seed=0, n_informed=40, n_sure=12)
+    np.testing.assert_array_equal(
+        ensemble[0].fit_transform(X, y), expected[0].fit_transform(X, y)
+    )
+    assert plain_parameters(ensemble[1]) == plain_parameters(expected[1])
+    # An ensemble of a few nets is better than a guess.
+    ensemble = make_ensemble(seed=0, n_informed=2, n_sure=2, n_jobs=1)
+    ensemble.fit(X[::2], y[::2])
+    assert log_loss(y[1::2], ensemble.predict_proba(X[1::2])) < np.log(9)
