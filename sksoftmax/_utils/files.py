@@ -20,19 +20,19 @@ from torch import Tensor
 
 from .arrays import to_be_stored
 
-# JSON has these of its own. What is not, is an object of one entry: its kind.
+# Types that JSON has. A value of another type is an object with one entry: its kind.
 _PLAIN = (type(None), bool, int, str)
-# Kinds of arrays that a tensor can hold; text and objects go into the JSON.
+# Kinds of arrays that become tensors; text and objects become JSON.
 _NUMERIC_KINDS = "biuf"
 
 
 def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    r"""Return a value as JSON; its arrays of numbers are added to ``tensors``.
+    r"""Return a value as JSON, and add its arrays of numbers to ``tensors``.
 
     Raises
     ------
     TypeError
-        If it is, or holds, something that is not data.
+        If the value is, or contains, an object of any other type.
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -41,10 +41,8 @@ def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return value if math.isfinite(value) else {"float": str(value)}
     if kind is list:
         return [encode(element, tensors) for element in value]
-    if kind is tuple:
-        return {"tuple": [encode(element, tensors) for element in value]}
-    if kind is set:
-        return {"set": [encode(element, tensors) for element in value]}
+    if kind in (tuple, set):
+        return {kind.__name__: [encode(element, tensors) for element in value]}
     if kind is dict:
         items = [[encode(x, tensors) for x in item] for item in value.items()]
         return {"dict": items}
@@ -87,7 +85,7 @@ def _add(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
 def _decode_objects(content: Any, tensors: dict[str, Tensor]) -> NDArray[Any]:
     dtype, shape, elements = content
     array = np.empty(len(elements), dtype=dtype)
-    # One by one, or NumPy would make an axis of elements that are sequences.
+    # An assignment of all elements would make an axis of elements that are sequences.
     for index, element in enumerate(elements):
         array[index] = decode(element, tensors)
     return array.reshape(shape)
@@ -107,7 +105,7 @@ _DECODERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
 
 _FORMAT = "sksoftmax"
 
-# Those that can be read; the last is written.
+# Versions that can be read. The last one is written.
 _FORMAT_VERSIONS = ("1",)
 
 
@@ -130,7 +128,7 @@ def write_document(
     tensors: dict[str, Tensor],
     kind: str = _FORMAT,
 ) -> None:
-    r"""Write a document, and the tensors that it is about, into one file."""
+    r"""Write a document and its tensors into one file."""
     text = json.dumps(document)
     metadata = {
         "format": kind,
@@ -144,7 +142,7 @@ def write_document(
 def read_document(
     path: Path, kind: str = _FORMAT
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    r"""Return the document and the tensors of a file, as they were saved."""
+    r"""Return the document and the tensors of a file, after a check of its digest."""
     contents = path.read_bytes()
     expected = f"expected one of format version {', '.join(_FORMAT_VERSIONS)}"
     try:
@@ -180,7 +178,7 @@ def read_document(
 
 
 def write_whole(path: Path, contents: bytes) -> None:
-    r"""Write a file that is there whole or not at all."""
+    r"""Write a file as a whole, or leave the old one: never a part of it."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("xb") as file:

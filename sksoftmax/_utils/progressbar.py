@@ -1,4 +1,8 @@
-r"""What `verbose=1` shows of a fit: a progress bar, or one line in a log."""
+r"""Display of a fit with ``verbose=1``: a progress bar, or one line in a log.
+
+scikit-learn's callback `ProgressBar` is no substitute: version 1.8 does not have it,
+and it shows neither metrics nor a line in a log.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +12,40 @@ import threading
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-class Display(Protocol):
-    r"""Shows how a fit goes."""
+class Display:
+    r"""Display of a fit; this one shows nothing."""
+
+    is_visible = False
 
     def begin(self, n_steps: int | None, unit: str) -> None:
-        r"""Begin, with so many steps ahead; None if their number is not known."""
+        r"""Begin with the number of steps ahead; None if it is unknown."""
 
     def expect(self, n_steps: int) -> None:
-        r"""Show that there are more steps than was said: so many in all."""
+        r"""Increase the number of all steps."""
 
     def advance(self, metrics: dict[str, float]) -> None:
-        r"""Show that a step is done, and what came of it."""
+        r"""Show the end of a step and its metrics."""
 
     def keep(self, name: str, metrics: dict[str, float]) -> None:
-        r"""Show the metrics of the step that is kept, after its name."""
+        r"""Show the name and the metrics of the step that is kept."""
 
     def end(self) -> None:
         r"""Show that the fit is done."""
 
     def close(self) -> None:
-        r"""Leave the terminal as it was."""
+        r"""Restore the terminal."""
 
 
-class ClosingLine:
-    r"""Prints one line when a fit is done, for logs."""
+class ClosingLine(Display):
+    r"""Display for logs: one line at the end of a fit."""
+
+    is_visible = True
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -45,9 +53,6 @@ class ClosingLine:
 
     def begin(self, n_steps: int | None, unit: str) -> None:
         self._start, self._unit, self._n_done = time.perf_counter(), unit, 0
-
-    def expect(self, n_steps: int) -> None:
-        pass
 
     def advance(self, metrics: dict[str, float]) -> None:
         self._n_done += 1
@@ -61,12 +66,11 @@ class ClosingLine:
         done = f"{counted(self._n_done, self._unit)} in {seconds:.1f} s"
         print(", ".join([f"{self._name}: {done}", *filter(None, [self._metrics])]))
 
-    def close(self) -> None:
-        pass
 
+class Bar(Display):
+    r"""Display for terminals and notebooks: a progress bar."""
 
-class Bar:
-    r"""Draws a progress bar that is redrawn as the fit goes, for terminals."""
+    is_visible = True
 
     def __init__(self, name: str, progress: Any) -> None:
         self._name = name
@@ -92,11 +96,12 @@ class Bar:
         self._progress.update(self._task, metrics=name + "  ".join(formatted(metrics)))
 
     def end(self) -> None:
-        # Training may have stopped before the last step, but it is done.
+        # The fit may stop before the expected number of steps, or have no steps.
         self._n_steps = self._n_done
-        self._progress.update(self._task, total=max(self._n_done, 1), done=self._done())
-        if not self._n_done:
-            self._progress.update(self._task, completed=1)
+        total = max(self._n_done, 1)
+        self._progress.update(
+            self._task, total=total, completed=total, done=self._done()
+        )
 
     def close(self) -> None:
         self._progress.stop()
@@ -107,23 +112,24 @@ class Bar:
         return f"{self._n_done}/{counted(self._n_steps, self._unit)}"
 
 
-def make_display(name: str, verbose: int) -> Display | None:
-    r"""Return what ``verbose`` asks for here, None if that is nothing.
+def make_display(name: str, verbose: int) -> Display:
+    r"""Return the display for ``verbose``.
 
-    From 2 on, skorch prints a line for each epoch. Workers, many at a time, are quiet.
+    From 2 on, skorch prints a line for each epoch. Workers show nothing, because many
+    of them may run at once.
     """
     is_worker = (
         multiprocessing.parent_process() is not None
         or threading.current_thread() is not threading.main_thread()
     )
     if verbose != 1 or is_worker:
-        return None
+        return Display()
     progress = make_progress() if find_spec("rich") is not None else None
     return ClosingLine(name) if progress is None else Bar(name, progress)
 
 
 def make_progress() -> Any | None:
-    r"""Return rich's progress bar, None where it could not be redrawn."""
+    r"""Return rich's progress bar; None where the output cannot be redrawn."""
     from rich import get_console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -135,7 +141,7 @@ def make_progress() -> Any | None:
         return None
 
     class TwoLines(Progress):
-        # Beside the bar, numbers would not fit into the 80 columns of a terminal.
+        # A terminal of 80 columns has no room for the metrics beside the bar.
         def get_renderables(self) -> Iterator[RenderableType]:
             for task in self.tasks:
                 yield self.make_tasks_table([task])
@@ -144,7 +150,7 @@ def make_progress() -> Any | None:
 
     return TwoLines(
         TextColumn("{task.description}"),
-        # The Okabe-Ito palette's blue and green, which nobody takes for each other.
+        # Blue and green of the Okabe-Ito palette, for readers with color blindness.
         BarColumn(bar_width=20, complete_style="#0072B2", finished_style="#009E73"),
         TextColumn("{task.fields[done]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
