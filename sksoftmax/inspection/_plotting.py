@@ -31,16 +31,34 @@ _SMALLEST_IMAGE = 64
 _SUM_TOLERANCE = 1e-3
 
 
-def import_pyplot(name: str) -> Any:
-    r"""Return ``matplotlib.pyplot``, an optional dependency."""
+def axes_for(
+    display: object, ax: Axes | None, size: tuple[float, float] | None = None
+) -> Axes:
+    r"""Return the axes that a display draws in: ``ax``, or those of a new figure.
+
+    The size of a new figure is in inches, or matplotlib's default.
+    """
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError(
-            f"{name} draws with matplotlib, which is not installed. Run "
-            'pip install "sksoftmax[plot]".'
+            f"{type(display).__name__} draws with matplotlib, which is not installed. "
+            'Run pip install "sksoftmax[plot]".'
         ) from error
-    return pyplot
+    if ax is None:
+        _, ax = pyplot.subplots(figsize=size, layout="constrained")
+    return ax
+
+
+def add_legend_above(ax: Axes, **options: Any) -> None:
+    r"""Add a legend above axes, where it covers no curve."""
+    ax.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        frameon=False,
+        borderaxespad=0.2,
+        **options,
+    )
 
 
 def final_estimator(estimator: Any) -> Any:
@@ -88,19 +106,16 @@ def subplot_spec(ax: Axes, advice: str = "") -> Any:
 
 
 def make_panels(
-    pyplot: Any,
+    display: object,
     ax: Axes | None,
     n_panels: int,
     n_columns: int,
     panel_size: tuple[float, float],
 ) -> tuple[Axes, NDArray[np.object_]]:
-    r"""Return axes, ``ax`` if given, and the panels that divide their place."""
+    r"""Return the axes that a display draws in, and the panels that divide them."""
     n_columns = min(n_columns, n_panels)
     n_rows = math.ceil(n_panels / n_columns)
-    if ax is None:
-        size = np.multiply(panel_size, (n_columns, n_rows))
-        _, ax = pyplot.subplots(figsize=size, layout="constrained")
-    assert ax is not None
+    ax = axes_for(display, ax, (panel_size[0] * n_columns, panel_size[1] * n_rows))
     grid = subplot_spec(ax).subgridspec(n_rows, n_columns)
     ax.set_axis_off()
     panels = [ax.figure.add_subplot(grid[index]) for index in range(n_panels)]

@@ -16,7 +16,6 @@ from ._plotting import (
     ORANGE,
     check_probabilities,
     final_estimator,
-    import_pyplot,
     make_panels,
     resolve_image_shape,
 )
@@ -241,14 +240,13 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         display : PredictionsDisplay
             The display.
         """
-        pyplot = import_pyplot("PredictionsDisplay")
         if n_columns < 1:
             raise ValueError(f"Got n_columns={n_columns}. Expected at least 1.")
         images = _as_colors(np.asarray(self.images))
         true, predicted = np.asarray(self.y_true), np.asarray(self.y_pred)
         confidence = np.asarray(self.confidence)
         size = (1.7, 2.2)  # inches
-        self.ax_, self.axes_ = make_panels(pyplot, ax, len(images), n_columns, size)
+        self.ax_, self.axes_ = make_panels(self, ax, len(images), n_columns, size)
         self.figure_ = self.ax_.figure
         # A figure that was passed keeps its own title.
         if ax is None and self.n_mistakes is not None:

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from .._utils.compat import check_sample_weight
 from ._plotting import (
     GRAY,
+    add_legend_above,
+    axes_for,
     check_probabilities,
     final_estimator,
-    import_pyplot,
     subplot_spec,
 )
 
@@ -245,11 +246,7 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         display : ReliabilityDisplay
             The display.
         """
-        pyplot = import_pyplot("ReliabilityDisplay")
-        if ax is None:
-            size = (5.0, 6.2 if histogram else 5.0)
-            _, ax = pyplot.subplots(figsize=size, layout="constrained")
-        assert ax is not None
+        ax = axes_for(self, ax, (5.0, 6.2 if histogram else 5.0))
         self.ax_, self.figure_ = ax, ax.figure
         label = f"ECE = {self.expected_calibration_error:.3f}"
         label = label if self.name is None else f"{self.name} ({label})"
@@ -267,14 +264,7 @@ class ReliabilityDisplay:  # numpydoc ignore=PR02
         if not any(line.get_label() == _DIAGONAL for line in ax.lines):
             ax.plot([0, 1], [0, 1], color=GRAY, linestyle=":", label=_DIAGONAL)
         ax.set(ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1))
-        # Above the axes, the legend covers no curve.
-        ax.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            frameon=False,
-            borderaxespad=0.2,
-            fontsize="small",
-        )
+        add_legend_above(ax, fontsize="small")
         self.ax_histogram_ = self.bars_ = None
         if histogram:
             self._plot_histogram()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._plotting import BLUE, GRAY, ORANGE, final_estimator, import_pyplot
+from ._plotting import BLUE, GRAY, ORANGE, add_legend_above, axes_for, final_estimator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,18 +166,13 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
         display : TrainingCurveDisplay
             The display.
         """
-        pyplot = import_pyplot("TrainingCurveDisplay")
-        from matplotlib import ticker
-
         losses = np.asarray(self.loss_curve, dtype=np.float64)
         if losses.ndim != 1 or not len(losses):
             raise ValueError(
                 f"Got a loss_curve of shape {losses.shape}. Expected (n_steps,), of at "
                 "least one step."
             )
-        if ax is None:
-            _, ax = pyplot.subplots(layout="constrained")
-        assert ax is not None
+        ax = axes_for(self, ax)
         # The curve of an exact solver begins with the objective before the first step.
         steps = np.arange(len(losses)) + (not self.is_exact)
         marker = "o" if len(steps) <= _MOST_MARKED_STEPS else ""
@@ -190,7 +185,7 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
         )
         has_legend = self.validation_scores is not None
         ax.set_title(self.name or "", loc="left", pad=26 if has_legend else 8)
-        ax.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+        ax.locator_params(axis="x", integer=True)
         self._plot_validation(steps, marker, validation_line_kw or {})
         return self
 
@@ -224,13 +219,5 @@ class TrainingCurveDisplay:  # numpydoc ignore=PR02
         self.best_line_ = self.ax_.axvline(
             self.best_epoch_, color=GRAY, label=label, linestyle=":", zorder=0
         )
-        # Above the axes, the legend covers no curve.
-        ax.legend(
-            handles=[self.line_, self.validation_line_, self.best_line_],
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            ncols=3,
-            frameon=False,
-            borderaxespad=0.2,
-            borderpad=0.2,
-        )
+        lines = [self.line_, self.validation_line_, self.best_line_]
+        add_legend_above(ax, handles=lines, ncols=3, borderpad=0.2)

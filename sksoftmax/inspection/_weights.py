@@ -15,7 +15,6 @@ from ._plotting import (
     BLUE,
     ORANGE,
     final_estimator,
-    import_pyplot,
     looks_like_image,
     make_panels,
     resolve_image_shape,
@@ -186,7 +185,6 @@ class WeightsDisplay:  # numpydoc ignore=PR02
         display : WeightsDisplay
             The display.
         """
-        pyplot = import_pyplot("WeightsDisplay")
         coef, titles = self._check()
         if max_features < 1 or n_columns < 1:
             raise ValueError(
@@ -198,7 +196,7 @@ class WeightsDisplay:  # numpydoc ignore=PR02
         # Inches.
         size = (4.2, 0.8 + 0.26 * n_bars) if has_bars else (1.8, 2.0)
         n_columns = min(n_columns, _MOST_COLUMNS_OF_BARS) if has_bars else n_columns
-        self.ax_, self.axes_ = make_panels(pyplot, ax, len(coef), n_columns, size)
+        self.ax_, self.axes_ = make_panels(self, ax, len(coef), n_columns, size)
         self.figure_ = self.ax_.figure
         self.images_: list[Any] | None = None
         self.bars_: list[Any] | None = None
