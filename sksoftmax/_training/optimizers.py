@@ -29,10 +29,10 @@ from .._utils.compat import (
 # died, their moving average shrinks to denormal numbers, below 1e-38, on which a
 # processor is slow: a step can take twice as long. Smaller averages change no
 # parameter: Adam divides them by at least 1e-8.
-_NEGLIGIBLE = 1e-34
+_NEGLIGIBLE_AVERAGE = 1e-34
 
 # Steps between two such flushes. With a decay of 0.9, an average needs 87 steps from
-# _NEGLIGIBLE to 1e-38.
+# _NEGLIGIBLE_AVERAGE to 1e-38.
 _STEPS_BETWEEN_FLUSHES = 64
 
 
@@ -107,7 +107,7 @@ class _Optimizer(torch.optim.Optimizer):
         for state in self.state.values():
             for average in state.values():
                 if isinstance(average, Tensor) and average.ndim:
-                    average.copy_(F.hardshrink(average, _NEGLIGIBLE))
+                    average.copy_(F.hardshrink(average, _NEGLIGIBLE_AVERAGE))
 
 
 class SGD(_Optimizer, torch.optim.SGD):

@@ -30,7 +30,7 @@ _WARM_WORSE = 0.99
 _FEWEST_TELLING = 5
 
 # Log loss: a restart cannot lower a smaller one by much.
-_NEGLIGIBLE = 0.001
+_NEGLIGIBLE_LOSS = 0.001
 
 # Share of the fall of a loss: the loss still falls if the second half of the epochs
 # brought more. In 42 fits to 7 tables, validation rows said this of 15, and twice the
@@ -77,7 +77,7 @@ def underfits(history: History, restart_if_best_is_last: bool = False) -> bool:
     is_late = best >= _LATE * (len(history) - 1)
     is_close = last["train_loss"] >= _CLOSE * smallest
     is_last = restart_if_best_is_last and last["valid_loss"] <= _AS_GOOD * smallest
-    return bool((is_last or (is_late and is_close)) and smallest > _NEGLIGIBLE)
+    return bool((is_last or (is_late and is_close)) and smallest > _NEGLIGIBLE_LOSS)
 
 
 def has_stalled(history: History, current: Round) -> bool:
@@ -122,7 +122,7 @@ def late_fall(history: History) -> str:
     key, name = _watched_loss(history)
     losses = [epoch[key] for epoch in history]
     after = min(losses)
-    if after <= _NEGLIGIBLE:
+    if after <= _NEGLIGIBLE_LOSS:
         return ""
     if len(losses) == 1:
         return f"the {name} is {after:.3g} after a single epoch"

@@ -3,7 +3,8 @@ r"""The module that takes rows as images."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -114,39 +115,25 @@ class SoftmaxCNN(SoftmaxModule):
         self.n_estimators = n_estimators
         self.augmentation = nn.Identity() if augmentation is None else augmentation
         self.input_scaling = make_input_scaling((image_shape[0], 1, 1), input_scaling)
-        sides = _kernel_sizes(
-            kernel_size, len(channels), convolutions_per_block, padding
-        )
         pool_sizes = [pool_size] * len(channels)
         if global_pooling is not None and convolutions_per_block == 1:
             # The pooling over the whole image follows at once.
             pool_sizes[-1:] = [1]
-        blocks: list[Block] = []
-        shape = self.image_shape
-        for out_channels, block_sides, window in zip(
-            channels, sides, pool_sizes, strict=True
-        ):
-            block = Block(
-                shape,
-                out_channels,
-                kernel_sizes=block_sides,
-                padding=padding,
-                pool_size=window,
-                activation=activation,
-                normalization=normalization,
-                n_members=n_estimators,
-                is_first=not blocks,
-            )
-            blocks.append(block)
-            shape = block.output_shape
-            if min(shape) < 1:
-                raise ValueError(
-                    f"Got image_shape={self.image_shape}, which is too small for "
-                    f"kernel_size={tuple(s[0] for s in sides)} with "
-                    f"padding={padding!r}: nothing is left in block {len(blocks)}. "
-                    "Expected a larger image, smaller kernels, fewer channels or "
-                    "padding='same'."
-                )
+        make_block = partial(
+            Block,
+            padding=padding,
+            activation=activation,
+            normalization=normalization,
+            n_members=n_estimators,
+        )
+        blocks = _chain_blocks(
+            make_block,
+            self.image_shape,
+            channels,
+            _kernel_sizes(kernel_size, len(channels), convolutions_per_block, padding),
+            pool_sizes,
+        )
+        shape = blocks[-1].output_shape if blocks else self.image_shape
         self.largest_product = max(
             (block.largest_product for block in blocks), default=0
         )
@@ -252,6 +239,38 @@ class Block(nn.Sequential):
             self.append(ACTIVATIONS[activation]())
             n_channels, n_groups = out_channels, n_members
         self.output_shape = (out_channels, *size)
+
+
+def _chain_blocks(
+    make_block: Callable[..., Block],
+    image_shape: tuple[int, ...],
+    channels: Sequence[int],
+    kernel_sizes: Sequence[Sequence[int]],
+    pool_sizes: Sequence[int],
+) -> list[Block]:
+    r"""Return one block for each number of channels, on images of a shape."""
+    blocks: list[Block] = []
+    shape = image_shape
+    for out_channels, sides, pool_size in zip(
+        channels, kernel_sizes, pool_sizes, strict=True
+    ):
+        block = make_block(
+            shape,
+            out_channels,
+            kernel_sizes=sides,
+            pool_size=pool_size,
+            is_first=not blocks,
+        )
+        blocks.append(block)
+        shape = block.output_shape
+        if min(shape) < 1:
+            raise ValueError(
+                f"Got image_shape={image_shape}, which is too small for "
+                f"kernel_size={tuple(sides[0] for sides in kernel_sizes)} with "
+                f"padding='valid': nothing is left in block {len(blocks)}. Expected a "
+                "larger image, smaller kernels, fewer channels or padding='same'."
+            )
+    return blocks
 
 
 def _global_pooling(method: str | None, size: Sequence[int]) -> nn.Module:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from .._utils.estimators import shortened
 
 # Distance to 1 of the sum of a row's probabilities: half precision reaches 1e-3.
-_ROUNDING = 1e-3
+_SUM_TOLERANCE = 1e-3
 
 # Difference between rows: only above it, numbers tell probabilities from logits.
-_SMALLEST_SPREAD = 1e-2
+_SMALLEST_DIFFERENCE = 1e-2
 
 # Name, lowest and highest value of last operations, by PyTorch's names in the autograd
 # graph.
@@ -72,7 +72,7 @@ def check_logits(module: nn.Module, X: Tensor) -> None:
     # (N, C)
     logits = output.detach().double().cpu()
     spread = (logits.amax(0) - logits.amin(0)).max()
-    rows_differ = bool(spread > _SMALLEST_SPREAD)
+    rows_differ = bool(spread > _SMALLEST_DIFFERENCE)
     _raise_for_softmax(last, logits, rows_differ)
     _warn_of_end(last, logits, rows_differ)
 
@@ -162,7 +162,7 @@ def _last_operation(output: Tensor) -> str:
 
 
 def _are_probabilities(rows: Tensor) -> bool:
-    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _ROUNDING).all())
+    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _SUM_TOLERANCE).all())
 
 
 def _largest_probability(n_classes: int, width: float) -> float:

@@ -21,7 +21,7 @@ from .._utils.robust_scale import (
 _NO_VARIANCE = 1e35
 
 # Ratio to the mean: a standard deviation up to here may be the rounding error of a sum.
-_ROUNDING = 1e4 * torch.finfo(torch.float64).eps
+_ROUNDING_RATIO = 1e4 * torch.finfo(torch.float64).eps
 
 # Added to a count before the root, whose variance is then most constant (Anscombe).
 _ANSCOMBE = 3 / 8
@@ -243,7 +243,7 @@ class InputScaling(nn.Module):
         deviation = variance.sqrt()
         # The variance of a constant is a rounding error, or float32 holds no such
         # divisor.
-        is_constant = deviation <= _ROUNDING * mean.abs()
+        is_constant = deviation <= _ROUNDING_RATIO * mean.abs()
         is_constant |= deviation.to(self.scale.dtype) == 0
         # float32 may not hold the sum of the weights, but it is known to be positive.
         limits = torch.finfo(self.weight_seen.dtype)
