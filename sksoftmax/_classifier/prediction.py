@@ -235,12 +235,12 @@ class PredictionMixin:
         n_rows = self._prediction_rows
         if len(rows) <= n_rows:
             return self._forward(self._batch(rows), self.module_)
-        first, *others = torch.split(rows, n_rows)
+        first, *later = torch.split(rows, n_rows)
         start = self._forward(self._batch(first), self.module_)
         # One large tensor: small ones would split the memory that pieces free.
         logits = start.new_empty(len(rows), start.shape[1])
         logits[:n_rows] = start
-        for number, piece in enumerate(others, 1):
+        for number, piece in enumerate(later, 1):
             part = self._forward(self._batch(piece), self.module_)
             logits[number * n_rows :][: len(piece)] = part
             pages.read(len(piece))

@@ -76,7 +76,7 @@ def _identity(
             weights.update(value.view(torch.uint8).numpy().data)
     with np.printoptions(threshold=sys.maxsize):
         parameters = {
-            # Where in memory something is says nothing about it.
+            # An address in memory differs from run to run.
             name: re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
             for name, value in estimator.get_params(deep=False).items()
             if name not in _WITHOUT_EFFECT
@@ -122,7 +122,7 @@ def weights_of(classifier: ModuleClassifier) -> dict[str, Tensor]:
 def check_described(classifier: ModuleClassifier, module: nn.Module) -> None:
     r"""Raise an error unless a classifier's parameters would build such a module."""
     state = module.state_dict()
-    # Building sets attributes, here those of a copy.
+    # Building sets attributes: here those of a copy.
     fresh = fresh_module(copy.copy(classifier)).to(module_dtype(state))
     _check_same(_layers(fresh), _layers(module))
     _check_same(_shapes(fresh.state_dict()), _shapes(state))

@@ -1,4 +1,4 @@
-r"""Streams after an exact fit: steps on standardized features, whatever their units."""
+r"""Streams after an exact fit: steps on standardized features of any unit."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
     """
     length, n_rows_is_large = _LENGTH, n_rows >= MANY_ROWS
     if n_rows_is_large and n_features > MANY_FEATURES:
-        length = length._replace(fewest_epochs=_FEWEST_EPOCHS_OF_MANY_PIXELS)
+        length = replace(length, fewest_epochs=_FEWEST_EPOCHS_OF_MANY_PIXELS)
     # The values for small tables are measured with "adamw" alone.
     n_rows_is_small = (
         n_rows < FEW_ROWS and parameters.optimizer == "adamw" and not is_stream

@@ -274,8 +274,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         self : object
             The classifier.
         """
-        own = {k: v for k, v in params.items() if not k.startswith(_PREFIX)}
-        super().set_params(**own)
+        plain = {k: v for k, v in params.items() if not k.startswith(_PREFIX)}
+        super().set_params(**plain)
         nested = {
             k.removeprefix(_PREFIX): v
             for k, v in params.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -100,10 +100,11 @@ class Recipe:
         return options
 
 
-class TrainingLength(NamedTuple):
+@dataclass(frozen=True)
+class TrainingLength:
     r"""Meaning of "auto" for ``batch_size`` and ``max_epochs``.
 
-    Attributes
+    Parameters
     ----------
     largest_batch : int
         Rows of the largest batch; a batch is about a sixteenth of the rows, at least

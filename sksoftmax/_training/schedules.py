@@ -56,7 +56,7 @@ class StepSchedule:
         self._set(optimizer, self._learning_rate)
 
     def begin_epoch(self, n_steps: int) -> None:
-        r"""Begin the next epoch, which has so many steps."""
+        r"""Begin the next epoch, of a number of steps."""
         self._epoch += 1
         self._n_steps = n_steps
         self._n_steps_done = 0
