@@ -99,9 +99,9 @@ class Checkpoint:
         except TypeError as error:
             raise ValueError(
                 f"Got checkpoint={str(self._path)!r}, but the module, the history or "
-                f"callbacks={net.callbacks!r} hold a {error} amid training, and a "
+                f"callbacks={net.callbacks!r} hold a {error} during training, and a "
                 "checkpoint holds data only: numbers, text, lists, dicts, arrays and "
-                "tensors. Leave out what holds it, or set checkpoint=None."
+                "tensors. Leave out the callback or attribute, or set checkpoint=None."
             ) from error
         document = {"identity": self._identity, "state": state}
         try:
@@ -109,8 +109,8 @@ class Checkpoint:
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"{error.strerror}: the checkpoint could not be written. One of an "
-                "earlier epoch is as it was, and fit goes on from there. Make room for "
+                f"{error.strerror}: the checkpoint could not be written. A file of an "
+                "earlier epoch is unchanged, and fit goes on from there. Make room for "
                 "the file, or pass another path as checkpoint",
                 str(self._path),
             ) from error
@@ -136,17 +136,17 @@ class Checkpoint:
         if differing:
             raise ValueError(
                 f"Got checkpoint={str(self._path)!r}, which belongs to another fit: "
-                f"{'; '.join(differing)}. Expected what it was written with. Delete "
-                "the file to start anew, or choose another path: in a directory, every "
-                "fit has a file of its own."
+                f"{'; '.join(differing)}. Expected the parameters and the data that it "
+                "was written with. Delete the file to start anew, or choose another "
+                "path: in a directory, every fit has its own file."
             )
         return state
 
     def _unusable(self) -> InvalidFileError:
         return InvalidFileError(
-            f"Got checkpoint={str(self._path)!r}, where there is something else than a "
-            "checkpoint, or a damaged one. Expected one that fit wrote, or no file. "
-            "Delete it to start anew, or choose another path."
+            f"Got checkpoint={str(self._path)!r}, which is no checkpoint or a damaged "
+            "one. Expected a checkpoint that fit wrote, or no file. Delete it to start "
+            "anew, or choose another path."
         )
 
     def _remove_abandoned(self) -> None:

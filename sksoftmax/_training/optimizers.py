@@ -80,7 +80,7 @@ class _Optimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             make_gradients_dense(parameters)
-            # The kernels take tensors of one dtype.
+            # As in PyTorch's optimizers: a kernel of a GPU takes tensors of one dtype.
             for dtype in {p.dtype for p in parameters}:
                 same = [p for p in parameters if p.dtype is dtype]
                 if self.share < 1:

@@ -1,4 +1,4 @@
-r"""scikit-learn's callbacks and `verbose`: every epoch is told, and no bit changes."""
+r"""scikit-learn's callbacks: every epoch is reported, and no bit changes."""
 
 import pickle
 import subprocess

@@ -2,7 +2,6 @@ r"""Files and settings that a checkpoint refuses."""
 
 import os
 import resource
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +19,6 @@ from .checkpoints import (
     cnn,
     mlp,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 def other_parameters(X, y, path):

@@ -2,7 +2,6 @@ r"""Ctrl-C ends a fit by an error; a callback that stops training does not."""
 
 import signal
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +10,9 @@ from skorch.callbacks import Callback, EarlyStopping
 
 from .checkpoints import Watch, assert_same_bits, mlp
 
-ROOT = Path(__file__).parents[2]
-
 
 class Pressing(Callback):
-    r"""Has somebody press Ctrl-C at the end of an epoch."""
+    r"""Sends the signal of Ctrl-C at the end of an epoch."""
 
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == 3:
@@ -40,7 +37,7 @@ class TestControlC:
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y)
         assert vars(model).keys() == vars(clone(model)).keys()
-        # In the place of the one that pressed it.
+        # The checkpoint names the class of each callback.
         watch = Watch()
         watch.__class__ = type("Pressing", (Watch,), {})
         model.set_params(callbacks=[watch]).fit(X, y)

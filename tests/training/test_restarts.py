@@ -237,7 +237,7 @@ def test_killed_fit_goes_on_in_its_round(spirals, tmp_path, n_further):
     classifier = mlp(checkpoint=path, callbacks=[stop])
     with pytest.raises(KilledError):
         classifier.fit(*spirals)
-    # Nobody kills it this time.
+    # Without a kill this time.
     classifier.set_params(callbacks=[Stop(None, None)]).fit(*spirals)
     assert classifier.loss_curve_ == expected.loss_curve_
     proba = classifier.predict_proba(spirals[0])
