@@ -1,9 +1,6 @@
-r"""Rows, labels and weights in any container: taken as they are meant, or refused."""
+r"""Containers of rows, labels and weights: arrays, tensors, sequences, data sets."""
 
 import collections
-import datetime
-import decimal
-import re
 from functools import partial
 
 import numpy as np
@@ -18,219 +15,41 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from skorch.helper import SliceDataset
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from sksoftmax import (
-    NeighborsEncoder,
-    SoftmaxCNNClassifier,
-    SoftmaxGridSearchCV,
-    SoftmaxMLPClassifier,
-    SoftmaxNetClassifier,
     SoftmaxRegression,
-    SoftmaxRegressionCV,
 )
 
-MLP = partial(
-    SoftmaxMLPClassifier,
-    hidden_layer_sizes=(8,),
-    n_estimators=1,
-    max_epochs=2,
-    random_state=0,
+from .tables import (
+    CLASSIFIERS,
+    EVERY,
+    FRAME,
+    MLP,
+    N_ROWS,
+    POLARS,
+    RANDOM,
+    SEQUENCES,
+    TENSOR,
+    Pairs,
+    X,
+    classifiers_alone,
+    every,
+    every_alone,
+    outputs,
+    y,
 )
-CLASSIFIERS = {
-    "regression": SoftmaxRegression,
-    "minibatch": partial(SoftmaxRegression, solver="sgd", max_iter=2, random_state=0),
-    "cv": partial(SoftmaxRegressionCV, Cs=[1.0], cv=2),
-    "search": partial(
-        SoftmaxGridSearchCV,
-        SoftmaxRegression(),
-        {"C": [0.1, 1.0]},
-        cv=2,
-        error_score="raise",
-    ),
-    "mlp": MLP,
-    "cnn": partial(SoftmaxCNNClassifier, channels=(4,), max_epochs=2, random_state=0),
-    "net": partial(SoftmaxNetClassifier, nn.Linear, max_epochs=2, random_state=0),
-}
-EVERY = {**CLASSIFIERS, "neighbors": partial(NeighborsEncoder, n_neighbors=3)}
+
 TAKE_SPARSE = {"regression", "cv", "search", "neighbors"}
-EXACT = ["regression", "mlp", "neighbors"]
 
-every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
-# scikit-learn's search looks at rows and labels itself, before an estimator does.
-ALONE = {name: make for name, make in EVERY.items() if name != "search"}
-every_alone = pytest.mark.parametrize("make", ALONE.values(), ids=ALONE)
-classifiers_alone = pytest.mark.parametrize(
-    "make",
-    [make for name, make in ALONE.items() if name != "neighbors"],
-    ids=[name for name in ALONE if name != "neighbors"],
-)
 every_classifier = pytest.mark.parametrize(
     "make", CLASSIFIERS.values(), ids=CLASSIFIERS
 )
-
-N_ROWS = 48
-RANDOM = np.random.default_rng(0)
-# Eighths: every float type below holds them exactly.
-X = (RANDOM.integers(-16, 17, size=(N_ROWS, 4)) / 8).astype(np.float64)
-y = (X[:, 0] + X[:, 1] > 0).astype(int)
-FRAME = pd.DataFrame(X, columns=list("abcd"))
-POLARS = pl.DataFrame(FRAME.to_dict("list"))
-TENSOR = torch.tensor(X)
-DATES = pd.date_range("2020-01-01", periods=N_ROWS)
-PYTHON_DATES = list(DATES.to_pydatetime())
-
-
-def outputs(model, X):
-    r"""Return what a fitted estimator says of rows."""
-    return getattr(model, "predict_proba", getattr(model, "transform", None))(X)
-
-
-def of_objects(values):
-    return pd.Series(list(values), dtype=object)
-
-
-def with_column(values):
-    return FRAME.assign(when=values)
-
-
-def with_polars_column(values):
-    return POLARS.with_columns(pl.Series("when", values))
-
-
-DATE_COLUMNS = {
-    "pandas": with_column(DATES),
-    "seconds": with_column(DATES.astype("datetime64[s]")),
-    "nanoseconds": with_column(DATES.astype("datetime64[ns]")),
-    "time zone": with_column(DATES.tz_localize("Europe/Berlin")),
-    "objects: date": with_column(of_objects(d.date() for d in PYTHON_DATES)),
-    "objects: datetime": with_column(of_objects(PYTHON_DATES)),
-    "objects: Timestamp": with_column(of_objects(DATES)),
-    "objects: datetime64": with_column(of_objects(DATES.values)),
-    "objects: date after None": with_column(
-        of_objects([None, *(d.date() for d in PYTHON_DATES[1:])])
-    ),
-    "pyarrow date": with_column(
-        of_objects(d.date() for d in PYTHON_DATES).astype(pd.ArrowDtype(pa.date32()))
-    ),
-    "pyarrow timestamp": with_column(DATES.astype("timestamp[us][pyarrow]")),
-    "pyarrow table": pa.Table.from_pandas(with_column(DATES)),
-    "polars date": with_polars_column([d.date() for d in PYTHON_DATES]),
-    "polars datetime": with_polars_column(PYTHON_DATES),
-}
-OTHER_COLUMNS = {
-    "periods": with_column(DATES.to_period("D")),
-    "intervals": with_column(pd.interval_range(0, periods=N_ROWS)),
-    "durations": with_column(DATES - DATES[0]),
-    "durations (timedelta)": with_column(of_objects([datetime.timedelta(1)] * N_ROWS)),
-    "durations (timedelta64)": with_column(of_objects((DATES - DATES[0]).values)),
-    "durations (Duration": with_polars_column([datetime.timedelta(1)] * N_ROWS),
-    "times of day (time)": with_column(of_objects([datetime.time(5)] * N_ROWS)),
-    "times of day (Time)": with_polars_column([datetime.time(5)] * N_ROWS),
-    "complex numbers": with_column(X[:, 0] * 1j),
-    "bytes": with_column(of_objects([b"1"] * N_ROWS)),
-    "sequences (list)": with_column(of_objects([[1, 2]] * N_ROWS)),
-    "sequences (List(": with_polars_column([[1, 2]] * N_ROWS),
-    "records (Struct(": with_polars_column([{"a": 1}] * N_ROWS),
-    "objects (object)": with_column(of_objects([object()] * N_ROWS)),
-}
-
-
-class TestColumns:
-    @every
-    @pytest.mark.parametrize("spelling", DATE_COLUMNS)
-    def test_dates_are_refused_by_name(self, make, spelling):
-        table = DATE_COLUMNS[spelling]
-        with pytest.raises(TypeError, match=r"Column 'when' of X holds dates .*Turn"):
-            make().fit(table, y)
-
-    @every
-    @pytest.mark.parametrize("kind", OTHER_COLUMNS)
-    def test_what_is_neither_number_nor_category(self, make, kind):
-        message = re.escape(f"Column 'when' of X holds {kind}")
-        with pytest.raises(TypeError, match=message):
-            make().fit(OTHER_COLUMNS[kind], y)
-
-    @every
-    @pytest.mark.parametrize(
-        ("table", "columns"),
-        [
-            (np.column_stack([DATES.values] * 2), "Columns 0, 1 of X hold dates"),
-            (np.column_stack([X, of_objects(PYTHON_DATES)]), "Column 4 of X .*dates"),
-            (
-                [[*row, date] for row, date in zip(X, DATES.values, strict=True)],
-                "Column 4 of X holds dates",
-            ),
-            (X.astype("S5"), "Columns 0, 1, 2, 3 of X hold bytes"),
-        ],
-        ids=["datetimes", "objects", "list", "bytes"],
-    )
-    def test_arrays_and_lists(self, make, table, columns):
-        with pytest.raises(TypeError, match=columns):
-            make().fit(table, y)
-
-    @pytest.mark.parametrize("name", EXACT)
-    def test_in_predict_and_validation_rows(self, name):
-        make = EVERY[name]
-        frame = FRAME.rename(columns={"d": "when"})
-        model, dates = make().fit(frame, y), frame.assign(when=DATES)
-        with pytest.raises(TypeError, match="'when' of X holds dates"):
-            outputs(model, dates)
-        if name == "mlp":
-            with pytest.raises(TypeError, match="'when' of X_val holds dates"):
-                make().fit(frame, y, X_val=dates, y_val=y)
-            with pytest.raises(TypeError, match="'when' of X holds dates"):
-                make().partial_fit(dates, y, classes=[0, 1])
-
-    def test_named_as_categories_dates_are_refused_as_well(self):
-        with pytest.raises(TypeError, match="Column 'when' of X holds dates"):
-            MLP(categorical_features=["when"]).fit(with_column(DATES), y)
-
-    def test_categories_of_intervals_are_categories(self):
-        frame = FRAME.assign(a=pd.cut(FRAME["a"], 3))
-        model = MLP(max_epochs=60, learning_rate=0.05)
-        model.fit(frame, y)
-        assert len(model.categories_[0]) == 3
-        assert model.score(frame, y) > 0.8
-        with pytest.raises(TypeError, match="Column 'a' of X holds intervals"):
-            SoftmaxRegression().fit(frame, y)
-
-    @every
-    def test_decimals_are_numbers(self, make):
-        decimals = FRAME.map(decimal.Decimal)
-        expected = outputs(make().fit(FRAME, y), FRAME)
-        for table in (decimals, pl.DataFrame(decimals.to_dict("list"))):
-            assert np.array_equal(outputs(make().fit(table, y), table), expected)
-
-
-class Pairs(Dataset):
-    def __len__(self):
-        return N_ROWS
-
-    def __getitem__(self, i):
-        return TENSOR[i], y[i]
 
 
 class Stream(IterableDataset):
     def __iter__(self):
         return zip(TENSOR, y, strict=True)
-
-
-class Sequence:
-    r"""The least that NumPy takes for a sequence."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def __len__(self):
-        return len(self.values)
-
-    def __getitem__(self, i):
-        return self.values[i]
-
-
-class Rows(list):
-    pass
 
 
 def images():
@@ -359,24 +178,6 @@ class TestNoTables:
         if make is not EVERY["neighbors"]:
             with pytest.raises(TypeError, match=r"Got .* for sample_weight"):
                 make().fit(X, y, sample_weight=labels())
-
-
-SEQUENCES = {
-    "SliceDataset": lambda: SliceDataset(Pairs()),
-    "subclass of list": lambda: Rows(X.tolist()),
-    "deque": lambda: collections.deque(X.tolist()),
-    "Series of rows": lambda: pd.Series(list(X)),
-    "array of rows": lambda: pd.Series(X.tolist()).to_numpy(),
-    "__getitem__": lambda: Sequence(X),
-    "__getitem__ of tensors": lambda: Sequence(TENSOR.bfloat16()),
-    "tuple of arrays": lambda: tuple(X),
-    "tensors": lambda: list(TENSOR),
-    "bfloat16 tensors": lambda: list(TENSOR.bfloat16()),
-    "Series": lambda: [row for _, row in FRAME.iterrows()],
-    "memoryview": lambda: memoryview(X),
-    "arrow table": lambda: pa.table(FRAME),
-    "record batch": lambda: pa.RecordBatch.from_pandas(FRAME),
-}
 
 
 class TestSequences:
@@ -526,101 +327,8 @@ class TestTensors:
         assert model.score(TENSOR, labels) == expected.score(X, y)
 
 
-HOLES = X > 1.5
-FILLED = np.where(HOLES, np.nan, X)
-MISSING = {
-    "masked": np.ma.MaskedArray(X, HOLES),
-    "masked integers": np.ma.MaskedArray(X.astype(int), HOLES),
-    "masked objects": np.ma.MaskedArray(X.astype(object), HOLES),
-    "masked rows": list(np.ma.MaskedArray(X, HOLES)),
-    "Float64": FRAME.astype("Float64").mask(HOLES),
-    "Int64": FRAME.round().astype("Int64").mask(HOLES),
-    "pyarrow": FRAME.astype("double[pyarrow]").mask(HOLES),
-    "objects: None": np.where(HOLES, None, X),
-    "objects: NA": np.where(HOLES, pd.NA, X.astype(object)),
-    "frame of objects: NA": FRAME.astype(object).mask(HOLES, pd.NA),
-    "list: None": np.where(HOLES, None, X).tolist(),
-    "list: NA": np.where(HOLES, pd.NA, X.astype(object)).tolist(),
-    "polars": pl.DataFrame(FRAME.astype(object).mask(HOLES, None).to_dict("list")),
-    "arrow table": pa.table(FRAME.astype("Float64").mask(HOLES)),
-}
-
-
-class TestMissingValues:
-    @pytest.mark.parametrize("kind", MISSING)
-    def test_are_nan(self, kind):
-        table = MISSING[kind]
-        integers = np.trunc(FILLED) if "integers" in kind else np.round(FILLED)
-        filled = integers if "integers" in kind or kind == "Int64" else FILLED
-        model = MLP().fit(table, y)
-        assert model.is_categorical_ is None
-        expected = MLP().fit(filled, y).predict_proba(filled)
-        assert np.array_equal(model.predict_proba(table), expected)
-
-    @every_alone
-    @pytest.mark.parametrize("kind", MISSING)
-    def test_are_refused_where_they_are_not_taken(self, make, kind):
-        if make is EVERY["mlp"]:
-            return
-        with pytest.raises(ValueError, match="X contains NaN"):
-            make().fit(MISSING[kind], y)
-        model = make().fit(X, y)
-        # Names of columns give a warning of their own.
-        if isinstance(MISSING[kind], np.ndarray):
-            with pytest.raises(ValueError, match="X contains NaN"):
-                outputs(model, MISSING[kind])
-
-    @every_alone
-    def test_mask_of_nothing(self, make):
-        expected = outputs(make().fit(X, y), X)
-        table, labels = np.ma.MaskedArray(X), np.ma.MaskedArray(y)
-        assert np.array_equal(outputs(make().fit(table, labels), table), expected)
-
-    @every_alone
-    @pytest.mark.parametrize(
-        "labels",
-        [
-            np.ma.MaskedArray(y, y == 1),
-            np.ma.MaskedArray(np.where(y, "a", "b"), np.arange(N_ROWS) == 3),
-            pd.Series([pd.NA, *y[1:]], dtype=object),
-            pd.Series([None, *y[1:]], dtype="Int64"),
-            [None, *y[1:].tolist()],
-        ],
-        ids=["masked", "masked text", "objects", "Int64", "list"],
-    )
-    def test_of_labels(self, make, labels):
-        with pytest.raises(ValueError, match=r"Input y contains NaN: .* missing"):
-            make().fit(X, labels)
-
-    @classifiers_alone
-    @pytest.mark.parametrize(
-        "weight",
-        [
-            np.ma.MaskedArray(np.ones(N_ROWS), y == 1),
-            pd.Series([None, *y[1:]], dtype="Int64"),
-            [None, *y[1:].tolist()],
-        ],
-        ids=["masked", "Int64", "list"],
-    )
-    def test_of_weights(self, make, weight):
-        with pytest.raises(ValueError, match="sample_weight contains NaN"):
-            make().fit(X, y, sample_weight=weight)
-        with pytest.raises(TypeError, match="sample_weight of dtype datetime64"):
-            make().fit(X, y, sample_weight=DATES)
-
-    def test_the_callers_array_is_left_as_it_was(self):
-        masked = np.ma.MaskedArray(X.copy(), HOLES)
-        objects = MISSING["objects: NA"].copy()
-        frame = MISSING["frame of objects: NA"].copy()
-        for table in (masked, objects, frame):
-            MLP().fit(table, y)
-        assert np.array_equal(masked.data, X)
-        assert np.array_equal(masked.mask, HOLES)
-        assert all(value is pd.NA for value in objects[HOLES])
-        pd.testing.assert_frame_equal(frame, MISSING["frame of objects: NA"])
-
-
 ROWS = X * (X > 0)
+
 SPARSE_FRAMES = {
     "zeros": pd.DataFrame.sparse.from_spmatrix(
         sparse.csr_array(ROWS), columns=list("abcd")
@@ -649,176 +357,6 @@ class TestSparseColumns:
     def test_in_partial_fit(self):
         with pytest.raises(ValueError, match=r"X.sparse.to_dense\(\) of a DataFrame"):
             SoftmaxRegression().partial_fit(SPARSE_FRAMES["zeros"], y, classes=[0, 1])
-
-
-LABELS = {
-    "int": (y.astype(object), np.int64),
-    "list of NumPy's": (np.array([np.int8(i) for i in y], dtype=object), np.int64),
-    "bool": ((y > 0).astype(object), np.bool_),
-    "float": (y.astype(float).astype(object), np.float64),
-    "Decimal": (np.array([decimal.Decimal(int(i)) for i in y]), np.float64),
-    "Int64": (pd.Series(y, dtype="Int64"), np.int64),
-    "boolean": (pd.Series(y > 0, dtype="boolean"), np.bool_),
-    "int64[pyarrow]": (pd.Series(y, dtype="int64[pyarrow]"), np.int64),
-    "column of objects": (FRAME.assign(y=y).astype(object)["y"], np.int64),
-}
-
-
-class TestLabels:
-    @every
-    @pytest.mark.parametrize("kind", LABELS)
-    def test_numbers_and_booleans_among_objects(self, make, kind):
-        labels, dtype = LABELS[kind]
-        model = make().fit(X, labels)
-        assert model.classes_.dtype == dtype
-        assert model.classes_.tolist() == [0, 1]
-        expected = outputs(make().fit(X, y), X)
-        # A search has folds of its own for labels that it does not know.
-        if make is not EVERY["search"]:
-            assert np.array_equal(outputs(model, X), expected)
-        if hasattr(model, "predict"):
-            assert (model.predict(X) == np.asarray(labels, dtype=dtype)).mean() > 0.4
-
-    @pytest.mark.parametrize("name", ["regression", "minibatch", "mlp", "cnn", "net"])
-    def test_in_every_place(self, name):
-        make, labels = CLASSIFIERS[name], y.astype(object)
-        model = make().fit(X, labels)
-        assert model.score(X, labels) == model.score(X, y)
-        parts = make().partial_fit(X, labels, classes=np.array([0, 1], dtype=object))
-        assert parts.partial_fit(X, y).classes_.dtype == np.int64
-        if name != "regression":
-            make().fit(X, labels, X_val=X, y_val=labels)
-            make(class_weight={0: 1.0, 1: 2.0}).fit(X, labels)
-
-    @every
-    @pytest.mark.parametrize(
-        "labels",
-        [
-            pd.Series(DATES.to_period("D")[y]),
-            pd.Series(pd.interval_range(0, periods=2)[y]),
-            pd.Series(pd.qcut(X[:, 0], 2)),
-            pd.Series(DATES.tz_localize("UTC")[y]),
-            of_objects(PYTHON_DATES[i].date() for i in y),
-            np.array([True, 1, 2] * (N_ROWS // 3), dtype=object),
-            np.array([2**70 * int(i) for i in y], dtype=object),
-        ],
-        ids=["period", "interval", "cut", "time zone", "date", "mixed", "huge"],
-    )
-    def test_other_objects_are_refused_with_a_remedy(self, make, labels):
-        with pytest.raises(ValueError, match=r"Unknown label type: .*y.astype\(str\)"):
-            make().fit(X, labels)
-        text = np.array([str(label) for label in labels])
-        assert len(make().fit(X, text).classes_) >= 2
-
-
-N_TEXTS = 600
-TEXT = pd.DataFrame(
-    {
-        "number": RANDOM.normal(size=N_TEXTS),
-        "text": [f"row {i}" for i in range(N_TEXTS)],
-        "date": np.resize(pd.date_range("2020", periods=150).astype(str), N_TEXTS),
-        "state": np.resize([f"state {i}" for i in range(50)], N_TEXTS),
-    }
-)
-IS_POSITIVE = (TEXT["number"] > 0).to_numpy()
-
-
-class TestRareCategories:
-    @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, pa.table])
-    def test_are_told_once_in_fit(self, kind):
-        table = kind(TEXT.to_dict("list"))
-        with pytest.warns(UserWarning, match="In X, ") as caught:
-            model = MLP(max_epochs=20).fit(table, IS_POSITIVE)
-        assert len(caught) == 1
-        message = str(caught[0].message)
-        assert "column 'text' has 600 different values in 600 rows" in message
-        assert "column 'date' has 150 different dates as text in 600 rows" in message
-        assert "state" not in message
-        assert "skrub.StringEncoder" in message
-        # No warning: these values are known.
-        model.predict(table)
-
-    def test_of_arrays_and_of_partial_fit(self):
-        array = TEXT.to_numpy()
-        model = MLP(categorical_features=[1, 2, 3])
-        with pytest.warns(UserWarning, match="column 1 has 600 different values"):
-            model.fit(array[:, [0, 1, 3, 3]], IS_POSITIVE)
-        with pytest.warns(UserWarning, match="column 'text' has 200 different"):
-            MLP().partial_fit(TEXT[:200], IS_POSITIVE[:200], classes=[False, True])
-
-    @pytest.mark.parametrize(
-        "table",
-        [
-            # Too few rows to tell, or too few categories.
-            TEXT[:29],
-            TEXT.assign(text="a", date=np.resize(TEXT["date"][:16], N_TEXTS)),
-            # As many rows as a column of 50 states is sure to repeat in.
-            TEXT[["number", "state"]][:100],
-            # Of 600 rows, most lack the text.
-            TEXT.assign(text=TEXT["text"].where(TEXT.index < 20), date="2020-01-01"),
-        ],
-        ids=["few rows", "few categories", "states", "missing"],
-    )
-    def test_no_false_alarm(self, table):
-        MLP().fit(table, IS_POSITIVE[: len(table)])
-
-    def test_declared_categories_may_come_later(self):
-        states = pd.CategoricalDtype([f"state {i}" for i in range(50)])
-        frame = TEXT[["number", "state"]].astype({"state": states})[:40]
-        MLP().partial_fit(frame, IS_POSITIVE[:40], classes=[False, True])
-
-    def test_encoded_text_gives_no_warning(self):
-        skrub = pytest.importorskip("skrub")
-        frame = pd.DataFrame({"when": TEXT["date"], "number": TEXT["number"]})
-        dates = skrub.ToDatetime().fit_transform(frame["when"])
-        encoded = skrub.DatetimeEncoder().fit_transform(dates)
-        MLP().fit(pd.concat([encoded, frame[["number"]]], axis=1), IS_POSITIVE)
-
-
-INTEGERS = pd.DataFrame({"kind": np.arange(N_TEXTS) % 5, "number": TEXT["number"]})
-IS_EVEN = INTEGERS["kind"] % 2 == 0
-AS_TEXT = INTEGERS.astype({"kind": str})
-MESSAGE = r"none of the 600 values of column 'kind', '0' .* 5 categories, 0 for"
-
-
-@pytest.fixture(scope="module")
-def of_integers():
-    model = MLP(max_epochs=40, learning_rate=0.05, categorical_features=["kind"])
-    model.fit(INTEGERS, IS_EVEN)
-    assert model.score(INTEGERS, IS_EVEN) == 1
-    return model
-
-
-class TestUnknownValues:
-    def test_whole_column_is_told(self, of_integers):
-        with pytest.warns(UserWarning, match=MESSAGE) as caught:
-            of_integers.predict(AS_TEXT)
-        assert len(caught) == 1
-
-    def test_integers_for_text(self):
-        model = MLP().fit(AS_TEXT, IS_EVEN)
-        with pytest.warns(UserWarning, match="'kind', 0 for .* categories, '0' for"):
-            model.predict_proba(INTEGERS)
-
-    def test_in_validation_rows_and_warm_starts(self):
-        model = MLP(categorical_features=["kind"], warm_start=True)
-        with pytest.warns(UserWarning, match=MESSAGE):
-            model.fit(INTEGERS, IS_EVEN, X_val=AS_TEXT, y_val=IS_EVEN)
-        with pytest.warns(UserWarning, match=MESSAGE):
-            model.fit(AS_TEXT, IS_EVEN)
-
-    @pytest.mark.parametrize(
-        "rows",
-        [
-            AS_TEXT[:9],
-            INTEGERS.assign(kind=np.where(INTEGERS.index, 77, 1)),
-            INTEGERS.assign(kind=np.nan),
-        ],
-        ids=["few rows", "one value known", "missing"],
-    )
-    def test_no_false_alarm(self, of_integers, rows):
-        of_integers.predict(rows)
-        of_integers.predict(rows[:1])
 
 
 class TestSpeed:

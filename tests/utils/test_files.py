@@ -34,7 +34,7 @@ def test_encoded_values_are_decoded_exactly(value):
     encoded = json.loads(json.dumps(encode(value, tensors), allow_nan=False))
     decoded = decode(encoded, tensors)
     if isinstance(value, np.ndarray):
-        # Of the machine's byte order, whatever it was.
+        # The byte order is that of the machine.
         value = value.astype(value.dtype.newbyteorder("="))
     assert same(value, decoded)
     assert repr(decoded) == repr(value)

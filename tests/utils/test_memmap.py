@@ -41,7 +41,7 @@ def peak():
 X = np.load(sys.argv[1], mmap_mode="r")
 y = np.arange(len(X)) % 3
 classifier = SoftmaxMLPClassifier((8,), n_estimators=1, max_epochs=1, batch_size=512)
-# What PyTorch imports with the first optimizer.
+# Modules that PyTorch imports with the first optimizer.
 classifier.fit(np.zeros((600, X.shape[1]), dtype=X.dtype), y[:600])
 Path("/proc/self/clear_refs").write_text("5")
 before = peak()

@@ -42,7 +42,7 @@ def run(program):
     ).stdout.split()
 
 
-# Of 96 MiB in pages of at most 64 KiB, each step asks for all of them anew.
+# Page faults of 20 steps with 96 MiB each, in pages of at most 64 KiB.
 FAULTS = 20 * 96 * 2**20 / 2**16
 
 

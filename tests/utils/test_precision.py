@@ -49,7 +49,7 @@ def test_bfloat16_rounds_the_training_and_nothing_else(make):
     for model in (single, half):
         parameters = list(model.module_.parameters())
         assert {parameter.dtype for parameter in parameters} == {torch.float32}
-        # What predicts is computed in float32: sums of bfloat16 miss 1 by 1e-3.
+        # Predictions are float32: sums of bfloat16 probabilities miss 1 by 1e-3.
         np.testing.assert_allclose(model.predict_proba(X).sum(1), 1, atol=1e-6)
     # Other bits were trained, hardly other losses.
     assert half.loss_curve_ != single.loss_curve_
