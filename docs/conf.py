@@ -27,24 +27,24 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 default_role = "literal"
-# Parameters' values in quotes are there to be copied.
+# Values of parameters in quotes can be copied into code.
 smartquotes = False
 
 suppress_warnings = [
-    # scikit-learn's docstrings, which the estimators inherit, refer to its user guide
-    # and glossary, which are not known without network. Our pages refer with :doc:.
+    # Docstrings that are inherited from scikit-learn refer to its user guide and
+    # glossary, which are unknown without network. Our pages refer with :doc:.
     "ref.ref",
     "ref.term",
-    # Of examples and benchmarks; the benchmarks are not in the gallery.
+    # Examples and benchmarks share a file name; benchmarks are not in the gallery.
     "sphinx_gallery.duplicate_filename",
 ]
 
 autodoc_typehints = "none"
-# The class template lists the members; numpydoc would list them once more.
+# The class template lists the members; numpydoc would list them again.
 numpydoc_show_class_members = False
 
-# An inventory of nothing comes second: without network the links into other projects
-# become text, instead of the build a failure.
+# An empty inventory comes second: without network, links to other projects become text,
+# and the build does not fail.
 BUILD = Path(__file__).parent / "_build"
 BUILD.mkdir(exist_ok=True)
 NO_INVENTORY = BUILD / "no.inv"
@@ -68,14 +68,14 @@ intersphinx_mapping = {
     }.items()
 }
 intersphinx_timeout = 10
-# What is referred to must be there, if it is ours.
+# References to our own names must exist.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", rf"({'|'.join(intersphinx_mapping)})\b.*")]
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    # Those that are run: they need no data set, no cluster and few seconds.
+    # Scripts that are run: they need no dataset, no cluster and few seconds.
     "filename_pattern": (
         r"/(inspection|progress_and_callbacks|quickstart|save_and_export"
         r"|softmax_from_scratch)\.py"
