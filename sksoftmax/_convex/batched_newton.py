@@ -176,29 +176,29 @@ class BatchedNewton:
         unit = before.abs().clamp(min=1)
         bound = before + (FLOAT64_NOISE if precise else FLOAT32_NOISE) * unit
         # Indices of the candidates that have not moved yet.
-        waiting = torch.arange(len(candidates), device=candidates.device)
+        unmoved = torch.arange(len(candidates), device=candidates.device)
         length, trial = 1.0, targets
         softness = self.softness[candidates] * _SOFTNESS_DECAY
         self.softness[candidates] = torch.where(softness < _MIN_SOFTNESS, 0, softness)
         while length > SMALLEST_STEP:
-            new = problem.evaluate(trial, candidates[waiting], precise)
-            decrease = ARMIJO * length * gradient_times_newton[waiting]
-            good = new.value <= bound[waiting] + decrease
-            iterates.update(waiting[good], new.select(good))
-            waiting = waiting[~good]
-            if not len(waiting):
+            new = problem.evaluate(trial, candidates[unmoved], precise)
+            decrease = ARMIJO * length * gradient_times_newton[unmoved]
+            is_sufficient = new.value <= bound[unmoved] + decrease
+            iterates.update(unmoved[is_sufficient], new.select(is_sufficient))
+            unmoved = unmoved[~is_sufficient]
+            if not len(unmoved):
                 break
             if length < 1:
-                self.softness[candidates[waiting]] = 1
+                self.softness[candidates[unmoved]] = 1
             length /= 2
-            trial = origin[waiting] + length * coef_newton[waiting]
+            trial = origin[unmoved] + length * coef_newton[unmoved]
         # Rounding, or a start without curvature, stopped the remaining candidates.
-        self.softness[candidates[waiting]] = 0
+        self.softness[candidates[unmoved]] = 0
         promised = -gradient_times_newton > SIGNIFICANT_DECREASE * unit
-        self.is_stuck[candidates[waiting]] = promised[waiting]
+        self.is_stuck[candidates[unmoved]] = promised[unmoved]
         self.was_soft |= self.softness > 0
         moved = torch.ones_like(promised)
-        moved[waiting] = False
+        moved[unmoved] = False
         return moved
 
 

@@ -91,13 +91,8 @@ class RowSpace:
 
     def restore(self, weight: Tensor) -> Tensor:
         r"""Return weights of features: ``(m, rank) -> (m, n_features)``."""
-        solved = solve_triangular(
-            self._factor,
-            weight.cpu().numpy().T,
-            lower=True,
-            trans="T",
-            check_finite=False,
-        )
+        vectors = weight.cpu().numpy().T
+        solved = solve_triangular(self._factor.T, vectors, check_finite=False)
         # (m, N): factors of the rows in the linear combination.
         factors = np.zeros((weight.shape[0], len(self.table)))
         factors[:, self._pivots] = (solved / self._norm[:, None]).T

@@ -121,8 +121,7 @@ class SingleNewton(ABC):
 
     def final_norm(self, iterate: Any, criteria: StoppingCriteria) -> float:
         r"""Return the norm of the gradient that decides on convergence."""
-        norm: float = iterate.gradient_norm
-        return norm
+        return float(iterate.gradient_norm)
 
     def is_converged(
         self, iterate: Any, history: History, criteria: StoppingCriteria

@@ -143,7 +143,7 @@ def proximal_newton_targets(
     ahead = step = torch.zeros_like(targets)
     momentum = torch.ones_like(goal)
     for n_steps in range(_MAX_PROXIMAL_STEPS):
-        if n_steps == _MAX_PROXIMAL_STEPS_IF_SMALL and _is_small(problem):
+        if n_steps == _MAX_PROXIMAL_STEPS_IF_SMALL and _model_is_small(problem):
             for b, index in enumerate(active.tolist()):
                 targets[index] = _target_by_coordinates(problem, iterates, goal, b)
             break
@@ -173,7 +173,7 @@ def proximal_newton_targets(
     return targets
 
 
-def _is_small(problem: SoftmaxProblem) -> bool:
+def _model_is_small(problem: SoftmaxProblem) -> bool:
     rows = problem.rows
     n_unknowns = problem.n_classes * rows.n_columns
     n_operations = rows.n_samples * n_unknowns**2

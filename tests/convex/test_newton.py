@@ -191,25 +191,25 @@ class TestSteps:
         X, y = table(600, 5, 3)
 
         class Observer:
-            def __init__(self, most):
-                self.n_begun, self.objectives, self.most = 0, [], most
+            def __init__(self, max_steps):
+                self.n_begun, self.objectives, self.max_steps = 0, [], max_steps
 
             def begin_step(self):
                 self.n_begun += 1
 
             def end_step(self, objective, coef):
                 self.objectives.append(objective)
-                return len(self.objectives) == self.most
+                return len(self.objectives) == self.max_steps
 
         for l2 in ([1e-4], [1e-4, 1e-2]):
             problem = RecordingProblem(X, y, 3, l2=l2)
-            for most in (2, 100):
-                observer = Observer(most)
+            for max_steps in (2, 100):
+                observer = Observer(max_steps)
                 solutions = minimize(
                     problem, problem.start(), tol=1e-9, max_iter=50, observer=observer
                 )
                 n_steps = max(solution.n_iter for solution in solutions)
                 assert observer.n_begun == len(observer.objectives) == n_steps
-                assert all(s.converged for s in solutions) == (most == 100)
+                assert all(s.converged for s in solutions) == (max_steps == 100)
                 mean = np.mean([solution.objectives[-1] for solution in solutions])
                 assert observer.objectives[-1] == pytest.approx(mean)

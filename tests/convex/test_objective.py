@@ -122,14 +122,14 @@ class TestSoftening:
 
     def test_only_misclassified_rows_change(self, problem, proba):
         softened = problem.soften(proba, torch.tensor([1.0, 0.0]))
-        own = proba[0].gather(0, problem.y[None])[0]
-        lost = own < 0.5
+        label_proba = proba[0].gather(0, problem.y[None])[0]
+        lost = label_proba < 0.5
         assert 0 < lost.sum() < len(lost)
         assert_allclose(softened.sum(1), 1, rtol=1e-5)
         assert_allclose(softened[1], proba[1], rtol=1e-5)
         assert_allclose(softened[0][:, ~lost], proba[0][:, ~lost], rtol=1e-5)
         changed = softened[0].gather(0, problem.y[None])[0]
-        assert (changed > own)[lost].all()
+        assert (changed > label_proba)[lost].all()
         # The other classes keep their proportions.
         ratio = softened[0] / proba[0]
         ratio.scatter_(0, problem.y[None], torch.nan)
@@ -145,9 +145,11 @@ class TestSoftening:
         logits[0, other, torch.arange(50)] += margin
         two = problem.y < 2
         proba = logits.softmax(1)
-        own = problem.soften(proba, torch.ones(1))[0].gather(0, problem.y[None])[0]
+        label_proba = problem.soften(proba, torch.ones(1))[0].gather(
+            0, problem.y[None]
+        )[0]
         gradient = 1 - proba[0].gather(0, problem.y[None])[0]
-        step = gradient / (own * (1 - own))
+        step = gradient / (label_proba * (1 - label_proba))
         # To the minimum of Jaakkola and Jordan's bound: twice a large margin.
         expected = 2 * margin * expit(margin) / np.tanh(margin / 2)
         assert_allclose(step[two], expected, rtol=1e-3)

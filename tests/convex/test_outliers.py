@@ -110,8 +110,8 @@ def test_optimum_or_warning_for_any_outliers(data):
     if not message and not is_single:
         assert objective(model, X, y, C) <= best(X, y, C) * (1 + 1e-6)
     # The other rows are fitted in any case.
-    others = np.delete(np.arange(len(X)), rows)
-    assert objective(model, X[others], y[others], C) < len(y) * np.log(n_classes)
+    usual = np.delete(np.arange(len(X)), rows)
+    assert objective(model, X[usual], y[usual], C) < len(y) * np.log(n_classes)
 
 
 def test_warning_names_the_columns():

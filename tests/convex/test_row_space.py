@@ -68,8 +68,10 @@ def test_time_depends_on_the_rows():
 @given(data=st.data())
 def test_optimum_for_any_shape(data):
     n_samples = int(2 ** data.draw(st.floats(1, 13.2), label="log2 of rows"))
-    most = min(2**18 / n_samples, 10_000)
-    n_features = int(most ** data.draw(st.floats(0.1, 1), label="share of columns"))
+    max_features = min(2**18 / n_samples, 10_000)
+    n_features = int(
+        max_features ** data.draw(st.floats(0.1, 1), label="share of columns")
+    )
     n_features = max(n_features, 2)
     n_classes = data.draw(st.integers(2, min(3, n_samples)))
     C = data.draw(st.sampled_from([1e-3, 0.1, 1.0, 10.0]))
