@@ -177,8 +177,8 @@ class TestClassesWithoutWeight:
     @pytest.mark.parametrize("kind", ["pandas", "array"])
     def test_nor_do_their_rows_have_categories(self, kind):
         X, y, weight = weighted_iris(["b"])
-        colour = np.where(y == "b", "red", np.where(X[:, 0] > 5.8, "blue", "green"))
-        table = pd.DataFrame({"size": X[:, 0], "colour": colour, "width": X[:, 1]})
+        color = np.where(y == "b", "red", np.where(X[:, 0] > 5.8, "blue", "green"))
+        table = pd.DataFrame({"size": X[:, 0], "color": color, "width": X[:, 1]})
         table.loc[y == "b", "width"] = np.nan
         model = SoftmaxMLPClassifier((8,), n_estimators=2, max_epochs=3, random_state=0)
         if kind == "array":

@@ -88,7 +88,7 @@ def predict(X, /):
     Row("complex", fit(X * 1j, y), "Complex data not supported"),
     Row(
         "text",
-        fit(FRAME.assign(colour="red"), y),
+        fit(FRAME.assign(color="red"), y),
         "text in X .*'red'.* expected numbers. Encode .*OneHotEncoder",
         makes=NUMBERS_ONLY,
     ),

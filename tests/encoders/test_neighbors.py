@@ -1,4 +1,4 @@
-r"""Rows encoded by their neighbours: against brute force, and without a leak."""
+r"""Rows encoded by their neighbors: against brute force, and without a leak."""
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from sksoftmax import NeighborsEncoder, SoftmaxMLPClassifier
 
 
 def by_hand(X_train, y_train, x, n_neighbors, power, closest, prior_neighbors=0.3):
-    r"""Return the features of one row, one class and neighbour after the other."""
+    r"""Return the features of one row, one class and neighbor after the other."""
     distances = {
         label: np.sort(np.sqrt(((X_train[y_train == label] - x) ** 2).sum(1)))
         for label in np.unique(y_train)
@@ -169,7 +169,7 @@ def test_bad_input_says_what_is_wrong():
 
 
 def test_in_front_of_a_net():
-    # Many small clusters: what neighbours know at once, a short training does not find.
+    # Many small clusters: what neighbors know at once, a short training does not find.
     X, y = make_classification(
         1200, 12, n_informative=12, n_redundant=0, n_classes=3, n_clusters_per_class=12,
         class_sep=1.5, random_state=0,

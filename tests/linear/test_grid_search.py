@@ -127,11 +127,11 @@ def test_metadata_routing(group_sizes):
 
 def test_frame_with_columns_of_several_kinds_and_text_labels(group_sizes):
     X, y = load_iris(return_X_y=True, as_frame=True)
-    X["colour"] = pd.Series(["red", "blue", "green"] * 50)
+    X["color"] = pd.Series(["red", "blue", "green"] * 50)
     y = y.map({0: "setosa", 1: "versicolor", 2: "virginica"})
     pipeline = make_pipeline(
         make_column_transformer(
-            (StandardScaler(), X.columns[:4]), (OneHotEncoder(), ["colour"])
+            (StandardScaler(), X.columns[:4]), (OneHotEncoder(), ["color"])
         ),
         SoftmaxRegression(),
     )

@@ -1,4 +1,4 @@
-r"""The modules on their own: shapes, initialisation, scaling, dropout, plain loops."""
+r"""The modules on their own: shapes, initialization, scaling, dropout, plain loops."""
 
 import pickle
 

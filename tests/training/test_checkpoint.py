@@ -68,12 +68,12 @@ class TestGoesOn:
     def test_with_a_table_as_it_comes(self, tmp_path):
         table = pd.DataFrame(
             {
-                "colour": ["red", "blue", None] * 30,
+                "color": ["red", "blue", None] * 30,
                 "town": [f"town {number}" for number in range(30)] * 3,
                 "size": [1.0, None] * 45,
             }
         )
-        is_red = table["colour"] == "red"
+        is_red = table["color"] == "red"
         options = {"checkpoint": tmp_path / "fit"}
         never_stopped = mlp(callbacks=[Watch()]).fit(table, is_red)
         with pytest.raises(KilledError):

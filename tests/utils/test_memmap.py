@@ -148,7 +148,7 @@ def table():
 def test_partial_fit_over_row_groups_of_parquet(tmp_path, table):
     X, y = table
     frame = pd.DataFrame(X, columns=[f"x{i}" for i in range(10)])
-    frame["colour"] = pd.Categorical(np.where(X[:, 0] > 0, "red", "blue"))
+    frame["color"] = pd.Categorical(np.where(X[:, 0] > 0, "red", "blue"))
     pq.write_table(
         pa.Table.from_pandas(frame.assign(label=y)),
         tmp_path / "rows.parquet",
