@@ -3,7 +3,7 @@ r"""Tables of tensors, and the batches that are cut from them."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from .._utils.memmap import Pages
+
+if TYPE_CHECKING:
+    from .pruning import EasyRows
 
 # Features, and what the loss needs: labels and weights.
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
@@ -111,32 +114,19 @@ class TensorTable(Dataset):
 
     def targets(self) -> tuple[Tensor, Tensor | None]:
         r"""Return the labels and weights of the rows that belong to this table."""
-        y, weight, rows = self.stored_y, self.sample_weight, self.rows
-        if rows is None:
-            return y, weight
-        return y[rows], None if weight is None else weight[rows]
+        return self._targets(slice(None) if self.rows is None else self.rows)
+
+    def _targets(self, index: Tensor | slice) -> tuple[Tensor, Tensor | None]:
+        weight = self.sample_weight
+        return self.stored_y[index], None if weight is None else weight[index]
 
     def slice(self, start: int, stop: int) -> Batch:
         r"""Return consecutive rows of a table that holds all rows."""
-        weight = self.sample_weight
         X = self.stored_X[start:stop]
         # A copy: a user's module may change it in place.
         X = X.to(self.dtype or X.dtype, copy=True)
         self.pages.read(len(X))
-        return (
-            X.to(self.stored_y.device),
-            (self.stored_y[start:stop], None if weight is None else weight[start:stop]),
-        )
-
-
-class Selection(Protocol):
-    r"""Selects the rows of an epoch, and changes their weights."""
-
-    def choose(self, rows: Tensor) -> Tensor:
-        r"""Return the selected rows in the same order."""
-
-    def take(self, index: Tensor) -> Batch:
-        r"""Return the batch of the rows at an index."""
+        return X.to(self.stored_y.device), self._targets(slice(start, stop))
 
 
 class BatchIterator:
@@ -156,7 +146,7 @@ class BatchIterator:
 
     Attributes
     ----------
-    selection : Selection or None
+    selection : EasyRows or None
         Selects the rows of an epoch; all of them if None.
     """
 
@@ -171,7 +161,7 @@ class BatchIterator:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.generator = generator
-        self.selection: Selection | None = None
+        self.selection: EasyRows | None = None
         # Number of rows in the epoch that began last.
         self._n_rows = len(dataset)
 

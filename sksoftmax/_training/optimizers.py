@@ -11,19 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .._utils.compat import (
-    foreach_add,
-    foreach_add_,
-    foreach_addcdiv_,
-    foreach_addcmul_,
-    foreach_div_,
-    foreach_lerp_,
-    foreach_mul_,
-    foreach_sqrt,
-    fused_adam_,
-    fused_adamw_,
-    fused_sgd_,
-)
+from .._utils import compat
 
 # Averages below this size are set to zero. Where gradients stay zero, as in a unit that
 # died, their moving average shrinks to denormal numbers, below 1e-38, on which a
@@ -122,7 +110,7 @@ class SGD(_Optimizer, torch.optim.SGD):
         return [self.state[parameter]["momentum_buffer"] for parameter in parameters]
 
     def _take_step(self, group: dict[str, Any], parameters: list[Tensor]) -> None:
-        fused_sgd_(
+        compat.fused_sgd_(
             parameters,
             [p.grad for p in parameters if p.grad is not None],
             self._momenta(parameters) if group["momentum"] else [],
@@ -185,7 +173,7 @@ class _LeanAdam(_Optimizer):
         steps = [state["step"] for state in states]
         # A tensor is added in half the time of a Python number.
         one = torch.ones((), device=steps[0].device)
-        foreach_add_(list({id(step): step for step in steps}.values()), one)
+        compat.foreach_add_(list({id(step): step for step in steps}.values()), one)
         beta1, beta2 = group["betas"]
         self._update(
             parameters,
@@ -218,17 +206,18 @@ class _LeanAdam(_Optimizer):
             count += share
         n_steps = [float(state["step"]) for state in states]
         if self._is_decoupled:
-            foreach_mul_(parameters, 1 - group["lr"] * share * decay)
+            compat.foreach_mul_(parameters, 1 - group["lr"] * share * decay)
         elif decay:
-            gradients = list(foreach_add(gradients, parameters, alpha=decay))
-        foreach_lerp_(averages, gradients, 1 - beta1**share)
-        foreach_mul_(squares, beta2**share)
-        foreach_addcmul_(squares, gradients, gradients, (1 - beta2**share) * share)
-        roots = foreach_sqrt(squares)
-        foreach_div_(roots, [math.sqrt(1 - beta2**n) for n in n_steps])
-        foreach_add_(roots, group["eps"])
+            gradients = list(compat.foreach_add(gradients, parameters, alpha=decay))
+        compat.foreach_lerp_(averages, gradients, 1 - beta1**share)
+        compat.foreach_mul_(squares, beta2**share)
+        added = (1 - beta2**share) * share
+        compat.foreach_addcmul_(squares, gradients, gradients, added)
+        roots = compat.foreach_sqrt(squares)
+        compat.foreach_div_(roots, [math.sqrt(1 - beta2**n) for n in n_steps])
+        compat.foreach_add_(roots, group["eps"])
         rates = [-group["lr"] * share / (1 - beta1**n) for n in n_steps]
-        foreach_addcdiv_(parameters, averages, roots, rates)
+        compat.foreach_addcdiv_(parameters, averages, roots, rates)
 
     def state_dict(self) -> dict[str, Any]:
         r"""Return the state as PyTorch has it, with a count for each parameter."""
@@ -243,13 +232,13 @@ class _LeanAdam(_Optimizer):
 class Adam(_LeanAdam, torch.optim.Adam):
     r"""The steps of :class:`torch.optim.Adam` with ``fused=True``."""
 
-    _update = staticmethod(fused_adam_)
+    _update = staticmethod(compat.fused_adam_)
 
 
 class AdamW(_LeanAdam, torch.optim.AdamW):
     r"""The steps of :class:`torch.optim.AdamW` with ``fused=True``."""
 
-    _update = staticmethod(fused_adamw_)
+    _update = staticmethod(compat.fused_adamw_)
     _is_decoupled = True
 
 
