@@ -40,8 +40,9 @@ def deal_groups(
         From 0 to ``n_folds``.
     """
     n_folds = len(shares)
-    is_outside = _outside_folds(y, group)
     size = np.bincount(group)
+    is_outside = size > len(y) / 2
+    is_outside[only_groups(y, group)[1]] = True
     shuffled = check_random_state(random_state).permutation(len(size))
     order = np.lexsort((shuffled, -size))
     order = order[~is_outside[order]]
@@ -52,7 +53,9 @@ def deal_groups(
     _assign_large(y, group, order[:_N_LARGE_GROUPS], shares, n_of_class, fold_of, dealt)
     rest = order[_N_LARGE_GROUPS:]
     _assign_small(y, group, rest[np.argsort(shuffled[rest])], shares, fold_of, dealt)
-    _keep_classes(y, group, fold_of, n_folds)
+    # A class in a single fold leaves it, with all rows of its groups.
+    classes, in_fold = only_groups(y, fold_of[group])
+    fold_of[group[np.isin(y, classes[in_fold < n_folds])]] = n_folds
     folds: NDArray[np.int64] = fold_of[group]
     return folds
 
@@ -67,12 +70,6 @@ def only_groups(
     )
     is_only = np.bincount(class_of_pair, minlength=n_classes)[class_of_pair] == 1
     return class_of_pair[is_only], group_of_pair[is_only]
-
-
-def _outside_folds(y: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.bool_]:
-    is_outside = np.bincount(group) > len(y) / 2
-    is_outside[only_groups(y, group)[1]] = True
-    return is_outside
 
 
 def _assign_large(
@@ -125,15 +122,3 @@ def _assign_small(
         edges = np.cumsum(room) / room.sum()
         middle = (np.cumsum(size[chosen]) - size[chosen] / 2) / total
         fold_of[chosen] = np.minimum(np.searchsorted(edges, middle), len(shares) - 1)
-
-
-def _keep_classes(
-    y: NDArray[np.int64],
-    group: NDArray[np.int64],
-    fold_of: NDArray[np.int64],
-    n_folds: int,
-) -> None:
-    r"""Take groups out of the folds if a class of theirs is in one fold only."""
-    alone, in_fold = only_groups(y, fold_of[group])
-    lost = alone[in_fold < n_folds]
-    fold_of[group[np.isin(y, lost)]] = n_folds

@@ -106,19 +106,17 @@ class HoldOut:
     def split(self, data: TrainingRows, random_state: int) -> Split:
         r"""Hold out rows if early stopping or a temperature needs them."""
         rows = data.indices()
+        all_rows = Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
         n_rows, is_auto = len(rows), self.early_stopping == "auto"
         if is_auto and self.n_estimators > 1 and not self._is_large(n_rows):
             n_folds = min(self.n_estimators, _MAX_FOLDS)
             parts = self._cross(data, rows, n_folds, 1.0, random_state)
-            if not len(parts[1].rows):
-                return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
-            return Split(*parts, chooses_epoch=True)
+            return Split(*parts, chooses_epoch=True) if len(parts[1].rows) else all_rows
         if self.early_stopping and not is_auto:
-            fraction = self.validation_fraction
-            parts = self._cut(data, rows, fraction, random_state)
+            parts = self._cut(data, rows, self.validation_fraction, random_state)
             return Split(*parts, chooses_epoch=True)
         if not self._learns_temperature(data, rows):
-            return Split(Part(rows, data.loss_weight), None, chooses_epoch=False)
+            return all_rows
         n_folds = min(self.n_estimators // _MEMBERS_PER_FOLD, _MAX_FOLDS)
         if n_folds > 1 and _NEGLIGIBLE_SHARE * n_rows < _TEMPERATURE_ROWS:
             fraction = min(self.validation_fraction, _CROSSED_ROWS / n_rows)

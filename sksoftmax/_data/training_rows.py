@@ -56,7 +56,19 @@ class TrainingRows:
 
     def missing_columns(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         r"""Return the mask of the columns with NaN in the given rows."""
-        return missing_columns(self.X, rows)
+        if self.X.dtype.kind != "f":
+            return np.zeros(self.X.shape[1], dtype=bool)
+        # The maximum of a column is NaN if any value is; it needs no table of booleans.
+        largest = np.maximum.reduce([block.max(axis=0) for block in blocks(self.X)])
+        has_missing: NDArray[np.bool_] = np.isnan(largest)
+        if has_missing.any() and len(rows) < len(self.X):
+            candidates = np.flatnonzero(has_missing)
+            has_missing[candidates] = False
+            pages = Pages(self.X)
+            for part in in_parts(rows):
+                is_missing = np.isnan(pages.take(part)[:, candidates])
+                has_missing[candidates] |= is_missing.any(axis=0)
+        return has_missing
 
     def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Update the statistics of a layer with the given rows."""
@@ -259,20 +271,3 @@ def check_validation_rows(
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"In the validation data X_val, y_val: {message}") from error
     return TrainingRows(features, encoded, weight, weight)
-
-
-def missing_columns(X: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    r"""Return the mask of the columns with NaN in the given rows."""
-    if X.dtype.kind != "f":
-        return np.zeros(X.shape[1], dtype=bool)
-    # The maximum of a column is NaN if any value is; it needs no table of booleans.
-    largest = np.maximum.reduce([block.max(axis=0) for block in blocks(X)])
-    has_missing: NDArray[np.bool_] = np.isnan(largest)
-    if has_missing.any() and len(rows) < len(X):
-        candidates = np.flatnonzero(has_missing)
-        has_missing[candidates] = False
-        pages = Pages(X)
-        for part in in_parts(rows):
-            is_missing = np.isnan(pages.take(part)[:, candidates])
-            has_missing[candidates] |= is_missing.any(axis=0)
-    return has_missing

@@ -15,7 +15,8 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Names of one meaning, in each line: those of our estimators and those elsewhere.
+# Names of one meaning, in each line: those of our estimators and those elsewhere. Names
+# of similar spelling, such as dropout_rate, are found by `difflib`.
 SYNONYMS = [
     set(names.split())
     for names in (
@@ -27,16 +28,12 @@ SYNONYMS = [
         "X_val x_val X_valid X_eval",
         "X_val y_val eval_set validation_data valid_sets val_data",
         "y_val y_valid y_eval",
-        "activation activation_function activation_fn activations act nonlinearity",
-        "batch_size minibatch_size mini_batch_size train_batch_size max_batch_size",
         "categorical_features cat_features categorical_feature cat_idxs cat_cols",
         "channels filters n_filters num_filters out_channels hidden_channels",
         "checkpoint model_dir checkpoint_path ckpt_path snapshot save_path",
         "class_weight class_weights is_unbalance auto_class_weights",
         "cv folds n_folds nfold n_splits kfold",
         "device use_gpu gpu gpu_id use_cuda cuda task_type accelerator device_type",
-        "dropout dropout_rate dropout_prob drop_rate p_dropout",
-        "early_stopping use_best_model early_stop",
         "estimator classifier model clf base_estimator",
         "fit_intercept bias use_bias intercept",
         "hidden_layer_sizes hidden_units hidden_layers hidden_sizes hidden_dims "
@@ -44,14 +41,10 @@ SYNONYMS = [
         "width depth",
         "image_shape image_size img_size input_shape",
         "input_scaling scaling scaler standardize normalize",
-        "label_smoothing ls_eps smoothing",
         "learning_rate lr learning_rate_init eta eta0 step_size base_lr max_lr",
-        "lr_schedule lr_scheduler scheduler schedule learning_rate_schedule",
         "max_epochs max_iter epochs n_epochs num_epochs nb_epoch n_iter iterations "
         "num_iterations num_boost_round n_steps max_steps",
         "module model net network model_fn build_fn",
-        "module_params module_args module_kwargs model_params",
-        "n_bins num_bins max_bins max_bin bins",
         "n_estimators n_members ensemble_size n_ensemble n_ens num_models k",
         "n_iter_no_change patience early_stopping_rounds early_stopping_patience",
         "n_neighbors k n_neighbours num_neighbors",
@@ -61,7 +54,6 @@ SYNONYMS = [
         "precision dtype amp use_amp mixed_precision",
         "random_state seed random_seed rng manual_seed",
         "sample_weight weight weights sample_weights",
-        "sample_weight_val eval_sample_weight sample_weight_eval_set",
         "scoring eval_metric metric metrics monitor",
         "tol tolerance min_delta threshold",
         "validation_fraction validation_split val_size valid_size test_size "
@@ -153,7 +145,7 @@ def _hint(name: str, names: list[str], elsewhere: Mapping[str, list[str]]) -> st
         if found := synonyms(last, others):
             return f"Pass {_with_remarks(found)} to {place}."
     close = get_close_matches(name, names)
-    return f"Did you mean {_with_remarks(close)}?" if close else ""
+    return f"Did you mean {' or '.join(close)}?" if close else ""
 
 
 def synonyms(name: str, names: Iterable[str]) -> list[str]:
