@@ -91,7 +91,7 @@ class StoppingCriteria(NamedTuple):
 class Solution:
     r"""Coefficients of one candidate on the scale of the input."""
 
-    # (K, D) and (K,).
+    # (C, D) and (C,).
     weight: Tensor
     bias: Tensor | None
     converged: bool

@@ -26,7 +26,7 @@ class Deflation:
     Updating. https://doi.org/10.1137/S1052623497327854
     """
 
-    # Both (B, n_directions, K * p): directions d, and products H d, scaled to
+    # Both (M, n_directions, C * P): directions d, and products H d, scaled to
     # d^T H d = 1. Zeros where there is no direction.
     directions: Tensor
     products: Tensor
@@ -82,11 +82,11 @@ class Deflation:
 
         Parameters
         ----------
-        index : (Tensor of shape (B,), int)
+        index : (Tensor of shape (M,), int)
             Indices of the candidates, and number of directions stored before.
-        direction, product : Tensor of shape (B, n_classes, n_columns)
+        direction, product : Tensor of shape (M, n_classes, n_columns)
             Directions d and products H d.
-        curvature : Tensor of shape (B,)
+        curvature : Tensor of shape (M,)
             Products d^T H d.
         """
         scale = torch.where(curvature > 0, curvature.rsqrt(), 0.0)[:, None]
@@ -104,7 +104,7 @@ class Deflation:
             return solve(residual)
         directions, products = self.directions, self.products
         flat = residual.flatten(1).unsqueeze(2)
-        # (B, m, K * p) @ (B, K * p, 1) -> (B, m, 1)
+        # (M, R, C * P) @ (M, C * P, 1) -> (M, R, 1)
         along = directions @ flat
         rest = torch.baddbmm(flat, products.mT, along, alpha=-1)
         solved = solve(rest.view(residual.shape)).flatten(1).unsqueeze(2)

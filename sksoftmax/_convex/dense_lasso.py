@@ -23,7 +23,7 @@ _ADDED_CURVATURE = 1e-13
 def softmax_hessian(
     Z: Array, sample_weight: Array, proba: Array, ridge: Array
 ) -> Array:
-    r"""Return the Hessian of the mean loss and a ridge, ``(K * p, K * p)``.
+    r"""Return the Hessian of the mean loss and a ridge, ``(C * P, C * P)``.
 
     Parameters
     ----------

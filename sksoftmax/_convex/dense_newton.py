@@ -46,14 +46,14 @@ class DenseNewton(SingleNewton):
 
     def __init__(self, problem: SoftmaxProblem) -> None:
         [block] = problem.rows.blocks(1, precise=True)
-        # (N, p), (N,) and (p,)
+        # (N, P), (N,) and (P,)
         self.Z: Float64Array = block.Z.cpu().numpy()
         self.sample_weight = problem.sample_weight[problem.fold[0]].cpu().numpy()
         self.ridge = problem.ridge[0].cpu().numpy()
         self.is_penalized = bool(self.ridge.any())
         self.n_classes = problem.n_classes
         (n_samples, n_columns), y = self.Z.shape, problem.y.cpu().numpy()
-        # (N, K): indicators of the classes.
+        # (N, C): indicators of the classes.
         self.target = np.zeros((n_samples, self.n_classes))
         self.target[np.arange(n_samples), y] = 1.0
         self.zeros = np.zeros((self.n_classes, n_columns))
@@ -66,7 +66,7 @@ class DenseNewton(SingleNewton):
             self._inverses: Float32Array
 
     def evaluate(self, coef: Float64Array) -> Iterate:
-        r"""Return the iterate, with probabilities of shape (N, K)."""
+        r"""Return the iterate, with probabilities of shape (N, C)."""
         logits = self.Z @ coef.T
         logits -= logits.max(1, keepdims=True)
         proba = np.exp(logits)
@@ -92,10 +92,10 @@ class DenseNewton(SingleNewton):
         return exact.reshape(iterate.coef.shape)
 
     def hessian(self, proba: Float64Array) -> Float64Array:
-        r"""Return the Hessian, of shape (K * p, K * p)."""
+        r"""Return the Hessian, of shape (C * P, C * P)."""
         Z, (n_samples, n_columns) = self.Z, self.Z.shape
         n_classes, sample_weight = self.n_classes, self.sample_weight
-        # (N, K, 1) * (N, 1, p) -> (N, K * p)
+        # (N, C, 1) * (N, 1, P) -> (N, C * P)
         spread = (proba[:, :, None] * Z[:, None, :]).reshape(n_samples, -1)
         hessian: Float64Array = -(spread * sample_weight[:, None]).T @ spread
         blocks = hessian.reshape(n_classes, n_columns, n_classes, n_columns)
@@ -120,7 +120,7 @@ class DenseNewton(SingleNewton):
             weighted = proba * sample_weight[:, None]
 
             def hessian(direction: Float32Array) -> Any:
-                # (N, K)
+                # (N, C)
                 change = Z @ direction.T
                 change -= np.einsum("nk,nk->n", proba, change)[:, None]
                 change *= weighted
@@ -138,7 +138,7 @@ class DenseNewton(SingleNewton):
         return step.astype(np.float64) * norm if is_accurate else None
 
     def precondition(self, residual: Float32Array) -> Float32Array:
-        r"""Return the inverses of the class blocks times a residual of shape (K, p)."""
+        r"""Return the inverses of the class blocks times a residual of shape (C, P)."""
         solved: Float32Array
         solved = np.matmul(self._inverses, residual[:, :, None])[:, :, 0]
         # The same shift of all classes changes nothing but the penalty.
@@ -146,16 +146,16 @@ class DenseNewton(SingleNewton):
         return solved
 
     def invert_class_blocks(self, proba: Float32Array) -> Float32Array:
-        r"""Return inverses of the Hessian's diagonal blocks, of shape (K, p, p).
+        r"""Return inverses of the Hessian's diagonal blocks, of shape (C, P, P).
 
-        Where all blocks are equal, as at zero, the shape is (1, p, p).
+        Where all blocks are equal, as at zero, the shape is (1, P, P).
         """
         Z, sample_weight, ridge = self._float32
         weight = proba * (1 - proba) * sample_weight[:, None]
         if (weight == weight[:, :1]).all():
             weight = weight[:, :1]
         blocks = np.stack([(Z * column[:, None]).T @ Z for column in weight.T])
-        # (K, p)
+        # (C, P)
         diagonal = np.einsum("kii->ki", blocks)
         diagonal += ridge
         diagonal += CURVATURE_FLOOR * diagonal.max(1, keepdims=True)

@@ -1,7 +1,7 @@
 r"""The standardized features, read through matrix products with blocks of rows.
 
-Shapes: N rows, n rows of a block, p columns (the features, and ones if there is an
-intercept), m stacked vectors of coefficients or of residuals.
+Shapes: N rows, n rows of a block, P columns (the features, and ones if there is an
+intercept), V stacked vectors of coefficients or of residuals.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ with warnings.catch_warnings():
 
 @dataclass(frozen=True)
 class DenseBlock:
-    r"""Standardized rows ``Z`` of shape (n, p), ones last if there is an intercept."""
+    r"""Standardized rows ``Z`` of shape (n, P), ones last if there is an intercept."""
 
     rows: slice
     Z: Tensor
 
     def forward(self, coef: Tensor) -> Tensor:
-        r"""Return logits: ``(m, p) -> (m, n)``."""
+        r"""Return logits: ``(V, P) -> (V, n)``."""
         return coef @ self.Z.T
 
     def backward(self, residual: Tensor) -> Tensor:
-        r"""Return sums of the residuals times rows: ``(m, n) -> (m, p)``."""
+        r"""Return sums of the residuals times rows: ``(V, n) -> (V, P)``."""
         return residual @ self.Z
 
     def squares(self, weight: Tensor) -> Tensor:
-        r"""Return weighted sums of squares: ``(m, n) -> (m, p)``."""
+        r"""Return weighted sums of squares: ``(V, n) -> (V, P)``."""
         return weight @ self.Z.square()
 
     def row_sizes(self) -> Tensor:
@@ -88,7 +88,7 @@ class StandardizedRows:
         raise NotImplementedError
 
     def diagonal(self, weight: Tensor, precise: bool) -> Tensor:
-        r"""Return weighted sums of squares: ``(m, N) -> (m, p)``."""
+        r"""Return weighted sums of squares: ``(V, N) -> (V, P)``."""
         total = weight.new_zeros(len(weight), self.n_columns)
         for block in self.blocks(len(weight), precise):
             total += block.squares(weight[:, block.rows])
@@ -107,7 +107,7 @@ class StandardizedRows:
                 self.scale[column] = math.hypot(center, spread)
 
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        r"""Return the coefficients of standardized features, of shape (K, p)."""
+        r"""Return the coefficients of standardized features, of shape (C, P)."""
         columns = weight.double() * self.scale
         if bias is None:
             return columns
@@ -314,7 +314,7 @@ class SparseBlock:
     scale: Tensor | None
 
     def forward(self, coef: Tensor) -> Tensor:
-        r"""Return logits: ``(m, p) -> (m, n)``."""
+        r"""Return logits: ``(V, P) -> (V, n)``."""
         columns = coef[:, : self.matrix.shape[1]]
         if self.scale is not None:
             columns = columns / self.scale
@@ -324,7 +324,7 @@ class SparseBlock:
         return logits.contiguous()
 
     def backward(self, residual: Tensor) -> Tensor:
-        r"""Return sums of the residuals times rows: ``(m, n) -> (m, p)``."""
+        r"""Return sums of the residuals times rows: ``(V, n) -> (V, P)``."""
         columns = _multiply(self.transposed, residual)
         if self.scale is not None:
             columns = columns / self.scale
@@ -333,7 +333,7 @@ class SparseBlock:
         return torch.cat([columns, residual.sum(1, keepdim=True)], dim=1)
 
     def squares(self, weight: Tensor) -> Tensor:
-        r"""Return weighted sums of squares: ``(m, n) -> (m, p)``."""
+        r"""Return weighted sums of squares: ``(V, n) -> (V, P)``."""
         scale = None if self.scale is None else self.scale.square()
         squares = replace(self, transposed=_squared(self.transposed), scale=scale)
         return squares.backward(weight)
@@ -345,7 +345,7 @@ class SparseBlock:
 
 
 def _multiply(matrix: Any, vectors: Tensor) -> Tensor:
-    r"""Return products of a sparse matrix with vectors: ``(m, D) -> (m, N)``."""
+    r"""Return products of a sparse matrix with vectors: ``(V, D) -> (V, N)``."""
     columns = vectors.T.contiguous()
     if isinstance(matrix, Tensor):
         return (matrix @ columns).T

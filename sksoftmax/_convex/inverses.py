@@ -23,7 +23,7 @@ _BLOCK_ROWS = 2048
 class Kronecker:
     r"""The Hessian if all rows had the mean row's probabilities.
 
-    It is then ``P (x) G + penalty``, with the mean covariance P of the classes'
+    It is then ``S (x) G + penalty``, with the mean covariance S of the classes'
     indicators and the Gram matrix G of the features; both are diagonalized. This is
     exact where all rows have the same probabilities, as for zero coefficients.
 
@@ -56,7 +56,7 @@ class Kronecker:
         """
         spread, classes = torch.linalg.eigh(covariance)
         spread = spread.clamp(min=0)
-        # (B, K, 1) * (B, 1, p) -> (B, K, p)
+        # (M, C, 1) * (M, 1, P) -> (M, C, P)
         curvature = spread[:, :, None] * self.eigenvalues
         floor = CURVATURE_FLOOR * curvature.amax((1, 2), keepdim=True)
         curvature = torch.maximum(curvature + l2_reg_strength[:, None, None], floor)
@@ -73,9 +73,9 @@ class KroneckerInverse:
 
     # (D, D), eigenvectors of the features.
     vectors: Tensor
-    # (B, K, K), eigenvectors of the classes.
+    # (M, C, C), eigenvectors of the classes.
     classes: Tensor
-    # (B, K, D) and (B, K, 1), inverse eigenvalues.
+    # (M, C, D) and (M, C, 1), inverse eigenvalues.
     features: Tensor
     intercept: Tensor
 
@@ -169,7 +169,7 @@ def _products_of_classes(
     total = columns.new_zeros(size, size, dtype=torch.float64)
     for start in range(0, n_rows, _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        # (K, 1, n) * (p, n) -> (K * p, n)
+        # (C, 1, n) * (P, n) -> (C * P, n)
         spread = (proba[:, None, rows] * columns[:, rows]).flatten(0, 1)
         for end in range(n_columns, size, n_columns):
             block = slice(end - n_columns, end)
@@ -186,7 +186,7 @@ def invert_class_blocks(
     exact inverse, and unlike :class:`Kronecker` they depend on which rows a class is
     uncertain of. Parameters as in :func:`invert_hessian`.
     """
-    # (K, n)
+    # (C, n)
     weight = (proba * (1 - proba)).to(Z.dtype) * sample_weight.to(Z.dtype)
     blocks = [weighted_gram(Z, row).double() for row in weight]
     return _invert_blocks(torch.stack(blocks), ridge)

@@ -1,7 +1,7 @@
 r"""The objective of softmax regression on tensors: values, gradients and products.
 
 One problem has many candidates: penalties and folds of the same rows, so that one wide
-matrix product serves all of them. Shapes: B candidates, K classes, N rows, p columns.
+matrix product serves all of them. Shapes: M candidates, C classes, N rows, P columns.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ _SMALLEST_VARIANCE = 1e-12
 class Iterates:
     r"""Coefficients of candidates, with their objectives and gradients."""
 
-    # (B,), int64: indices of the candidates in their problem.
+    # (M,), int64: indices of the candidates in their problem.
     candidates: Tensor
-    # (B, K, p), float64.
+    # (M, C, P), float64.
     coef: Tensor
-    # (B,), float64.
+    # (M,), float64.
     value: Tensor
-    # (B, K, p), float64, without the lasso.
+    # (M, C, P), float64, without the lasso.
     gradient: Tensor
-    # (B, K, N), float32.
+    # (M, C, N), float32.
     proba: Tensor
 
     def select(self, keep: Tensor) -> Iterates:
@@ -78,7 +78,7 @@ class Iterates:
 class SoftmaxProblem:
     r"""Mean cross-entropy plus penalties, on standardized features, for candidates.
 
-    For coefficients W (K, p) of standardized rows z and normalized sample weights s,
+    For coefficients W (C, P) of standardized rows z and normalized sample weights s,
     a candidate's objective is
 
         sum_i s_i (logsumexp(W z_i) - (W z_i)[y_i]) + sum(ridge * W**2) / 2
@@ -110,12 +110,12 @@ class SoftmaxProblem:
 
     def __post_init__(self, penalties: Sequence[Penalty]) -> None:
         y, sample_weight, rows = self.y, self.sample_weight, self.rows
-        # (B,)
+        # (M,)
         self.fold = torch.tensor([p.fold for p in penalties], device=y.device)
         l2 = sample_weight.new_tensor([p.l2_reg_strength for p in penalties])
         l1 = sample_weight.new_tensor([p.l1_reg_strength for p in penalties])
         self.has_l1 = bool((l1 > 0).any())
-        # (p,): an original coefficient is a standardized one times the unit. The
+        # (P,): an original coefficient is a standardized one times the unit. The
         # intercept, which is not penalized, has 0.
         self.unit = torch.zeros(rows.n_columns, dtype=torch.float64, device=y.device)
         largest = _LARGEST_UNIT / l2.max().clamp(min=1).sqrt()
@@ -130,7 +130,7 @@ class SoftmaxProblem:
     def _set_penalties(self, l2: Tensor, l1: Tensor) -> None:
         self.l2_reg_strength, self.l1_reg_strength = l2, l1
         self.is_penalized = (l2 > 0) | (l1 > 0)
-        # (B, p) and (B, 1, p)
+        # (M, P) and (M, 1, P)
         self.ridge = l2[:, None] * self.unit.square()
         self.lasso = (l1[:, None, None] * self.unit).clamp(max=_LARGEST_LASSO)
 
@@ -178,9 +178,9 @@ class SoftmaxProblem:
 
         Parameters
         ----------
-        coef : Tensor of shape (B, K, p), float64
+        coef : Tensor of shape (M, C, P), float64
             Coefficients.
-        candidates : Tensor of shape (B,), int64
+        candidates : Tensor of shape (M,), int64
             Indices of the candidates.
         precise : bool
             Whether to compute in float64, or in float32.
@@ -271,7 +271,7 @@ class SoftmaxProblem:
         return (torch.diag_embed(weighted.sum(2)) - joint).double()
 
     def subgradient(self, iterates: Iterates) -> Tensor:
-        r"""Return the smallest subgradients with the lasso, of shape (B, K, p).
+        r"""Return the smallest subgradients with the lasso, of shape (M, C, P).
 
         At zero it is the distance of the gradient from ``[-lasso, lasso]``.
         """
@@ -293,7 +293,7 @@ class SoftmaxProblem:
         return (self.lasso[candidates] * coef.abs()).sum((1, 2))
 
     def curvature_bound(self, proba: Tensor, candidates: Tensor) -> Tensor:
-        r"""Return a bound of the Hessians' curvature by column, of shape (B, 1, p)."""
+        r"""Return a bound of the Hessians' curvature by column, of shape (M, 1, P)."""
         # Gershgorin: no eigenvalue of diag(p) - p p^T exceeds 2 max p (1 - p).
         variance = (2 * (proba * (1 - proba)).amax(1)).clamp(min=_SMALLEST_VARIANCE)
         weight = self._float32_weight[self.fold[candidates]] * variance

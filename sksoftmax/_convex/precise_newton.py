@@ -93,7 +93,7 @@ def minimize_precisely(
 
 @dataclass
 class PreciseIterate(Iterate):
-    r"""Objective at coefficients, with probabilities of shape (K, N).
+    r"""Objective at coefficients, with probabilities of shape (C, N).
 
     ``complement`` is ``1 - proba``, precise where the probabilities are almost 1.
     """
@@ -166,7 +166,7 @@ class PreciseNewton(SingleNewton):
         )
 
     def evaluate(self, coef: Tensor) -> PreciseIterate:
-        r"""Return the iterate at coefficients of shape (K, p)."""
+        r"""Return the iterate at coefficients of shape (C, P)."""
         penalized = self.ridge * coef
         value = 0.5 * (penalized * coef).sum()
         gradient, blocks_of_proba = penalized.clone(), []
@@ -205,7 +205,7 @@ class PreciseNewton(SingleNewton):
         return new, length
 
     def inner_solve(self, iterate: PreciseIterate) -> Tensor:
-        r"""Return the Newton step, of shape (K, p)."""
+        r"""Return the Newton step, of shape (C, P)."""
         if self.is_exact:
             return self._step_by_qr(iterate)
         return self._step_by_conjugate_gradients(iterate)
@@ -249,7 +249,7 @@ class PreciseNewton(SingleNewton):
         squares = iterate.coef.new_zeros(n_classes * n_columns)
         for block in self._blocks():
             Z = block.Z * self.damping[block.rows, None]
-            # (K, K', n) and (n, p) -> (n * K', K * p)
+            # (C, C', n) and (n, P) -> (n * C', C * P)
             A = torch.einsum("kln,np->nlkp", F[:, :, block.rows], Z)
             A = A.flatten(2, 3).flatten(0, 1)
             squares += A.square().sum(0)

@@ -93,7 +93,7 @@ class Inverse:
         for index in set(self.matrix_index[has_matrix].tolist()):
             group, blocks = self.matrix_index == index, self.matrices[index]
             part = residual[group]
-            # (b, K, p) -> (n_blocks, b, K * p / n_blocks)
+            # (m, C, P) -> (n_blocks, m, C * P / n_blocks)
             rows = part.view(len(part), len(blocks), -1).transpose(0, 1)
             solved[group] = (rows @ blocks).transpose(0, 1).reshape(part.shape)
         return solved
@@ -130,9 +130,9 @@ class Preconditioner:
         self.problem = problem
         self.n_steps = n_steps
         rows, device = problem.rows, problem.y.device
-        # (B,): products with the Hessian in a Newton step of the usual accuracy.
+        # (M,): products with the Hessian in a Newton step of the usual accuracy.
         self._n_products = torch.zeros(n_candidates, dtype=torch.float32, device=device)
-        # (B,): number of products above which a (new) matrix is inverted.
+        # (M,): number of products above which a (new) matrix is inverted.
         self._max_products = torch.full_like(self._n_products, _MAX_USUAL_PRODUCTS)
         self._matrix_index = torch.full((n_candidates,), -1, device=device)
         self._matrices: list[Tensor] = []

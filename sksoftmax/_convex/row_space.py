@@ -90,10 +90,10 @@ class RowSpace:
         self._factor = factor[:rank]
 
     def restore(self, weight: Tensor) -> Tensor:
-        r"""Return weights of features: ``(m, rank) -> (m, n_features)``."""
+        r"""Return weights of features: ``(V, rank) -> (V, n_features)``."""
         vectors = weight.cpu().numpy().T
         solved = solve_triangular(self._factor.T, vectors, check_finite=False)
-        # (m, N): factors of the rows in the linear combination.
+        # (V, N): factors of the rows in the linear combination.
         factors = np.zeros((weight.shape[0], len(self.table)))
         factors[:, self._pivots] = (solved / self._norm[:, None]).T
         if issparse(self.X):
@@ -102,7 +102,7 @@ class RowSpace:
         return torch.cat([multipliers @ part for _, part in self._columns()], dim=1)
 
     def project(self, weight: Tensor) -> Tensor:
-        r"""Return the part of weights in this space: ``(m, n_features) -> (m, rank)``.
+        r"""Return the part of weights in this space: ``(V, n_features) -> (V, rank)``.
 
         The remaining part is orthogonal to all rows, and changes no prediction.
         """

@@ -26,11 +26,11 @@ History = list[tuple[float, float]]
 
 @dataclass
 class Iterate:
-    r"""Objective at coefficients of shape (K, p)."""
+    r"""Objective at coefficients of shape (C, P)."""
 
     coef: Any
     value: float
-    # (K, p)
+    # (C, P)
     gradient: Any
     proba: Any
 
@@ -51,7 +51,7 @@ class SingleNewton(ABC):
     ----------
     n_classes : int
         Number of classes.
-    zeros : ndarray or Tensor of shape (K, p)
+    zeros : ndarray or Tensor of shape (C, P)
         Zero coefficients.
     is_penalized : bool
         Whether there is an L2 penalty.
@@ -70,7 +70,7 @@ class SingleNewton(ABC):
 
     @abstractmethod
     def inner_solve(self, iterate: Any) -> Any:
-        r"""Return the Newton step, of shape (K, p)."""
+        r"""Return the Newton step, of shape (C, P)."""
 
     def solve(
         self, coef: Any, criteria: StoppingCriteria
@@ -79,14 +79,14 @@ class SingleNewton(ABC):
 
         Parameters
         ----------
-        coef : ndarray or Tensor of shape (K, p)
+        coef : ndarray or Tensor of shape (C, P)
             Coefficients to start from.
         criteria : StoppingCriteria
             When to stop.
 
         Returns
         -------
-        coef : ndarray or Tensor of shape (K, p)
+        coef : ndarray or Tensor of shape (C, P)
             The last coefficients.
         norm : float
             Largest absolute entry of their gradient.

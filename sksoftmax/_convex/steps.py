@@ -46,14 +46,14 @@ def newton_steps(
         The iterates, whose probabilities determine H.
     inverse : Inverse
         Approximate inverses of their Hessians.
-    accuracy : Tensor of shape (B,)
+    accuracy : Tensor of shape (M,)
         Factor by which the preconditioned norm of the residual is reduced.
 
     Returns
     -------
-    coef_newton : Tensor of shape (B, K, p), float64
+    coef_newton : Tensor of shape (M, C, P), float64
         The steps; those of candidates without any curvature are scaled gradients.
-    n_products : Tensor of shape (B,)
+    n_products : Tensor of shape (M,)
         Number of products with each candidate's Hessian.
     deflation : Deflation
         The first directions, for the preconditioner of the next step.
@@ -103,7 +103,7 @@ def _centered(directions: Tensor) -> Tensor:
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    r"""Return ratios of shape (B, 1, 1), 0 where the denominator is not positive."""
+    r"""Return ratios of shape (M, 1, 1), 0 where the denominator is not positive."""
     return torch.where(denominator > 0, numerator / denominator, 0.0)[:, None, None]
 
 
@@ -122,12 +122,12 @@ def proximal_newton_targets(
         The problem.
     iterates : Iterates
         The iterates.
-    accuracy : Tensor of shape (B,)
+    accuracy : Tensor of shape (M,)
         Factor by which the norm of the subgradient is reduced.
 
     Returns
     -------
-    targets : Tensor of shape (B, K, p), float64
+    targets : Tensor of shape (M, C, P), float64
         The minima, with exact zeros.
 
     References

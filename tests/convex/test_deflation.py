@@ -14,7 +14,7 @@ def hessians(rng, n_candidates, size):
 
 
 def deflation_along(H, directions):
-    r"""Return the deflation of Hessians (B, N, N) along directions (m, B, N)."""
+    r"""Return the deflation of Hessians (M, P, P) along directions (R, M, P)."""
     n_candidates, size = H.shape[:2]
     deflation = Deflation.empty((n_candidates, 1, size), 16, CPU)
     which = torch.arange(n_candidates)

@@ -24,7 +24,7 @@ def problem():
 
 
 def proba_and_hessian(problem, distance):
-    r"""Return probabilities (K, N) and the Hessian (K * p, K * p) at a distance."""
+    r"""Return probabilities (C, N) and the Hessian (C * P, C * P) at a distance."""
     candidate = torch.zeros(1, dtype=torch.int64)
     proba = problem.evaluate(problem.far_out(distance), candidate, True).proba
     candidates = candidate.expand(SIZE)
@@ -34,7 +34,7 @@ def proba_and_hessian(problem, distance):
 
 
 def centered_directions():
-    r"""Return directions without a shift of all classes, (K * p, m)."""
+    r"""Return directions without a shift of all classes, (C * P, m)."""
     directions = np.random.default_rng(0).normal(size=(N_CLASSES, N_COLUMNS, 4))
     return torch.from_numpy((directions - directions.mean(0)).reshape(SIZE, 4))
 
