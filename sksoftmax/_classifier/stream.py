@@ -60,13 +60,13 @@ class StreamedClassifier(TrainedClassifier):
         if self._first_rows is None:
             return
         first = self._first_rows.extended(data, rows)
-        if first.are_due:
+        if first.is_due:
             known = first.as_data()
             if not plan.learn_inputs(self.module_, known, known.indices()):
                 del self._first_rows
                 return
             first = replace(first, n_learned=len(first.X))
-        if first.are_enough:
+        if first.is_complete:
             del self._first_rows
         else:
             self._first_rows = first

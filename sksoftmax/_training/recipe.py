@@ -16,7 +16,7 @@ from .optimizers import OPTIMIZERS
 _BATCHES_PER_EPOCH = 16
 
 # Rows: smallest batch with batch_size="auto".
-_SMALLEST_BATCH = 32
+SMALLEST_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class TrainingLength:
     def batch_size(self, n_rows: int) -> int:
         r"""Return the batch size of a table: a power of 2."""
         power = 2 ** round(math.log2(max(n_rows, 1) / _BATCHES_PER_EPOCH))
-        return int(min(max(power, _SMALLEST_BATCH), self.largest_batch))
+        return int(min(max(power, SMALLEST_BATCH), self.largest_batch))
 
     def max_epochs(self, n_rows: int, batch_size: int) -> int:
         r"""Return the number of epochs of a table."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .._data.training_rows import TrainingRows
 from .._utils.compat import BATCH_NORMS
 from ..modules._ensemble import MemberBatchNorm
+from .recipe import SMALLEST_BATCH
 
 # Share of the learning rate right after a fit. On digits, after fits of 1,000 rows, 300
 # more rows in six orders cost convolutional nets 0.009 of accuracy at 0.1, and nothing
@@ -34,9 +35,6 @@ _STEP_SHARE = 1 / 256
 
 # The same after a fit.
 _STEP_SHARE_AFTER_FIT = 1 / 16
-
-# Rows: smallest batch, the same as with batch_size="auto".
-_FEWEST_BATCH_ROWS = 32
 
 # Rows from which on the scaling of the inputs stays as it is.
 _FIRST_ROWS = 1000
@@ -85,7 +83,7 @@ class Pace:
 
     def batch_size(self, n_rows: int, largest: int) -> int:
         r"""Return the number of rows in a batch when ``n_rows`` have been seen."""
-        return min(largest, max(_FEWEST_BATCH_ROWS, round(self._step_share * n_rows)))
+        return min(largest, max(SMALLEST_BATCH, round(self._step_share * n_rows)))
 
     def share(self, n_rows: int, batch_size: int) -> float:
         r"""Return the share of a full step for the next rows, and count them."""
@@ -112,14 +110,14 @@ class FirstRows:
     def begin(cls, data: TrainingRows, rows: NDArray[np.int64]) -> FirstRows | None:
         r"""Return an empty beginning of a stream; None if a first piece is enough."""
         first = cls(data.X[:0].copy(), np.empty(0))
-        return None if first._are_enough(len(rows)) else first
+        return None if first._is_complete_with(len(rows)) else first
 
     @property
-    def are_enough(self) -> bool:
-        r"""Whether no more rows are needed."""
-        return self._are_enough(len(self.X))
+    def is_complete(self) -> bool:
+        r"""Whether no further rows are needed."""
+        return self._is_complete_with(len(self.X))
 
-    def _are_enough(self, n_rows: int) -> bool:
+    def _is_complete_with(self, n_rows: int) -> bool:
         n_numbers = n_rows * max(1, self.X.shape[1])
         return n_rows >= _FIRST_ROWS or n_numbers >= _FIRST_NUMBERS
 
@@ -135,9 +133,9 @@ class FirstRows:
         )
 
     @property
-    def are_due(self) -> bool:
+    def is_due(self) -> bool:
         r"""Whether there are enough new rows to learn the scaling again."""
-        return self.are_enough or len(self.X) >= _GROWTH * self.n_learned
+        return self.is_complete or len(self.X) >= _GROWTH * self.n_learned
 
     def as_data(self) -> TrainingRows:
         r"""Return the rows, without labels."""

@@ -105,9 +105,9 @@ def _converted(logits: Tensor, weights: Tensor, temperature: float) -> float:
     of_rows = weights.amax(1)
     weight = (left_out * of_rows).sum(1, keepdim=True) * of_rows
     # The noise of an average falls at most in proportion to the number of members.
-    least = temperature * float(parts.sum(1).min() / parts.shape[1])
+    smallest = temperature * float(parts.sum(1).min() / parts.shape[1])
     found = [
-        temperature_of_average(logits[3:], average, weight, temperature, least)
+        temperature_of_average(logits[3:], average, weight, temperature, smallest)
         for average, weight in ((whole, weight), (learned, weight * ~left_out))
     ]
     return math.sqrt(math.prod(found))
@@ -203,7 +203,7 @@ def temperature_of_average(
     whole: Tensor,
     weight: Tensor,
     temperature: float,
-    least: float,
+    smallest: float,
 ) -> float:
     r"""Return the temperature of the average of all members from that of parts of them.
 
@@ -232,13 +232,13 @@ def temperature_of_average(
         Weight of each part for each row.
     temperature : float
         The best temperature of the parts, for rows that they have not learned from.
-    least : float
+    smallest : float
         Smallest temperature to return.
 
     Returns
     -------
     temperature : float
-        At least ``least``, and at most that of the parts.
+        At least ``smallest``, and at most that of the parts.
     """
     parts, whole = parts.cpu().double(), whole.cpu().double()
     if not weight.any():
@@ -255,6 +255,6 @@ def temperature_of_average(
 
     if excess(temperature) >= 0:
         return temperature
-    if excess(least) <= 0:
-        return least
-    return float(brentq(excess, least, temperature, xtol=1e-6))
+    if excess(smallest) <= 0:
+        return smallest
+    return float(brentq(excess, smallest, temperature, xtol=1e-6))
