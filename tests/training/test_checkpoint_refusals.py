@@ -1,7 +1,6 @@
 r"""Files and settings that a checkpoint refuses."""
 
 import os
-import resource
 
 import numpy as np
 import pytest
@@ -139,6 +138,7 @@ class TestRefuses:
             assert watch.n_epochs == 0
 
     def test_a_full_disk_and_keeps_the_earlier_file(self, digits, tmp_path):
+        resource = pytest.importorskip("resource", reason="not on Windows")
         path, limits = tmp_path / "fit", resource.getrlimit(resource.RLIMIT_FSIZE)
         never_stopped = mlp(callbacks=[Watch()]).fit(*digits)
         model = mlp(checkpoint=path)
