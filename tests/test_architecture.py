@@ -1,12 +1,16 @@
-r"""The plan of the house: who may import whom, how long a file may be, whose words."""
+r"""Architecture: imports between folders, lengths of files, private names, hooks."""
 
 import ast
 import io
 import re
 import tokenize
+import types
 from pathlib import Path
 
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from sksoftmax._classifier.base import BaseSoftmaxClassifier
 
 PACKAGE = Path(__file__).parents[1] / "sksoftmax"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -29,31 +33,34 @@ FLOORS = {
     "_utils": 1,
 }
 
+# Lines of a module.
 FEWEST_LINES, MOST_LINES = 40, 450
+# Methods of the base of the classifiers that subclasses override.
+MOST_OVERRIDDEN = 4
 
-# The words that a riddle begins with; a comment begins with its subject.
-RIDDLES = re.compile(r"#:? *(Of|What|So|Where|Who)\b")
+# A comment begins with its subject, not with one of these words.
+VAGUE_BEGINNINGS = re.compile(r"#:? *(Of|What|So|Where|Who)\b")
 
 DEPENDENCIES = {"pandas", "safetensors", "scipy", "sklearn", "skorch", "torch"}
 
 
-def room(path):
+def folder_of(path):
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
 def imported(path):
-    r"""Return the rooms that a file imports from, inside functions as well."""
+    r"""Return the folders that a file imports from, inside functions as well."""
     folder = path.relative_to(PACKAGE).parent.parts
-    rooms = set()
+    folders = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             above = folder[: len(folder) - node.level + 1]
             parts = [*above, *(node.module or "").split(".")]
             names = [alias.name for alias in node.names]
-            rooms |= set(names) if parts == [""] else {parts[0]}
+            folders |= set(names) if parts == [""] else {parts[0]}
         elif isinstance(node, ast.ImportFrom):
             assert node.module.partition(".")[0] != "sksoftmax", "imports are relative"
-    return rooms
+    return folders
 
 
 def is_private(name):
@@ -112,14 +119,14 @@ def ids(path):
     return path.relative_to(PACKAGE).as_posix()
 
 
-def test_every_room_has_a_floor():
-    assert {room(path) for path in FILES} == set(FLOORS)
+def test_every_folder_has_a_floor():
+    assert {folder_of(path) for path in FILES} == set(FLOORS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=ids)
 def test_imports_come_from_lower_floors(path):
-    others = imported(path) & set(FLOORS) - {room(path)}
-    assert {name for name in others if FLOORS[name] >= FLOORS[room(path)]} == set()
+    others = imported(path) & set(FLOORS) - {folder_of(path)}
+    assert {name for name in others if FLOORS[name] >= FLOORS[folder_of(path)]} == set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=ids)
@@ -147,4 +154,23 @@ def test_comments_begin_with_their_subject(path):
     tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
     lines = [(t.start[0], t.string) for t in tokens if t.type == tokenize.COMMENT]
     begins = [text for number, text in lines if number - 1 not in dict(lines)]
-    assert [text for text in begins if RIDDLES.match(text)] == []
+    assert [text for text in begins if VAGUE_BEGINNINGS.match(text)] == []
+
+
+def subclasses(cls):
+    return {cls}.union(*map(subclasses, cls.__subclasses__()))
+
+
+def test_subclasses_override_few_methods_of_the_base():
+    kinds = (types.FunctionType, property, classmethod, staticmethod)
+    overridden = {
+        name
+        for cls in subclasses(BaseSoftmaxClassifier) - {BaseSoftmaxClassifier}
+        if cls.__module__.startswith("sksoftmax")
+        for name, value in vars(cls).items()
+        if isinstance(value, kinds) and hasattr(BaseSoftmaxClassifier, name)
+    }
+    # The methods of scikit-learn's own classes and dunder methods do not count.
+    overridden -= set(dir(BaseEstimator)) | set(dir(ClassifierMixin))
+    assert "_plan" in overridden
+    assert len(overridden) <= MOST_OVERRIDDEN, overridden
