@@ -21,9 +21,9 @@ class SoftmaxModule(nn.Module):
     r"""Base of the modules behind the estimators.
 
     ``forward(x)`` maps rows to logits. A subclass may set the attributes below in its
-    constructor. They are all optional: a plain :class:`torch.nn.Module` of the user has
-    none of them, and :func:`input_scaling_of`, :func:`temperature_of` and
-    :func:`largest_product_of` are the only places that say what it then counts as.
+    constructor. They are all optional: a plain :class:`torch.nn.Module` of the user may
+    lack them, and :func:`input_scaling_of`, :func:`temperature_of` and
+    :func:`largest_product_of` are the only functions that look for them.
 
     Attributes
     ----------
