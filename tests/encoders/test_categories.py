@@ -142,7 +142,7 @@ class TestCategories:
         model = SoftmaxMLPClassifier(share_weights=share_weights, random_state=0)
         with pytest.warns(UserWarning, match="'name' has 100 different values"):
             model.fit(X, y)
-        # It learns the rows by heart, but nobody knows those that it left out.
+        # The net memorizes the training rows and does not predict the validation rows.
         assert model.loss_curve_[-1] < 0.1
         assert max(model.validation_scores_) < -0.6
 

@@ -153,7 +153,7 @@ class TestRandomWarp:
         result = layer(batch)
         assert result.dtype == (torch.float32 if dtype == torch.uint8 else dtype)
         angle = np.deg2rad(most["max_angle"])
-        # Of (row, column).
+        # Coordinates are (row, column).
         turn = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
         shear = [[1, 0], [most["max_shear"], 1]]
         matrix = np.array(turn) @ shear * np.exp(most["max_scale"])

@@ -147,7 +147,7 @@ def test_every_other_member_has_the_bins():
     module.input_dropout.p = 0.0
     with torch.no_grad():
         before = module(torch.from_numpy(X))
-        # Bins that say something else change what those say who are shown them.
+        # Changed bins change the logits of the members that have bins.
         module.input_scaling.pieces.left.sub_(0.5)
         changed = (module(torch.from_numpy(X)) != before).any(2).any(0)
     assert changed.tolist() == [True, False, True]

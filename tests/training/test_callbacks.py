@@ -317,7 +317,7 @@ for classifier in (SoftmaxMLPClassifier(max_epochs=1), SoftmaxRegression(verbose
 
 
 def test_scikit_learn_without_callbacks():
-    # What scikit-learn needs of its own callbacks it has imported by then.
+    # The program hides scikit-learn's callbacks after scikit-learn has imported them.
     completed = subprocess.run(
         [sys.executable, "-W", "error", "-c", OLD_SCIKIT_LEARN],
         capture_output=True,

@@ -43,7 +43,7 @@ class TestGoesOn:
         resumed = with_callbacks(CLASSIFIERS[name], watch, **options).fit(X, y)
         assert watch.n_epochs == resumed.n_iter_ - 2
         assert_same_bits(resumed, never_stopped, X)
-        # What is trained further has the same moments and generators, too.
+        # Further training has the same moments and generators.
         for one in (resumed, never_stopped):
             one.set_params(early_stopping=False, class_weight=None).partial_fit(X, y)
         assert_same_bits(resumed, never_stopped, X)

@@ -103,7 +103,7 @@ def test_every_round_is_twice_as_long_as_the_one_before():
         # The best epoch need not be the last.
         ([0.9, 0.8, 0.7, 0.5, 0.6], 0.50, True),
         ([0.9, 0.8, 0.5, 0.7, 0.6], 0.50, False),
-        # What was learned from is known by heart.
+        # The training loss is far below the validation loss: the net memorizes.
         ([0.9, 0.8, 0.7, 0.6, 0.5], 0.30, False),
         # There is nothing to gain.
         ([9e-3, 8e-3, 7e-3, 2e-3, 9e-4], 1e-3, False),
@@ -242,7 +242,7 @@ def test_killed_fit_goes_on_in_its_round(spirals, tmp_path, n_further):
     assert classifier.loss_curve_ == expected.loss_curve_
     proba = classifier.predict_proba(spirals[0])
     np.testing.assert_array_equal(proba, expected.predict_proba(spirals[0]))
-    # What is finished is read.
+    # The next fit reads the finished checkpoint.
     assert classifier.fit(*spirals).loss_curve_ == expected.loss_curve_
 
 

@@ -108,7 +108,7 @@ def test_epoch_is_chosen_at_its_best_temperature(early_stopping):
         scores[is_scaled] = np.array(classifier.validation_scores_)
         loss = log_loss(y[1000:], classifier.predict_proba(X[1000:]))
         assert_allclose(loss, -scores[is_scaled].max(), rtol=1e-5)
-    # The net learns by heart, which makes it worse, but mostly too sure of itself.
+    # The net memorizes rows, which makes it overconfident above all.
     assert (scores[True] >= scores[False] - 1e-6).all()
     assert scores[True][-1] > scores[False][-1] + 0.05
     assert scores[True].argmax() > scores[False].argmax()
@@ -214,7 +214,7 @@ def test_temperature_is_that_of_all_members(options):
 def test_temperature_of_images_is_that_of_averaged_views():
     X, y = load_digits(return_X_y=True)
     X = X.reshape(-1, 8, 8).repeat(2, axis=1).repeat(2, axis=2).reshape(len(X), -1)
-    # Labels of which some are wrong, which a net learns by heart.
+    # A fifth of the labels are wrong, and the net memorizes them.
     rng = np.random.default_rng(0)
     y = np.where(rng.random(len(y)) < 0.2, rng.integers(0, 10, len(y)), y)
     classifier = SoftmaxCNNClassifier(

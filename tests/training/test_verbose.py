@@ -109,7 +109,7 @@ def in_terminal(script):
         while chunk := os.read(ours, 4096):
             written += chunk
     except OSError:
-        # What Linux says when the other end is closed.
+        # Linux raises an error when the other end is closed.
         pass
     os.close(ours)
     assert process.wait() == 0, written.decode()

@@ -26,7 +26,7 @@ MLP = partial(
     hidden_layer_sizes=(8,),
     n_estimators=2,
     dropout=0.1,
-    # What they do after the last epoch would make another model of it.
+    # Both would change the classifier after the last epoch.
     early_stopping=False,
     temperature_scaling=False,
     max_epochs=N_EPOCHS,
