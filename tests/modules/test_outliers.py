@@ -62,7 +62,7 @@ class TestMLP:
         kinds = ["value", "row", "sentinel"]
         clean, *others = scores(kinds, n_features, value)
         assert clean > 0.75
-        # Where there are five features, the sentinel hides a part of what is known.
+        # With five features, the sentinel hides a larger part of the information.
         assert min(others) > clean - (BAR if n_features > 5 else 2 * BAR)
 
     def test_accuracy_of_the_standard_method(self):

@@ -70,7 +70,7 @@ class TestInputScaling:
         X[0, 0] = torch.nan
         scaling = InputScaling((5,), method="smooth")
         scaling.update(X[:100])
-        # What comes later changes no feature's kind, or the statistics would be wrong.
+        # Later rows do not change a feature's kind: its statistics would be wrong.
         scaling.update(X[100:] + 0.5)
         assert scaling.is_count.tolist() == [True, False, False, False, False]
         known = np.concatenate([counts[1:100], counts[100:] + 0.5])
