@@ -42,7 +42,7 @@ def _untouched(module: nn.Module) -> AbstractContextManager[None]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan:  # numpydoc ignore=PR02
     r"""How a classifier is fitted to rows; nothing in it is "auto".
 
     Parameters

@@ -101,7 +101,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class TrainingLength:
+class TrainingLength:  # numpydoc ignore=PR02
     r"""Meaning of "auto" for ``batch_size`` and ``max_epochs``.
 
     Parameters

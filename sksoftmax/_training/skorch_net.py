@@ -73,7 +73,7 @@ class SoftmaxNet(NeuralNetClassifier):
 
     @property
     def remembering_callbacks(self) -> dict[str, Callback]:
-        r"""Callbacks whose state belongs to a training: all but timers and displays."""
+        r"""The callbacks with a state of the training: all but timers and displays."""
         return {
             name: callback
             for name, callback in self.callbacks_
