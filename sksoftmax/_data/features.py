@@ -16,7 +16,7 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 from .._utils.arrays import as_tensor
 from .._utils.frames import has_sparse_columns, nan_for_missing
 from .._utils.images import CHANNELS
-from .._utils.memmap import Pages, blocks
+from .._utils.memmap import blocks
 from .columns import check_columns
 from .containers import as_table
 
@@ -48,29 +48,19 @@ def check_features(
     table = check_table(
         estimator, X, accepts_sparse=accepted.sparse, accepts_text=allows_nan
     )
-    is_mapped = Pages(table).is_mapped
-    finite: bool | str = "allow-nan" if allows_nan else True
     encoded = estimator._encode_table(table, reset=reset, declared=declared)
     try:
-        # scikit-learn sums the values; for huge ones, the sum is infinity - infinity.
-        with np.errstate(invalid="ignore"):
-            features = validate_data(
-                estimator,
-                nan_for_missing(encoded),
-                accept_sparse="csr",
-                dtype=FEATURE_DTYPES,
-                ensure_all_finite=False if is_mapped else finite,
-                order="C",
-                reset=reset,
-            )
-        if is_mapped:
-            for block in blocks(features):
-                assert_all_finite(
-                    block,
-                    allow_nan=allows_nan,
-                    estimator_name=type(estimator).__name__,
-                    input_name="X",
-                )
+        features = validate_data(
+            estimator,
+            nan_for_missing(encoded),
+            accept_sparse="csr",
+            dtype=FEATURE_DTYPES,
+            # Below, since scikit-learn would read a memory-mapped file as a whole.
+            ensure_all_finite=False,
+            order="C",
+            reset=reset,
+        )
+        _check_finite(estimator, features, allows_nan)
     except ValueError as error:
         explained = _explained(estimator, error, encoded)
         if explained is error:
@@ -85,6 +75,18 @@ def check_features(
                 "Scale the features, for instance with a StandardScaler in a Pipeline."
             )
     return features
+
+
+def _check_finite(estimator: BaseEstimator, X: Any, allows_nan: bool) -> None:
+    # scikit-learn sums the values; for huge ones, the sum is infinity - infinity.
+    with np.errstate(invalid="ignore"):
+        for block in _stored(X):
+            assert_all_finite(
+                block,
+                allow_nan=allows_nan,
+                estimator_name=type(estimator).__name__,
+                input_name="X",
+            )
 
 
 def check_table(

@@ -158,12 +158,14 @@ def n_columns(X: Any) -> int | None:
 
 
 def _find_categorical(table: Any, categorical_features: Any) -> NDArray[np.bool_]:
+    r"""Return the mask of the categorical columns."""
     n_features = table.shape[1]
     if isinstance(categorical_features, str):
         return np.array([_holds_categories(table, i) for i in range(n_features)])
+    mask = np.zeros(n_features, dtype=bool)
     chosen = np.asarray(categorical_features)
     if not chosen.size:
-        return np.zeros(n_features, dtype=bool)
+        return mask
     if chosen.dtype.kind in "OU" and all(isinstance(name, str) for name in chosen.flat):
         chosen = _positions_of_names(table, chosen.ravel().tolist())
     if chosen.ndim != 1 or chosen.dtype.kind not in "biu":
@@ -171,20 +173,18 @@ def _find_categorical(table: Any, categorical_features: Any) -> NDArray[np.bool_
             f"Got categorical_features={categorical_features!r}, but expected a list "
             "of column names, of column indices, or one boolean for each column."
         )
-    if chosen.dtype.kind == "b":
-        if len(chosen) != n_features:
-            raise ValueError(
-                f"categorical_features is a boolean mask of length {len(chosen)}, but "
-                f"X has {n_features} columns. Expected one boolean for each column."
-            )
-        return chosen
-    outside = chosen[(chosen < 0) | (chosen >= n_features)]
-    if outside.size:
+    if chosen.dtype.kind == "b" and len(chosen) != n_features:
         raise ValueError(
-            f"categorical_features holds the indices {outside.tolist()}, but X has "
-            f"{n_features} columns. Expected indices from 0 to {n_features - 1}."
+            f"categorical_features is a boolean mask of length {len(chosen)}, but X "
+            f"has {n_features} columns. Expected one boolean for each column."
         )
-    mask = np.zeros(n_features, dtype=bool)
+    if chosen.dtype.kind != "b":
+        outside = chosen[(chosen < 0) | (chosen >= n_features)]
+        if outside.size:
+            raise ValueError(
+                f"categorical_features holds the indices {outside.tolist()}, but X has "
+                f"{n_features} columns. Expected indices from 0 to {n_features - 1}."
+            )
     mask[chosen] = True
     return mask
 

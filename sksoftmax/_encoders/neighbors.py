@@ -209,13 +209,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
             The nearest distances, mean distances and log probabilities of the classes.
         """
         check_is_fitted(self)
-        rows = validate_data(
-            self,
-            self._table(X),
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            reset=False,
-        )
+        rows = self._validated(X, is_fit=False)
         return self._encode(self._distances(rows)).astype(rows.dtype, copy=False)
 
     def get_feature_names_out(
@@ -245,14 +239,7 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
         )
 
     def _fit_transform(self, X: Any, y: Any) -> NDArray[Any]:
-        # A single row has no neighbor.
-        rows = validate_data(
-            self,
-            self._table(X),
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-        )
+        rows = self._validated(X, is_fit=True)
         self.classes_, labels, counts = np.unique(
             check_target(self, rows, y), return_inverse=True, return_counts=True
         )
@@ -282,9 +269,18 @@ class NeighborsEncoder(TransformerMixin, BaseEstimator):
     def _search(self, rows: Any, n_neighbors: int) -> NearestNeighbors:
         return NearestNeighbors(n_neighbors=n_neighbors, n_jobs=self.n_jobs).fit(rows)
 
-    def _table(self, X: Any) -> Any:
-        table = check_table(self, X, accepts_sparse=True, accepts_text=False)
-        return nan_for_missing(table)
+    def _validated(self, X: Any, *, is_fit: bool) -> Any:
+        return validate_data(
+            self,
+            nan_for_missing(
+                check_table(self, X, accepts_sparse=True, accepts_text=False)
+            ),
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            # In fit, a single row has no neighbor.
+            ensure_min_samples=1 + is_fit,
+            reset=is_fit,
+        )
 
     def _distances(
         self, X: NDArray[Any], labels: NDArray[np.int64] | None = None
