@@ -181,7 +181,7 @@ class ShardedRows(TrainingRows):
         chosen = self.local(evenly_spread(rows, n_rows))
         return np.concatenate(_gather(Pages(self.X).take(chosen)))
 
-    def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
+    def fit_layer(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Update the layer's statistics with all rows, one process after another."""
         assert self.sample_weight is not None
         # Equal in all processes.
@@ -192,7 +192,7 @@ class ShardedRows(TrainingRows):
         rows = self.local(rows)
         for rank in range(dist.get_world_size()):
             if rank == dist.get_rank() and len(rows):
-                shard.teach_within(layer, rows, robust)
+                shard.update_layer(layer, rows, robust)
             state = [layer.state_dict()]
             dist.broadcast_object_list(state, src=rank)
             layer.load_state_dict(state[0])

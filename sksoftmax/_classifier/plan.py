@@ -24,7 +24,7 @@ def learn_scaling(
     if scaling is None:
         return False
     scaling.reset()
-    data.teach(scaling, rows)
+    data.fit_layer(scaling, rows)
     return True
 
 

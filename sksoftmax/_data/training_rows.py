@@ -70,14 +70,14 @@ class TrainingRows:
                 has_missing[candidates] |= is_missing.any(axis=0)
         return has_missing
 
-    def teach(self, layer: Any, rows: NDArray[np.int64]) -> None:
+    def fit_layer(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Update the statistics of a layer with the given rows."""
         robust = layer.robust_scale(
             as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
         )
-        self.teach_within(layer, rows, robust)
+        self.update_layer(layer, rows, robust)
 
-    def teach_within(
+    def update_layer(
         self, layer: Any, rows: NDArray[np.int64], robust: RobustScale | None
     ) -> None:
         r"""Update the statistics of a layer, given the robust scale of the rows."""

@@ -297,7 +297,7 @@ def test_type_error_of_the_builder_itself_keeps_its_cause():
 
 
 @pytest.mark.parametrize("batch_size", [1, "auto"])
-def test_normalising_a_single_row_by_batch(batch_size):
+def test_normalizing_a_single_row_by_batch(batch_size):
     model = MLP(normalization="batch", batch_size=batch_size)
     if batch_size == 1:
         with pytest.raises(ValueError, match=r"normalization='batch'.*(batch|row)"):
