@@ -12,7 +12,7 @@ from ._piecewise import PiecewiseLinear
 from ._scaling import InputScaling
 
 # Categories: up to here a column has one 0/1 input for each, which costs little.
-_MOST_SLOTS = 16
+_MAX_SLOTS = 16
 
 # Elements of a learned vector. With more, a column of many categories overfits.
 _VECTOR_SIZE = 8
@@ -95,7 +95,7 @@ class TableInput(nn.Module):
         for column, (cardinality, has_missing) in enumerate(
             zip(cardinalities, missing, strict=True)
         ):
-            if cardinality is not None and cardinality > _MOST_SLOTS:
+            if cardinality is not None and cardinality > _MAX_SLOTS:
                 self.embedded.append(column)
                 embeddings.append(_embedding(cardinality, n_members))
                 continue
