@@ -253,11 +253,12 @@ class PredictionMixin:
 
     def _batch(self, rows: Tensor) -> Tensor:
         r"""Return rows as the module takes them: on its device, of its dtype."""
-        batch = convert(self._to_device(rows), self._input_dtype)
-        if self._has_user_module and batch.data_ptr() == rows.data_ptr():
-            # The module may work in place, and these rows may be the caller's.
-            return batch.clone()
-        return batch
+        batch = self._to_device(rows)
+        if not self._has_user_module:
+            return batch
+        batch = convert(batch, self._input_dtype)
+        # The module may work in place, and these rows may be the caller's.
+        return batch.clone() if batch.data_ptr() == rows.data_ptr() else batch
 
     def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
         logits = [self._view_logits(view, module) for view in self._views(rows)]
@@ -269,7 +270,7 @@ class PredictionMixin:
 
     def _view_logits(self, rows: Tensor, module: nn.Module) -> Tensor:
         n_missing = _FEWEST_ROWS - len(rows)
-        if n_missing <= 0 or self._largest_product() >= _COSTLY_PRODUCT:
+        if n_missing <= 0 or largest_product_of(module) >= _COSTLY_PRODUCT:
             logits: Tensor = module(rows)
             return logits
         filled = torch.cat([rows, rows.new_zeros(n_missing, rows.shape[1])])
@@ -280,7 +281,3 @@ class PredictionMixin:
         if self.device_.type == "mps" and tensor.dtype == torch.float64:
             tensor = tensor.float()
         return tensor.to(self.device_)
-
-    def _largest_product(self) -> int:
-        r"""Return the multiplications of the largest layer for a row, 0 if unknown."""
-        return largest_product_of(self.module_)
