@@ -29,7 +29,7 @@ def test_auto_is_bfloat16_for_large_layers_on_hardware_for_it(
     model = mlp(batch_size=batch_size, max_epochs=1, device="cpu")
     is_large = batch_size * 64 * 512 >= 2**25
     expected = torch.bfloat16 if has_units and is_large else torch.float32
-    assert model.net_.training_dtype is expected
+    assert model.net_.recipe.dtype is expected
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_auto_is_bfloat16_for_large_layers_on_hardware_for_it(
 )
 def test_bfloat16_rounds_the_training_and_nothing_else(make):
     single, half = make(precision="float32"), make(precision="bfloat16")
-    assert single.net_.training_dtype is torch.float32
-    assert half.net_.training_dtype is torch.bfloat16
+    assert single.net_.recipe.dtype is torch.float32
+    assert half.net_.recipe.dtype is torch.bfloat16
     for model in (single, half):
         parameters = list(model.module_.parameters())
         assert {parameter.dtype for parameter in parameters} == {torch.float32}
