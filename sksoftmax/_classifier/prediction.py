@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -218,6 +219,8 @@ class PredictionMixin:
     def _logits_of(self, features: NDArray[Any]) -> Tensor:
         r"""Return the logits of validated rows."""
         dtype = torch.float32 if features.dtype == np.float32 else torch.float64
+        if issparse(features):
+            return into_range(self.module_.forward_sparse(features), dtype)
         if self.module_.training:
             self.module_.eval()
         pages = Pages(features)

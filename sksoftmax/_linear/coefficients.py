@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._classifier.module_classifier import ModuleClassifier
-from .._classifier.prediction import into_range
 from ..modules._linear import SoftmaxLinear
 
 
@@ -64,16 +62,6 @@ class LinearClassifier(ModuleClassifier):
             init_scale=getattr(self, "init_scale", 0.0),
             generator=generator,
         )
-
-    def _logits_of(self, features: Any) -> Tensor:
-        if not issparse(features):
-            return super()._logits_of(features)
-        weight = self.module_.weight.detach().cpu().double()
-        logits = torch.from_numpy(features @ weight.T.contiguous().numpy())
-        if self.module_.bias is not None:
-            logits += self.module_.bias.detach().cpu()
-        dtype = torch.float32 if features.dtype == np.float32 else torch.float64
-        return into_range(logits, dtype)
 
 
 def set_coefficients(

@@ -2,6 +2,8 @@ r"""The module of softmax regression."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -80,3 +82,22 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
             The logits.
         """
         return super().forward(x.to(self.weight.dtype))
+
+    def forward_sparse(self, x: Any) -> Tensor:
+        r"""Return the logits of sparse rows, in float64 and on the CPU.
+
+        Parameters
+        ----------
+        x : sparse matrix of shape (batch_size, n_features)
+            The rows, of scipy.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits.
+        """
+        weight = self.weight.detach().cpu().double()
+        logits = torch.from_numpy(x @ weight.T.contiguous().numpy())
+        if self.bias is not None:
+            logits += self.bias.detach().cpu()
+        return logits
