@@ -190,16 +190,3 @@ def test_auto_has_no_bins_for_many_features(n_features, has_bins):
     assert classifier.n_bins_.any() == has_bins
     rate = classifier.module_.input_dropout.p
     assert rate == (0.1 if has_bins else 0.2)
-
-
-def test_auto_has_more_epochs_for_many_rows_of_many_features():
-    def passes(n_rows, n_features):
-        rng = np.random.default_rng(0)
-        X = rng.integers(0, 256, (n_rows, n_features), dtype=np.uint8)
-        classifier = SoftmaxMLPClassifier(
-            (2,), n_estimators=1, early_stopping=False, random_state=0
-        )
-        return classifier.fit(X, X[:, 0] > 127).n_iter_
-
-    assert passes(23_000, 256) == 6
-    assert passes(23_000, 257) == 32

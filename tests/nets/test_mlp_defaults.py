@@ -1,7 +1,9 @@
 r"""Every "auto" of the perceptron by table size; the docstring has the same numbers."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sksoftmax import SoftmaxMLPClassifier
@@ -60,7 +62,9 @@ def test_batch_is_about_a_sixteenth_of_the_rows(n_rows, expected):
         (32, 20, 100),
         (3_200, 20, 15),
         (50_000, 20, 6),
-        (19_999, 784, 6),
+        (20_000, 256, 6),
+        (19_999, 257, 6),
+        (20_000, 257, 32),
         (20_000, 784, 32),
     ],
 )
@@ -78,6 +82,20 @@ def test_epochs_make_200_steps_within_limits(n_rows, n_features, expected):
 )
 def test_restarts_need_free_epochs_and_validation_rows(parameters, expected):
     assert recipe(**parameters).n_restarts == expected
+
+
+@pytest.mark.parametrize("n_features", [256, 257])
+def test_a_fit_follows_the_recipe_of_its_table(n_features):
+    X = np.random.default_rng(0).normal(size=(300, n_features)).astype(np.float32)
+    classifier = SoftmaxMLPClassifier(
+        (2,), n_estimators=1, early_stopping=False, random_state=0, device="cpu"
+    )
+    classifier.fit(X, X[:, 0] > 0)
+    expected = recipe(300, n_features, early_stopping=False)
+    assert replace(classifier.net_.recipe, dtype=expected.dtype) == replace(
+        expected, temperature_scaling=True
+    )
+    assert classifier.n_iter_ == expected.max_epochs
 
 
 def test_parameters_that_are_numbers_stay():
