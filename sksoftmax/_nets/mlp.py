@@ -22,7 +22,7 @@ from .._utils.keywords import explain_keywords
 from ..modules._layers import ACTIVATIONS
 from ..modules._mlp import SoftmaxMLP
 from . import mlp_defaults
-from .mlp_bins import check_n_bins, find_edges, learn_scaling_and_bins
+from .mlp_bins import check_n_bins, find_bins, learn_scaling_and_bins
 
 
 class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
@@ -396,15 +396,15 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             self, self.n_samples_seen_, n_features, is_stream=is_stream
         )
         attributes: dict[str, Any] = {}
-        edges = None
+        bins = None
         if not is_new:
             n_bins = self.n_bins_
         else:
             n_bins = check_n_bins(self.n_bins, n_features, self._encoder)
             has_missing = data.missing_columns(rows)
             if self._first_rows is None:
-                edges = find_edges(data, rows, n_bins)
-                n_bins = np.array([max(0, len(values) - 1) for values in edges])
+                bins = find_bins(data, rows, n_bins)
+                n_bins = np.array([max(0, len(values) - 1) for values in bins.edges])
             elif n_features <= mlp_defaults.MANY_FEATURES:
                 # Values may be missing in later rows of the stream.
                 has_missing = np.ones_like(has_missing)
@@ -419,7 +419,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             attributes["hidden_layer_sizes_"] = mlp_defaults.hidden_layer_sizes(
                 self.hidden_layer_sizes, len(rows), n_features
             )
-        learn_inputs = partial(learn_scaling_and_bins, n_bins=n_bins, edges=edges)
+        learn_inputs = partial(learn_scaling_and_bins, n_bins=n_bins, bins=bins)
         return Plan(recipe, attributes=attributes, learn_inputs=learn_inputs)
 
     def _build_module(self, generator: torch.Generator) -> SoftmaxMLP:

@@ -3,7 +3,7 @@ r"""Bins of the perceptron's features: how many, and between which values they l
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,18 +50,26 @@ def check_n_bins(
     return n_bins
 
 
-def find_edges(
+class Bins(NamedTuple):
+    r"""Edges of the bins of each feature, and the rows from which they are learned."""
+
+    edges: list[Tensor]
+    X: Tensor
+
+
+def find_bins(
     data: TrainingRows, rows: NDArray[np.int64], n_bins: NDArray[np.int64]
-) -> list[Tensor]:
-    r"""Return the edges of the bins of each feature, at most ``n_bins`` of them."""
+) -> Bins:
+    r"""Return at most ``n_bins`` bins of each feature."""
     if not n_bins.any():
-        return [torch.empty(0)] * len(n_bins)
+        return Bins([torch.empty(0)] * len(n_bins), torch.empty(0))
     X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
-    return [
+    edges = [
         # No values have no bins.
         bin_edges(column if largest else column[:0], largest)
         for column, largest in zip(X.T, n_bins, strict=True)
     ]
+    return Bins(edges, X)
 
 
 def learn_scaling_and_bins(
@@ -69,24 +77,25 @@ def learn_scaling_and_bins(
     data: TrainingRows,
     rows: NDArray[np.int64],
     n_bins: NDArray[np.int64],
-    edges: list[Tensor] | None = None,
+    bins: Bins | None = None,
 ) -> bool:
     r"""Let a module learn the scaling of its inputs and the edges of their bins.
 
-    Without ``edges``, they are learned from the rows, and features with fewer than
+    Without ``bins``, they are learned from the rows, and features with fewer than
     ``n_bins`` get bins between infinite values, which contribute 0. Returns False if
     there is nothing to learn.
     """
     is_scaled = learn_scaling(module, data, rows)
     if not n_bins.any():
         return is_scaled
-    if edges is None:
+    if bins is None:
+        found, X = find_bins(data, rows, n_bins)
         edges = [
             nn.functional.pad(values, (0, n + 1 - len(values)), value=torch.inf)
             if n
             else values
-            for values, n in zip(find_edges(data, rows, n_bins), n_bins, strict=True)
+            for values, n in zip(found, n_bins, strict=True)
         ]
-    X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
-    module.input_scaling.learn_bins(edges, X)
+        bins = Bins(edges, X)
+    module.input_scaling.learn_bins(bins.edges, bins.X)
     return True
