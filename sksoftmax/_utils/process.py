@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,18 +34,29 @@ def freed_memory_kept() -> Iterator[None]:
     of a convolutional net's training. Environment variables that configure glibc, as
     in Dask's workers, take precedence.
     """
-    is_configured = any(name.startswith("MALLOC_") for name in os.environ)
-    if sys.platform != "linux" or is_configured:
+    set_option = _mallopt()
+    if set_option is None:
         yield
         return
-    # Other C libraries, such as musl, have no such function.
-    set_option = getattr(ctypes.CDLL(None), "mallopt", lambda option, value: 0)
     set_option(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
     set_option(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_IN_FIT)
     try:
         yield
     finally:
         set_option(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+
+
+@functools.cache
+def _mallopt() -> Callable[[int, int], int] | None:
+    r"""Return the function that sets options of glibc; None if it must not or cannot.
+
+    glibc reads its environment variables at the start of the process alone.
+    """
+    is_configured = any(name.startswith("MALLOC_") for name in os.environ)
+    if sys.platform != "linux" or is_configured:
+        return None
+    # Other C libraries, such as musl, have no such function.
+    return getattr(ctypes.CDLL(None), "mallopt", None)
 
 
 # A module may draw from PyTorch's generator of its device, of which a process has one.
