@@ -75,7 +75,7 @@ def fit_together(
     first.device_ = resolve_device(first.device)
     data, first.classes_ = check_training_rows(first, X, y, sample_weight)
     check_number_of_classes(first, data)
-    learned = vars(first).copy()
+    learned, rows = vars(first).copy(), data.take(data.indices())
     # Candidates with an L1 penalty take other steps, which are slower.
     groups: dict[bool, list[SoftmaxRegression]] = {False: [], True: []}
     for classifier in classifiers:
@@ -86,7 +86,7 @@ def fit_together(
         groups[has_l1].append(classifier)
     for group in filter(None, groups.values()):
         candidates = [Candidate(0, model.C, model.l1_ratio) for model in group]
-        solve_in_place(group, candidates, data.take(data.indices()))
+        solve_in_place(group, candidates, rows)
 
 
 class Split(NamedTuple):

@@ -176,8 +176,9 @@ class SoftmaxNet(NeuralNetClassifier):
             self._start_schedule(schedule, first)
             with self._round_context():
                 for epoch in range(max(first, current.start), current.end):
-                    if not self.stop_training_:
-                        self._run_epoch(epoch, data, checkpoint)
+                    if self.stop_training_:
+                        break
+                    self._run_epoch(epoch, data, checkpoint)
         if n_epochs and self.optimizer_.n_done == n_steps_before:
             raise ValueError(_nothing_learns(self.module_))
         return self
