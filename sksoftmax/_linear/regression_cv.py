@@ -35,6 +35,7 @@ from .._utils.compat import (
     check_method_params,
     fit_context,
     raise_for_params,
+    scores_predictions,
 )
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
@@ -78,9 +79,10 @@ class SoftmaxRegressionCV(LinearClassifier):
     cv : int, cross-validation generator or iterable, default=None
         The folds; a number of them is stratified by class, None means five. Copies of
         a row are then in the same fold, if they are 1% of the rows or more.
-    scoring : str, callable or None, default=None
+    scoring : str, callable or None, default="neg_log_loss"
         Score of the validation rows, and of :meth:`score`: a name, or
-        ``scorer(estimator, X, y)``; the accuracy if None.
+        ``scorer(estimator, X, y)``; the accuracy if None. The default is the one that
+        :class:`~sklearn.linear_model.LogisticRegressionCV` has from scikit-learn 1.11.
     refit : bool, default=True
         Whether to fit all rows with the best penalty. Otherwise the coefficients and
         the penalty are the means over the folds of the best of each fold.
@@ -155,7 +157,7 @@ class SoftmaxRegressionCV(LinearClassifier):
     >>> from sklearn.datasets import load_iris
     >>> from sksoftmax import SoftmaxRegressionCV
     >>> X, y = load_iris(return_X_y=True)
-    >>> classifier = SoftmaxRegressionCV(Cs=5, scoring="neg_log_loss").fit(X, y)
+    >>> classifier = SoftmaxRegressionCV(Cs=5).fit(X, y)
     >>> classifier.scores_.shape
     (5, 1, 5)
     >>> classifier.score(X, y) > -0.1
@@ -191,7 +193,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         l1_ratios: Sequence[float] = (0.0,),
         fit_intercept: bool = True,
         cv: int | BaseCrossValidator | None = None,
-        scoring: str | Callable[..., float] | None = None,
+        scoring: str | Callable[..., float] | None = "neg_log_loss",
         refit: bool = True,
         class_weight: dict[Any, float] | str | None = None,
         tol: float = 1e-8,
@@ -286,7 +288,10 @@ class SoftmaxRegressionCV(LinearClassifier):
         sample_weight: ArrayLike | None = None,
         **params: Any,
     ) -> float:
-        r"""Score the predictions by ``scoring``.
+        r"""Score the predictions by ``scoring``, the negative log loss by default.
+
+        A score of probabilities is defined for rows that lack a class as well, for
+        which :class:`~sklearn.linear_model.LogisticRegressionCV` raises an error.
 
         Parameters
         ----------
@@ -310,8 +315,10 @@ class SoftmaxRegressionCV(LinearClassifier):
             sample_weight = as_column(sample_weight, "sample_weight")
         routed = self._route("score", sample_weight, params)
         labels = as_labels(y)
-        score: float = self._get_scorer()(self, X, labels, **routed.scorer.score)
-        return score
+        scorer = self._get_scorer()
+        if not scores_predictions(scorer):
+            scorer = scorer_with_classes(scorer, self.classes_)
+        return scorer(self, X, labels, **routed.scorer.score)
 
     def get_metadata_routing(self) -> MetadataRouter:
         r"""Return which metadata the splitter and the scorer get.

@@ -105,6 +105,14 @@ def score_function(scorer: Any) -> Callable[..., float] | None:
     return getattr(scorer, "_score_func", None)
 
 
+def scores_predictions(scorer: Any) -> bool:
+    r"""Return whether a scorer made by `make_scorer` looks at predicted labels only.
+
+    No public substitute.
+    """
+    return getattr(scorer, "_response_method", None) == "predict"
+
+
 def with_options(scorer: Any, options: Mapping[str, Any]) -> Any:
     r"""Return a copy of a scorer whose metric gets further keyword arguments.
 

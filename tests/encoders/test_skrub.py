@@ -21,7 +21,7 @@ from sksoftmax import (
 
 CLASSIFIERS = {
     "regression": SoftmaxRegression(),
-    "cv": SoftmaxRegressionCV(Cs=[0.1, 1.0], cv=2),
+    "cv": SoftmaxRegressionCV(Cs=[0.1, 1.0], cv=2, scoring="accuracy"),
     "search": SoftmaxGridSearchCV(SoftmaxRegression(), {"C": [0.1, 1.0]}, cv=2),
     "mlp": SoftmaxMLPClassifier(
         (32,), n_estimators=1, learning_rate=0.01, max_epochs=15, random_state=0

@@ -45,7 +45,7 @@ def net(n_features, n_classes):
 CLASSIFIERS = {
     "regression": SoftmaxRegression(),
     "adam": SoftmaxRegression(solver="adam", max_iter=30),
-    "cv": SoftmaxRegressionCV(Cs=[0.01, 1.0], cv=3, scoring="neg_log_loss"),
+    "cv": SoftmaxRegressionCV(Cs=[0.01, 1.0], cv=3),
     "search": SoftmaxGridSearchCV(
         make_pipeline(StandardScaler(), SoftmaxRegression()),
         {"softmaxregression__C": [0.01, 1.0]},

@@ -67,7 +67,8 @@ def test_folds_of_every_eighth_row():
     X, y = make_classification(4000, 300, n_informative=20, n_classes=2, random_state=0)
     assert X.size > 2**20
     fold = np.arange(len(y)) % 8
-    ours = SoftmaxRegressionCV([0.01], cv=PredefinedSplit(fold)).fit(X, y)
+    cv = PredefinedSplit(fold)
+    ours = SoftmaxRegressionCV([0.01], cv=cv, scoring="accuracy").fit(X, y)
     for k in (0, 3):
         alone = SoftmaxRegression(0.01).fit(X[fold != k], y[fold != k])
         expected = alone.score(X[fold == k], y[fold == k])

@@ -76,6 +76,7 @@ def multimetric_scorer():
 OBJECTS = {
     "_score_func": lambda: make_scorer(len),
     "_kwargs": lambda: make_scorer(len),
+    "_response_method": lambda: make_scorer(len),
     "_scorers": multimetric_scorer,
     "_forward_pre_hooks": lambda: torch.nn.Flatten(),
 }

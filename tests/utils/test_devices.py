@@ -188,7 +188,7 @@ def float64_by_default():
     "classifier",
     [
         SoftmaxRegression(l1_ratio=0.5),
-        SoftmaxRegressionCV(Cs=3, cv=3),
+        SoftmaxRegressionCV(Cs=3, cv=3, scoring="accuracy"),
         SoftmaxMLPClassifier((8,), n_estimators=2, random_state=0),
     ],
     ids=lambda classifier: type(classifier).__name__,
