@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
 from .._utils.arrays import from_any_device
@@ -140,7 +141,10 @@ class WeightsDisplay:  # numpydoc ignore=PR02
                 f"{type(classifier).__name__} has no coef_. Expected a linear "
                 "classifier, such as SoftmaxRegression."
             )
-        n_features = classifier.coef_.shape[1]
+        coef = classifier.coef_
+        if issparse(coef):
+            coef = coef.toarray()
+        n_features = coef.shape[1]
         if feature_names is None:
             feature_names = _names_of_features(estimator)
         shape: tuple[int, ...] | None = None
@@ -150,7 +154,7 @@ class WeightsDisplay:  # numpydoc ignore=PR02
         if image_shape is not None:
             shape = resolve_image_shape(image_shape, n_features)
         display = cls(
-            coef=classifier.coef_,
+            coef=coef,
             classes=classifier.classes_,
             feature_names=feature_names,
             image_shape=shape,

@@ -2,12 +2,17 @@ r"""The module of softmax regression."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from ._base import SoftmaxModule
+
+# Share of the columns up to which it is faster to gather those that have a parameter
+# other than zero than to multiply by all, on one core with 2 to 10 classes.
+_LARGEST_ACTIVE_SHARE = 0.1
 
 
 class SoftmaxLinear(nn.Linear, SoftmaxModule):
@@ -26,6 +31,12 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
+    Attributes
+    ----------
+    active_columns : Tensor of int64, or None
+        Indices of the columns of ``weight`` that are not zero, after
+        :meth:`skip_zero_columns`; else None.
+
     Notes
     -----
     **Shape**
@@ -43,6 +54,8 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
 
     __module__ = "sksoftmax.modules"
 
+    active_columns: Tensor | None
+
     def __init__(
         self,
         n_features: int,
@@ -57,6 +70,7 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
         self.init_generator = generator
         super().__init__(n_features, n_classes, bias=bias)
         del self.init_generator
+        self.register_buffer("active_columns", None, persistent=False)
 
     def reset_parameters(self) -> None:
         r"""Draw the initial weights."""
@@ -67,6 +81,32 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
                 self.weight.zero_()
             if self.bias is not None:
                 self.bias.zero_()
+
+    def skip_zero_columns(self) -> None:
+        r"""Let ``forward`` multiply by the columns that are not zero only, if few.
+
+        Training ends this. Before another change of ``weight``, set
+        ``active_columns = None``.
+        """
+        self.active_columns = self.weight.detach().any(0).nonzero().flatten()
+
+    def train(self, mode: bool = True) -> Self:
+        r"""Set the mode of training or evaluation.
+
+        Parameters
+        ----------
+        mode : bool, default=True
+            Whether to train; then no column is skipped any more.
+
+        Returns
+        -------
+        self : SoftmaxLinear
+            The module.
+        """
+        if mode:
+            # A step of an optimizer may move any parameter away from zero.
+            self.active_columns = None
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the logits.
@@ -81,7 +121,11 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
         logits : Tensor of shape (batch_size, n_classes)
             The logits.
         """
-        return super().forward(x.to(self.weight.dtype))
+        columns = self._few_columns()
+        if columns is None:
+            return super().forward(x.to(self.weight.dtype))
+        weight = self.weight[:, columns]
+        return linear(x.index_select(-1, columns).to(weight.dtype), weight, self.bias)
 
     def forward_sparse(self, x: Any) -> Tensor:
         r"""Return the logits of sparse rows, in float64 and on the CPU.
@@ -96,8 +140,18 @@ class SoftmaxLinear(nn.Linear, SoftmaxModule):
         logits : Tensor of shape (batch_size, n_classes)
             The logits.
         """
-        weight = self.weight.detach().cpu().double()
+        weight, columns = self.weight.detach(), self._few_columns()
+        if columns is not None:
+            x, weight = x[:, columns.cpu().numpy()], weight[:, columns]
+        weight = weight.cpu().double()
         logits = torch.from_numpy(x @ weight.T.contiguous().numpy())
         if self.bias is not None:
             logits += self.bias.detach().cpu()
         return logits
+
+    def _few_columns(self) -> Tensor | None:
+        r"""Return the columns that suffice; None if skipping others saves no time."""
+        columns = self.active_columns
+        if columns is None or len(columns) > self.in_features * _LARGEST_ACTIVE_SHARE:
+            return None
+        return columns

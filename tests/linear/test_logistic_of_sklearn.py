@@ -175,7 +175,6 @@ FAILS = {
     ),
     "test_logistic_regression_callback_support[*": LBFGS_TASKS,
     "test_scores_attribute_layout_elasticnet": LOOSE,
-    "test_sparsify*": "the module that predicts is dense, and has no sparsify",
     "test_write_parameters": (
         "coef_ is made from the module and read-only; another array can be assigned"
     ),
