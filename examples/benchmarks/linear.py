@@ -9,25 +9,33 @@ generated; Otto and MNIST are added if ``SKSOFTMAX_DATA`` is the folder of their
 
 Run with ``python examples/benchmarks/linear.py [--repeats 3] [--cv] [--sparse]``.
 ``--cv`` compares the choice of ``C`` by cross-validation instead, ``--sparse`` sparse
-tables: 100,000 rows and columns, and a wide one. On two cores, MNIST takes most of an
-hour.
+tables: 100,000 rows and columns, and a wide one. ``--small`` runs ``linear_small.py``,
+which names its own options and optional contestants. On two cores, MNIST takes most of
+an hour.
 """
 
 import argparse
 import os
-import time
 import warnings
 from statistics import median
 
+import linear_small
 import numpy as np
+from linear_small import (
+    IntelexRegression,
+    cross_validations,
+    is_supported,
+    objective_and_gap,
+    scaled,
+    seconds,
+)
 from scipy.sparse import csr_array
-from scipy.special import logsumexp
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sksoftmax import SoftmaxRegression, SoftmaxRegressionCV
+from sksoftmax import SoftmaxRegression
 from sksoftmax.datasets import fetch_mnist, load_otto
 
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -43,11 +51,6 @@ def otto():
 def mnist():
     X, y = fetch_mnist(return_X_y=True)
     return np.asarray(X, dtype=float) / 255, y
-
-
-def scaled(load):
-    X, y = load(return_X_y=True)
-    return StandardScaler().fit_transform(X), y
 
 
 def zipf(n_rows=100_000, n_columns=100_000, n_words=220, n_classes=20):
@@ -80,50 +83,45 @@ def wide(n_rows, n_columns, n_classes):
 
 
 # %%
-# The contestants, and what they minimize.
+# The contestants: the rows as float64 or float32, and a model.
 def contestants(C, shape, sparse):
-    yield "SoftmaxRegression", SoftmaxRegression(C)
+    yield "SoftmaxRegression", float, SoftmaxRegression(C)
     solvers = {
         "lbfgs": [1e-4, 1e-6],
         "newton-cg": [1e-4, 1e-5, 1e-6],
         "newton-cholesky": [1e-4],
+        "newton-cd-gram": [1e-4],
     }
     for solver, tolerances in solvers.items():
-        # newton-cholesky inverts a matrix of columns x columns, and takes no sparse
-        # rows.
-        if solver == "newton-cholesky" and (sparse or shape[1] > 2 * shape[0]):
+        # They need a matrix of columns x columns, and take no sparse rows.
+        needs_matrix = solver in {"newton-cholesky", "newton-cd-gram"}
+        if needs_matrix and (sparse or shape[1] > 2 * shape[0]):
             continue
-        for tol in tolerances:
-            rival = LogisticRegression(C=C, solver=solver, tol=tol, max_iter=2_000)
-            yield f"{solver}, tol={tol:g}", rival
-    yield "lbfgs, default", LogisticRegression(C=C)
-
-
-def objective(model, X, y, C):
-    logits = X @ model.coef_.astype(float).T + model.intercept_
-    if logits.shape[1] == 1:
-        logits = np.hstack([np.zeros_like(logits), logits])
-    index = np.searchsorted(model.classes_, y)
-    loss = (logsumexp(logits, axis=1) - logits[np.arange(len(y)), index]).sum()
-    return loss + 0.5 * (model.coef_**2).sum() / C
-
-
-def seconds(model, X, y):
-    # The threads of the contestant before spin for a while after its fit.
-    time.sleep(0.2)
-    start = time.perf_counter()
-    model.fit(X, y)
-    return time.perf_counter() - start
+        if is_supported(solver):
+            for tol in tolerances:
+                rival = LogisticRegression(C=C, solver=solver, tol=tol, max_iter=2_000)
+                yield f"{solver}, tol={tol:g}", float, rival
+    yield "lbfgs, default", float, LogisticRegression(C=C)
+    yield "lbfgs, default, float32", np.float32, LogisticRegression(C=C)
+    if IntelexRegression is not None:
+        for solver in ("lbfgs", "newton-cg"):
+            rival = IntelexRegression(C=C, solver=solver, tol=1e-6, max_iter=2_000)
+            yield f"intelex, {solver}, tol=1e-06", float, rival
 
 
 def compare(name, X, y, C, repeats):
-    models = dict(contestants(C, X.shape, isinstance(X, csr_array)))
+    sparse = isinstance(X, csr_array)
+    models = {label: fit for label, *fit in contestants(C, X.shape, sparse)}
+    rows = {dtype: X.astype(dtype) for dtype in (float, np.float32)}
     times = {label: [] for label in models}
     # In turns, so that changes of the machine's speed affect all of them.
     for _ in range(repeats):
-        for label, model in models.items():
-            times[label].append(seconds(model, X, y))
-    values = {label: objective(model, X, y, C) for label, model in models.items()}
+        for label, (dtype, model) in models.items():
+            times[label].append(seconds(model, rows[dtype], y))
+    values = {
+        label: objective_and_gap(model, X, y, C)[0]
+        for label, (_, model) in models.items()
+    }
     best = values["SoftmaxRegression"]
     for label, spent in times.items():
         above = values[label] / best - 1
@@ -133,16 +131,12 @@ def compare(name, X, y, C, repeats):
 # %%
 # Cross-validation: ten penalties, five folds.
 def compare_cv(X, y):
-    ours = SoftmaxRegressionCV(Cs=10, cv=5)
-    rival = LogisticRegressionCV(
-        Cs=10, cv=5, l1_ratios=(0,), scoring="accuracy", use_legacy_attributes=False
-    )
-    for model in (ours, rival):
+    models = dict(cross_validations((0.0,)))
+    for label, model in models.items():
         spent = seconds(model, X, y)
-        print(f"{type(model).__name__}: {spent:.1f} s, C_={model.C_:.4g}", flush=True)
-    print(
-        f"largest difference of scores: {abs(ours.scores_ - rival.scores_).max():.1e}"
-    )
+        print(f"{label}: {spent:.1f} s, C_={model.C_:.4g}", flush=True)
+    ours, rival, *_ = (model.scores_ for model in models.values())
+    print(f"largest difference of scores: {abs(ours - rival).max():.1e}")
 
 
 if __name__ == "__main__":
@@ -150,9 +144,12 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cv", action="store_true")
     parser.add_argument("--sparse", action="store_true")
-    arguments = parser.parse_args()
+    parser.add_argument("--small", action="store_true")
+    arguments, rest = parser.parse_known_args()
     has_data = "SKSOFTMAX_DATA" in os.environ
-    if arguments.cv:
+    if arguments.small:
+        linear_small.main(rest)
+    elif arguments.cv:
         compare_cv(*(otto() if has_data else scaled(load_digits)))
     else:
         print("| problem | solver | fit, s | objective above ours |")

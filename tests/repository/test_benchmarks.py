@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from .example_data import write_images, write_otto
@@ -115,6 +116,59 @@ def accuracy(monkeypatch):
     # The script imports small_tables.py from its folder.
     monkeypatch.syspath_prepend(BENCHMARKS)
     return benchmark("accuracy.py")
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return benchmark("linear.py")
+
+
+def test_linear_benchmark(linear, capsys):
+    X, y = linear["scaled"](linear["load_iris"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        linear["compare"]("iris", X, y, 1.0, 1)
+    rows = [
+        line.strip("| ").split(" | ") for line in capsys.readouterr().out.split("\n")
+    ]
+    above = {row[1]: float(row[3]) for row in rows[:-1]}
+    assert {"SoftmaxRegression", "lbfgs, default, float32"} <= above.keys()
+    assert all(-1e-9 <= value < 1e-3 for value in above.values())
+
+
+def test_linear_benchmark_of_small_tables(linear, capsys):
+    main = linear["linear_small"].main
+    options = ["--tables", "iris", "--turns", "1", "--limit", "0.1"]
+    main(["--only", "cv", "lasso", *options, "--Cs", "1", "--reverse"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = [
+        line.strip("| ").split(" | ") for line in lines if line.startswith("| iris")
+    ]
+    fits = {row[1]: row[2:] for row in rows if len(row) == 7 and row[0] == "iris"}
+    assert fits.keys() >= {"ours", "scikit-learn", "ours, after a lasso"}
+    assert fits["scikit-learn"][1] == "1.00"
+    assert fits["ours"][2] == fits["scikit-learn"][2]
+    assert fits["ours"][2:] == fits["ours, after a lasso"][2:]
+    lasso = [row for row in rows if row[2] == "saga"]
+    assert len(lasso) == 2
+    # Duality gaps are bounds of what is above the optimum.
+    assert all(-1e-12 <= float(row[-1]) < 1e-6 for row in lasso)
+
+
+def test_duality_gap_bounds_the_objective(linear):
+    measure = linear["objective_and_gap"]
+    X, y = linear["scaled"](linear["load_iris"])
+    for l1_ratio in (0.0, 0.5, 1.0):
+        params = {"C": 1.0, "l1_ratio": l1_ratio, "solver": "saga"}
+        rough = LogisticRegression(max_iter=3, **params)
+        exact = LogisticRegression(max_iter=10_000, tol=1e-10, **params)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            value, gap = measure(rough.fit(X, y), X, y, 1.0, l1_ratio)
+        optimum, smallest_gap = measure(exact.fit(X, y), X, y, 1.0, l1_ratio)
+        assert 0 < 1 - optimum / value < gap
+        assert abs(smallest_gap) < 1e-6
 
 
 def printed_rows(output):
