@@ -10,14 +10,15 @@ digits divided by 16) and on made up ones of 500, 2,000 and 8,000 rows.
   scikit-learn's and after a lasso, whose threads may still be spinning.
 - ``lasso``: the seconds of saga are those of the fewest passes over the rows, by powers
   of 1.5, after which its objective is at most 1e-4 above ours. The last column is a
-  bound of what ours is above the optimum: the duality gap. Both are relative.
+  bound of what ours is above the optimum: the duality gap. Both are relative. The bound
+  is loose for a weak penalty that is L1 alone.
 - ``cv-lasso``: the same choice among three values of ``l1_ratio`` as well.
 
 Run with ``python examples/benchmarks/linear.py --small [--only cv lasso cv-lasso]
 [--tables iris wine] [--turns 5] [--reverse] [--limit 20]``. The contestants take turns
 in one process, and the medians are printed; ``--reverse`` turns the order of each turn
 round. Where saga would need more than ``--limit`` seconds, ">" stands before its last
-try. With nothing else on two cores, everything takes two hours.
+try. With nothing else on two cores, everything takes an hour.
 
 Contestants that are not everywhere take part where they exist: the solver
 ``newton-cd-gram`` of scikit-learn 1.10, and scikit-learn-intelex, for which an
