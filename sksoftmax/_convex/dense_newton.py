@@ -7,11 +7,12 @@ arithmetic.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_solve, cholesky, qr, solve_triangular
 
 from .common import CURVATURE_FLOOR
 from .objective import SoftmaxProblem
@@ -22,10 +23,21 @@ Float32Array = NDArray[np.float32]
 
 # Operations up to which an exact Hessian takes no longer than the calls for it.
 _MAX_CHOLESKY_OPERATIONS = 2**23
-# Unknowns up to which an exact Hessian is used where conjugate gradients fail.
-_MAX_CHOLESKY_UNKNOWNS = 1000
+# Operations up to which an exact Hessian is used where conjugate gradients fail.
+_MAX_FALLBACK_OPERATIONS = 2**33
+# Added to the unit diagonal of a Hessian until its Cholesky factorization succeeds.
+_ADDED_DIAGONALS = (1e-15, 1e-13, 1e-11, 1e-9)
+# Added to the unit diagonal, in turn, while no step decreases the objective.
+_DAMPINGS = (0.0, 1e-8, 1e-4)
+# Pivot of a Cholesky factor, with unit diagonal, below which rounding matters.
+_LEAST_PIVOT = 1e-4
+# Part of a column that other columns do not determine, relative to its norm and to its
+# distance from zero in standard deviations: rounding.
+_RANK_TOLERANCE = 1e-15
 # Products with the Hessian for one step.
 _MAX_FLOAT32_PRODUCTS = 200
+# Variance inflation factor up to which float32 suffices.
+_MAX_INFLATION = 1e4
 # Products for a step above which the preconditioner is rebuilt.
 _MAX_PRODUCTS_PER_INVERSE = 12
 
@@ -57,6 +69,9 @@ class DenseNewton(SingleNewton):
         self.target = np.zeros((n_samples, self.n_classes))
         self.target[np.arange(n_samples), y] = 1.0
         self.zeros = np.zeros((self.n_classes, n_columns))
+        self._rows = problem.rows
+        # See _orthonormal_basis.
+        self._basis: tuple[Float64Array, Float64Array, Float64Array] | None = None
         self._is_exact = n_samples * self.zeros.size**2 <= _MAX_CHOLESKY_OPERATIONS
         if not self._is_exact:
             with np.errstate(over="ignore"):
@@ -64,6 +79,8 @@ class DenseNewton(SingleNewton):
                 self._float32 = [array.astype(np.float32) for array in arrays]
             self._n_products = _MAX_FLOAT32_PRODUCTS
             self._inverses: Float32Array
+            # Variance inflation factor of the columns, at most.
+            self._inflation = math.inf
 
     def evaluate(self, coef: Float64Array) -> Iterate:
         r"""Return the iterate, with probabilities of shape (N, C)."""
@@ -84,29 +101,100 @@ class DenseNewton(SingleNewton):
             step = self._step_by_conjugate_gradients(iterate)
             if step is not None:
                 return step
-            if self.zeros.size > _MAX_CHOLESKY_UNKNOWNS:
+        return self._exact_step(iterate)
+
+    def is_minimal(self, iterate: Iterate, tol: float) -> bool:
+        if super().is_minimal(iterate, tol):
+            return True
+        if not self._is_exact and self._inflation > _MAX_INFLATION:
+            # In float32, the curvature of collinear columns is rounding.
+            iterate.coef_newton = self._exact_step(iterate)
+        return self.decrement_is_negligible(iterate, tol)
+
+    def line_search(
+        self, iterate: Iterate, coef_newton: Float64Array
+    ) -> tuple[Iterate | None, float]:
+        r"""Halve the step; damp it if no length decreases the objective."""
+        new, length = super().line_search(iterate, coef_newton)
+        for damping in _DAMPINGS:
+            if new is not None:
+                break
+            coef_newton = self._exact_step(iterate, damping)
+            new, length = super().line_search(iterate, coef_newton)
+        return new, length
+
+    def _exact_step(self, iterate: Iterate, damping: float = 0.0) -> Float64Array:
+        r"""Return the exact step, where rounding matters in an orthonormal basis."""
+        if not self._is_exact:
+            if len(self.Z) * self.zeros.size**2 > _MAX_FALLBACK_OPERATIONS:
                 raise LinAlgError("The Hessian is singular in float32.")
             self._is_exact = True
-        factor = cho_factor(self.hessian(iterate.proba), overwrite_a=True)
-        exact: Float64Array = -cho_solve(factor, iterate.gradient.ravel())
-        return exact.reshape(iterate.coef.shape)
+        proba = iterate.proba
+        if self._basis is None:
+            factor, root = _factor(self.hessian(proba, self.Z, self.ridge), damping)
+            if factor.diagonal().min() > _LEAST_PIVOT:
+                return _solve(factor, root, iterate.gradient)
+            self._basis = self._orthonormal_basis()
+        T, Z, ridge = self._basis
+        residual = np.where(self.target, -self.complement(proba), proba)
+        residual *= self.sample_weight[:, None]
+        gradient = residual.T @ Z + (self.ridge * iterate.coef) @ T
+        factor, root = _factor(self.hessian(proba, Z, ridge), damping)
+        return _solve(factor, root, gradient) @ T.T
 
-    def hessian(self, proba: Float64Array) -> Float64Array:
+    def _orthonormal_basis(self) -> tuple[Float64Array, Float64Array, Float64Array]:
+        r"""Return coordinates in which collinear columns and units do not matter.
+
+        For ``coef = u @ T.T``, the Hessians of squared losses and of the penalty are
+        diagonal in u, and their sum is the identity.
+
+        Returns
+        -------
+        T, Z, ridge : ndarrays of shapes (P, R), (N, R) and (R,)
+            The basis, and rows and penalty in it, where R is the rank.
+        """
+        root = np.sqrt(self.ridge)
+        rows = np.sqrt(self.sample_weight)[:, None] * self.Z
+        stacked = np.vstack([rows, np.diag(root)])
+        norm = np.linalg.norm(stacked, axis=0)
+        norm[norm == 0] = 1.0
+        factor, pivots = qr(stacked / norm, mode="r", pivoting=True)
+        pivot = np.abs(factor.diagonal())
+        distance = (self._rows.mean / self._rows.scale).abs().cpu().numpy()
+        is_constant = ~self.Z[:, : len(distance)].any(0)
+        distance = np.where(is_constant, 0.0, distance).max(initial=1.0)
+        rank = int((pivot > _RANK_TOLERANCE * distance * pivot[0]).sum())
+        T = np.zeros((len(norm), rank))
+        T[pivots[:rank]] = solve_triangular(factor[:rank, :rank], np.eye(rank))
+        T /= norm[:, None]
+        penalty = root[:, None] * T
+        T = T @ np.linalg.eigh(penalty.T @ penalty)[1]
+        return T, self.Z @ T, self.ridge @ T**2
+
+    def hessian(
+        self, proba: Float64Array, Z: Float64Array, ridge: Float64Array
+    ) -> Float64Array:
         r"""Return the Hessian, of shape (C * P, C * P)."""
-        Z, (n_samples, n_columns) = self.Z, self.Z.shape
+        n_samples, n_columns = Z.shape
         n_classes, sample_weight = self.n_classes, self.sample_weight
         # (N, C, 1) * (N, 1, P) -> (N, C * P)
         spread = (proba[:, :, None] * Z[:, None, :]).reshape(n_samples, -1)
         hessian: Float64Array = -(spread * sample_weight[:, None]).T @ spread
         blocks = hessian.reshape(n_classes, n_columns, n_classes, n_columns)
-        for k in range(n_classes):
-            blocks[k, :, k] += (Z * (sample_weight * proba[:, k])[:, None]).T @ Z
-        diagonal = np.einsum("ii->i", hessian)
-        diagonal += np.tile(self.ridge, n_classes)
-        diagonal += np.finfo(float).eps * diagonal.max()
+        variance = proba * self.complement(proba) * sample_weight[:, None]
+        for k, weight in enumerate(variance.T):
+            blocks[k, :, k] = (Z * weight[:, None]).T @ Z
+        diagonal = np.einsum("kjkj->kj", blocks)
+        diagonal += ridge
+        diagonal += np.finfo(float).tiny
         # The same shift of all classes has no curvature: any will do.
-        np.einsum("kjlj->klj", blocks)[...] += diagonal.mean()
+        np.einsum("kjlj->klj", blocks)[...] += diagonal.mean(0)
         return hessian
+
+    def complement(self, proba: Float64Array) -> Float64Array:
+        r"""Return ``1 - proba``, precise where probabilities are almost 1."""
+        others: Float64Array = 1.0 - np.eye(self.n_classes)
+        return proba @ others
 
     def _step_by_conjugate_gradients(self, iterate: Iterate) -> Float64Array | None:
         r"""Return a step computed in float32; None where float32 does not suffice."""
@@ -116,7 +204,10 @@ class DenseNewton(SingleNewton):
         with np.errstate(all="ignore"):
             proba = iterate.proba.astype(np.float32)
             if self._n_products > _MAX_PRODUCTS_PER_INVERSE:
-                self._inverses = self.invert_class_blocks(proba)
+                try:
+                    self._inverses = self.invert_class_blocks(proba)
+                except LinAlgError:
+                    return None
             weighted = proba * sample_weight[:, None]
 
             def hessian(direction: Float32Array) -> Any:
@@ -160,4 +251,27 @@ class DenseNewton(SingleNewton):
         diagonal += ridge
         diagonal += CURVATURE_FLOOR * diagonal.max(1, keepdims=True)
         inverses: Float32Array = np.linalg.inv(blocks)
+        self._inflation = float((np.einsum("kii->ki", inverses) * diagonal).max())
         return inverses
+
+
+def _factor(hessian: Float64Array, damping: float) -> tuple[Float64Array, Float64Array]:
+    r"""Return the Cholesky factor of a Hessian with unit diagonal, and the scale.
+
+    The penalties of features differ by the square of their units.
+    """
+    root = np.sqrt(hessian.diagonal())
+    hessian /= root
+    hessian /= root[:, None]
+    for added in _ADDED_DIAGONALS:
+        np.einsum("ii->i", hessian)[...] = 1.0 + damping + added
+        with suppress(LinAlgError):
+            return cholesky(hessian, lower=True), root
+    raise LinAlgError("The Hessian is singular.")
+
+
+def _solve(
+    factor: Float64Array, root: Float64Array, gradient: Float64Array
+) -> Float64Array:
+    step: Float64Array = cho_solve((factor, True), gradient.ravel() / root) / -root
+    return step.reshape(gradient.shape)

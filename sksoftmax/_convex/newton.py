@@ -88,7 +88,7 @@ def minimize(
                 minimize_precisely(problem, b, candidate_coef, criteria)
                 for b, candidate_coef in enumerate(coef)
             ]
-            return [_solution(problem, criteria.tol, *result) for result in results]
+            return [_solution(problem, *result) for result in results]
     solution = _minimize_dense(problem, coef, criteria)
     if solution is not None:
         return [solution]
@@ -108,12 +108,12 @@ def _minimize_dense(
     try:
         with single_threaded_blas():
             newton = DenseNewton(problem)
-            found, norm, objectives = newton.solve(coef[0].cpu().numpy(), criteria)
+            minimum = newton.solve(coef[0].cpu().numpy(), criteria)
     except LinAlgError:
         # A Hessian is singular, for instance with few rows and hardly any penalty.
         return None
-    found = torch.from_numpy(found).to(coef.device)
-    return _solution(problem, criteria.tol, found, norm, objectives)
+    found = torch.from_numpy(minimum.coef).to(coef.device)
+    return _solution(problem, *minimum._replace(coef=found))
 
 
 def _minimize_batch(
@@ -137,15 +137,25 @@ def _minimize_batch(
         norms = newton.solve()
     if problem.rows.outlying:
         norms = _norms_of_usual_rows(problem, coef, norms)
-    results = zip(coef, norms.tolist(), newton.objectives, strict=True)
-    return [_solution(problem, criteria.tol, *result) for result in results]
+    results = zip(
+        coef,
+        norms.tolist(),
+        newton.objectives,
+        (norms <= criteria.tol).tolist(),
+        strict=True,
+    )
+    return [_solution(problem, *result) for result in results]
 
 
 def _solution(
-    problem: SoftmaxProblem, tol: float, coef: Tensor, norm: float, history: list[float]
+    problem: SoftmaxProblem,
+    coef: Tensor,
+    norm: float,
+    history: list[float],
+    converged: bool,
 ) -> Solution:
     weight, bias = problem.rows.restore(coef)
-    return Solution(weight, bias, norm <= tol, norm, history)
+    return Solution(weight, bias, converged, norm, history)
 
 
 def _norms_of_usual_rows(

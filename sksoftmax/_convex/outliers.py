@@ -42,7 +42,7 @@ def outlying_columns(X: Tensor, scale: Tensor) -> dict[int, tuple[float, float]]
     X : Tensor of shape (n_samples, n_features)
         The table.
     scale : Tensor of shape (n_features,), float64
-        Standard deviations.
+        Standard deviations, or root mean squares.
     """
     n_rows = min(_N_ROWS_COMPARED, len(X))
     place = torch.arange(n_rows, dtype=torch.float64) * _GOLDEN_RATIO
@@ -55,7 +55,9 @@ def outlying_columns(X: Tensor, scale: Tensor) -> dict[int, tuple[float, float]]
     for column in is_suspect.nonzero().squeeze(1).tolist():
         step = max(1, len(X) // _MAX_ROWS_FOR_SPREAD)
         center, spread = bulk(X[::step, column].double().cpu().numpy())
-        is_outlying = scale[column].item() > _LARGEST_RATIO * spread
+        # Without an intercept, the scale includes the distance from zero.
+        deviation = (X[:, column].double() - center).square().mean().sqrt()
+        is_outlying = deviation.minimum(scale[column]) > _LARGEST_RATIO * spread
         if is_outlying and spread > _SMALLEST_SPREAD:
             outlying[column] = center, spread
     return outlying

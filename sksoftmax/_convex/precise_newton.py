@@ -23,7 +23,7 @@ from torch import Tensor
 from .common import StoppingCriteria
 from .design_matrix import DenseRows
 from .objective import SoftmaxProblem
-from .single_newton import History, Iterate, SingleNewton, conjugate_gradients
+from .single_newton import History, Iterate, Minimum, SingleNewton, conjugate_gradients
 
 Array = NDArray[np.float64]
 
@@ -47,46 +47,32 @@ _RANK_TOLERANCE = 1e-15
 _LARGEST_PRECISE_SIZE = 1e8
 # Size of a row above which coefficients of size 1 cannot classify it in float64.
 _LARGEST_SIZE = 1e16
-# Steps without a decrease after which rounding has stopped the solver.
-_MAX_STALLED_STEPS = 8
-# Decrease of the objective in these steps, relative to it, that counts as none.
-_NEGLIGIBLE_DECREASE = 1e-13
-# Distance of the objective from the minimum, relative to it, that counts as none.
-_NEGLIGIBLE_DISTANCE = 1e-8
-# Sum of the intercepts' gradients that counts as zero.
-_NEGLIGIBLE_GRADIENT = 1e-7
-# Steps after which the solver stops at such a distance.
+# Steps after which the solver stops at the minimum of the objective, whatever the
+# gradient.
 _MAX_STEPS_TO_TOL = 25
 
 
 def minimize_precisely(
     problem: SoftmaxProblem, candidate: int, coef: Tensor, criteria: StoppingCriteria
-) -> tuple[Tensor, float, list[float]]:
+) -> Minimum:
     r"""Minimize one candidate's objective without a lasso.
 
     Coefficients of size 1 have few digits for a row of size 1e12, and none for 1e16. If
     the solver does not converge, it starts again from the minimum for large rows that
     are scaled down: a row that is classified correctly there is so at any scale.
-
-    Returns
-    -------
-    coef, gradient_norm, objectives : Tensor, float, list of float
-        The coefficients, the largest entry of their gradient, which is at most ``tol``
-        where the objective is at the minimum but for rounding, and the objectives of
-        all steps.
     """
     newton = PreciseNewton(problem, candidate)
     sizes = newton.row_sizes()
     largest, solution = float(sizes.max()), None
     if largest <= _LARGEST_SIZE or newton.is_exact:
         solution = newton.solve(coef, criteria)
-        if solution[1] <= criteria.tol or largest <= _LARGEST_PRECISE_SIZE:
+        if solution.converged or largest <= _LARGEST_PRECISE_SIZE:
             return solution
     damped = copy.copy(newton)
     damped.damping = (_LARGEST_PRECISE_SIZE / sizes).clamp(max=1)
-    start, _, _ = damped.solve(coef, criteria)
-    again = newton.solve(start, criteria)
-    if solution is None or again[2][-1] < solution[2][-1]:
+    start = damped.solve(coef, criteria)
+    again = newton.solve(start.coef, criteria)
+    if solution is None or again.objectives[-1] < solution.objectives[-1]:
         return again
     return solution
 
@@ -115,6 +101,7 @@ class PreciseNewton(SingleNewton):
         Index of the candidate.
     """
 
+    ridge: Tensor
     restarts = False
 
     def __init__(self, problem: SoftmaxProblem, candidate: int) -> None:
@@ -135,34 +122,12 @@ class PreciseNewton(SingleNewton):
         r"""Return the largest absolute value of each row."""
         return torch.cat([block.row_sizes() for block in self._blocks()])
 
-    def final_norm(self, iterate: PreciseIterate, criteria: StoppingCriteria) -> float:
-        r"""Return at most ``tol`` at the minimum of the objective but for rounding."""
-        norm = iterate.gradient_norm
-        return min(norm, criteria.tol) if self._is_minimal(iterate) else norm
-
     def is_converged(
         self, iterate: PreciseIterate, history: History, criteria: StoppingCriteria
     ) -> bool:
         r"""Return whether to stop; also if rounding prevents a smaller gradient."""
-        return (
-            super().is_converged(iterate, history, criteria)
-            or (len(history) > _MAX_STEPS_TO_TOL and self._is_minimal(iterate))
-            or _is_stalled(history[-_MAX_STALLED_STEPS:])
-        )
-
-    def _is_minimal(self, iterate: PreciseIterate) -> bool:
-        r"""Return whether the objective is at the minimum but for rounding.
-
-        Since the ridge is strongly convex, the distance from the minimum is at most
-        ``sum(gradient**2 / (2 * ridge))``.
-        """
-        is_penalized = self.ridge > 0
-        penalized = iterate.gradient[:, is_penalized]
-        distance = (penalized.square() / (2 * self.ridge[is_penalized])).sum()
-        intercepts = iterate.gradient[:, ~is_penalized].abs().sum()
-        return (
-            float(distance) <= _NEGLIGIBLE_DISTANCE * iterate.value
-            and float(intercepts) <= _NEGLIGIBLE_GRADIENT
+        return super().is_converged(iterate, history, criteria) or (
+            len(history) > _MAX_STEPS_TO_TOL and self.is_minimal(iterate, criteria.tol)
         )
 
     def evaluate(self, coef: Tensor) -> PreciseIterate:
@@ -192,11 +157,11 @@ class PreciseNewton(SingleNewton):
         return PreciseIterate(coef, float(value), gradient, proba, complement)
 
     def line_search(
-        self, iterate: PreciseIterate, coef_newton: Tensor, gradient_times_newton: float
+        self, iterate: PreciseIterate, coef_newton: Tensor
     ) -> tuple[PreciseIterate | None, float]:
         r"""Halve the step, or double it while the objective decreases fast."""
-        new, length = super().line_search(iterate, coef_newton, gradient_times_newton)
-        fast = -_FAST_DECREASE * gradient_times_newton
+        new, length = super().line_search(iterate, coef_newton)
+        fast = _FAST_DECREASE * self.decrement(iterate)
         while new is not None and iterate.value - new.value > fast * length:
             farther = self.evaluate(iterate.coef + 2 * length * coef_newton)
             if not farther.value < new.value:
@@ -324,13 +289,3 @@ class PreciseNewton(SingleNewton):
 
     def _blocks(self) -> Iterator[Any]:
         return self.rows.blocks(self.n_classes, precise=True)
-
-
-def _is_stalled(history: History) -> bool:
-    r"""Return whether the last steps decreased neither objective nor gradient."""
-    if len(history) < _MAX_STALLED_STEPS:
-        return False
-    (first, first_norm), (last, _) = history[0], history[-1]
-    smallest_norm = min(norm for _, norm in history[1:])
-    is_flat = first - last <= _NEGLIGIBLE_DECREASE * last
-    return is_flat and smallest_norm > 0.5 * first_norm

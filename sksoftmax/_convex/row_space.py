@@ -8,13 +8,14 @@ has at most as many columns as rows, under the same penalty.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg import qr, solve_triangular
 from scipy.linalg.lapack import dpstrf
 from scipy.sparse import issparse
 from torch import Tensor
@@ -33,6 +34,11 @@ _MIN_COLUMNS_PER_ROW = 1.25
 _MAX_ROWS_FOR_BASIS = 1000
 # Norm of a row that equals the center, relative to the center's norm: rounding.
 _ROUNDING = 1e-13
+# Distance of a row from the span of others, relative to its norm, below which a Gram
+# matrix is not precise.
+_LEAST_PIVOT = 1e-4
+# Numbers, rows times columns, up to which a QR factorization takes little time.
+_MAX_QR_NUMBERS = 2**17
 # Squared distance of a row from the span of others that contains it, relative to its
 # squared norm: rounding.
 _SQUARED_ROUNDING = 1e-15
@@ -81,6 +87,13 @@ class RowSpace:
             # All rows are zero, but a table has at least one column.
             rank, factor[0, 0] = 1, 1.0
         factor, pivots = np.tril(factor[:, :rank]), pivots - 1
+        # (P, rank), where it is needed.
+        self._basis: Tensor | None = None
+        is_precise = factor.diagonal().min() > _LEAST_PIVOT
+        is_precise &= rank == n_samples - bool(center.any())
+        if not is_precise and math.prod(X.shape) <= _MAX_QR_NUMBERS:
+            factor, pivots = self._factor_by_qr(norm, length.max())
+            rank = factor.shape[1]
         # Differences of equal rows are rounding, and no spread of a column.
         factor[np.abs(factor) < _ROUNDING] = 0.0
         table = np.empty_like(factor)
@@ -91,6 +104,8 @@ class RowSpace:
 
     def restore(self, weight: Tensor) -> Tensor:
         r"""Return weights of features: ``(V, rank) -> (V, n_features)``."""
+        if self._basis is not None:
+            return weight @ self._basis.T
         vectors = weight.cpu().numpy().T
         solved = solve_triangular(self._factor.T, vectors, check_finite=False)
         # (V, N): factors of the rows in the linear combination.
@@ -106,6 +121,8 @@ class RowSpace:
 
         The remaining part is orthogonal to all rows, and changes no prediction.
         """
+        if self._basis is not None:
+            return weight @ self._basis
         if issparse(self.X):
             products = torch.from_numpy(self.X @ weight.numpy().T)
         else:
@@ -126,6 +143,26 @@ class RowSpace:
         for _, part in self._columns():
             gram.addmm_(part, part.T)
         return np.asfortranarray(gram.cpu().numpy())
+
+    def _factor_by_qr(
+        self, norm: NDArray[np.float64], largest: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        r"""Return the factor and pivots, precise where rows are almost parallel.
+
+        A Gram matrix has half of the digits. With the largest columns first, each is as
+        precise as its own size allows.
+        """
+        X = self.X.toarray() if issparse(self.X) else self.X.double().cpu().numpy()
+        rows = (X - self.center.cpu().numpy()) / norm[:, None]
+        order = np.argsort(-np.abs(rows).max(0), kind="stable")
+        basis, factor, pivots = qr(rows[:, order].T, mode="economic", pivoting=True)
+        rounding = _ROUNDING * max(
+            1.0, float(self.center.norm()) / max(largest, 1e-300)
+        )
+        rank = max(int((np.abs(factor.diagonal()) > rounding).sum()), 1)
+        self._basis = self.center.new_empty(rows.shape[1], rank)
+        self._basis[order] = torch.from_numpy(basis[:, :rank]).to(self.center)
+        return factor[:rank].T, pivots
 
     def _columns(self) -> Iterator[tuple[slice, Tensor]]:
         r"""Yield blocks of centered columns in float64."""

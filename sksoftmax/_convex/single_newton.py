@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from .common import (
     ARMIJO,
@@ -19,6 +19,19 @@ from .common import (
     SMALLEST_STEP,
     StoppingCriteria,
 )
+
+# Distance of an objective from its minimum that may be rounding.
+_NEGLIGIBLE_DISTANCE = 1e-13
+# Newton decrement relative to the distance from the minimum, at least, if the rows are
+# classified ever better: it is the smaller, the more their distances differ.
+_SHARE_OF_DECREMENT = 0.01
+# Steps without a decrease after which rounding has stopped the solver.
+_MAX_STALLED_STEPS = 8
+# Decrease of the objective in these steps, relative to it, that counts as none.
+_NEGLIGIBLE_DECREASE = 1e-13
+# Curvature that the objective has at least in a standardized column without penalty,
+# relative to its value.
+_SHARE_OF_CURVATURE = 1e-6
 
 # Objective and norm of the gradient at the start and after each step.
 History = list[tuple[float, float]]
@@ -33,11 +46,34 @@ class Iterate:
     # (C, P)
     gradient: Any
     proba: Any
+    # (C, P): the step from here, once it is known.
+    coef_newton: Any = field(default=None, kw_only=True)
 
     @property
     def gradient_norm(self) -> float:
         r"""Largest absolute entry of the gradient."""
         return float(abs(self.gradient).max())
+
+
+class Minimum(NamedTuple):
+    r"""Where a solver stopped.
+
+    Attributes
+    ----------
+    coef : ndarray or Tensor of shape (C, P)
+        The last coefficients.
+    gradient_norm : float
+        Largest absolute entry of their gradient.
+    objectives : list of float
+        Objective at the start and after each step.
+    converged : bool
+        Whether the objective is at its minimum but for ``tol``, or for rounding.
+    """
+
+    coef: Any
+    gradient_norm: float
+    objectives: list[float]
+    converged: bool
 
 
 class SingleNewton(ABC):
@@ -53,14 +89,17 @@ class SingleNewton(ABC):
         Number of classes.
     zeros : ndarray or Tensor of shape (C, P)
         Zero coefficients.
+    ridge : ndarray or Tensor of shape (P,)
+        L2 penalty of each column.
     is_penalized : bool
-        Whether there is an L2 penalty.
+        Whether any is positive.
     restarts : bool
         Whether to start again at zero where a given start has no curvature.
     """
 
     n_classes: int
     zeros: Any
+    ridge: Any
     is_penalized: bool
     restarts: bool
 
@@ -72,9 +111,7 @@ class SingleNewton(ABC):
     def inner_solve(self, iterate: Any) -> Any:
         r"""Return the Newton step, of shape (C, P)."""
 
-    def solve(
-        self, coef: Any, criteria: StoppingCriteria
-    ) -> tuple[Any, float, list[float]]:
+    def solve(self, coef: Any, criteria: StoppingCriteria) -> Minimum:
         r"""Minimize the objective.
 
         Parameters
@@ -83,56 +120,89 @@ class SingleNewton(ABC):
             Coefficients to start from.
         criteria : StoppingCriteria
             When to stop.
-
-        Returns
-        -------
-        coef : ndarray or Tensor of shape (C, P)
-            The last coefficients.
-        norm : float
-            Largest absolute entry of their gradient.
-        objectives : list of float
-            Objective at the start and after each step.
         """
         iterate, may_restart = self.evaluate(coef), self.restarts and bool(coef.any())
         if coef.any() and not iterate.value <= math.log(self.n_classes):
             # Zero coefficients are better than these, which may be NaN.
             iterate, may_restart = self.evaluate(self.zeros), False
-        history = [(iterate.value, iterate.gradient_norm)]
+        history, is_stuck = [(iterate.value, iterate.gradient_norm)], False
         for _ in range(criteria.max_iter):
-            if self.is_converged(iterate, history, criteria):
+            is_stuck = self.is_stalled(history)
+            if is_stuck or self.is_converged(iterate, history, criteria):
                 break
             criteria.begin_step()
-            coef_newton = self.inner_solve(iterate)
-            # The same shift of all classes has no curvature.
-            coef_newton -= coef_newton.mean(0)
-            gradient_times_newton = float((iterate.gradient * coef_newton).sum())
-            new, _ = self.line_search(iterate, coef_newton, gradient_times_newton)
+            coef_newton = self.newton_step(iterate)
+            new, _ = self.line_search(iterate, coef_newton)
             if new is None:
                 significant = SIGNIFICANT_DECREASE * max(abs(iterate.value), 1.0)
-                if not (may_restart and -gradient_times_newton > significant):
+                if not (may_restart and self.decrement(iterate) > significant):
+                    is_stuck = True
                     break
                 new, history, may_restart = self.evaluate(self.zeros), [], False
             iterate = new
             history.append((iterate.value, iterate.gradient_norm))
             if criteria.end_step(iterate.value, iterate.coef[None]):
                 break
+        converged = self.is_converged(iterate, history, criteria)
+        if is_stuck and not converged:
+            # Rounding may keep the gradient of a minimum above its tolerance.
+            converged = self.is_minimal(iterate, criteria.tol)
         objectives = [value for value, _ in history]
-        return iterate.coef, self.final_norm(iterate, criteria), objectives
+        return Minimum(iterate.coef, iterate.gradient_norm, objectives, converged)
 
-    def final_norm(self, iterate: Any, criteria: StoppingCriteria) -> float:
-        r"""Return the norm of the gradient that decides on convergence."""
-        return float(iterate.gradient_norm)
+    def newton_step(self, iterate: Any) -> Any:
+        r"""Return the step from an iterate, which is computed once."""
+        if iterate.coef_newton is None:
+            step = self.inner_solve(iterate)
+            # The same shift of all classes has no curvature.
+            iterate.coef_newton = step - step.mean(0)
+        return iterate.coef_newton
 
     def is_converged(
         self, iterate: Any, history: History, criteria: StoppingCriteria
     ) -> bool:
-        r"""Return whether to stop, given objectives and gradient norms of all steps."""
-        value, norm = history[-1]
-        return norm <= criteria.gradient_tolerance(value, self.is_penalized)
+        r"""Return whether to stop, given objectives and gradient norms of all steps.
 
-    def line_search(
-        self, iterate: Any, coef_newton: Any, gradient_times_newton: float
-    ) -> tuple[Any, float]:
+        A small gradient does not suffice: where a weak penalty is all the curvature
+        that there is, the minimum is far away.
+        """
+        tol = criteria.tol
+        return iterate.gradient_norm <= tol and (
+            self.is_minimal(iterate, tol) or self.decrement_is_negligible(iterate, tol)
+        )
+
+    def is_stalled(self, history: History) -> bool:
+        r"""Return whether the last steps decreased neither objective nor gradient."""
+        if len(history) < _MAX_STALLED_STEPS:
+            return False
+        (first, first_norm), *rest = history[-_MAX_STALLED_STEPS:]
+        smallest_norm = min(norm for _, norm in rest)
+        is_flat = first - rest[-1][0] <= _NEGLIGIBLE_DECREASE * rest[-1][0]
+        return is_flat and smallest_norm > 0.5 * first_norm
+
+    def is_minimal(self, iterate: Any, tol: float) -> bool:
+        r"""Return whether the objective is at its minimum but for ``tol``, relatively.
+
+        Since a ridge is strongly convex, the distance from the minimum is at most
+        ``sum(gradient**2 / (2 * ridge))``. Without a penalty, the infimum for separable
+        classes is zero.
+        """
+        if not self.is_penalized:
+            return bool(iterate.value <= tol)
+        ridge = self.ridge + _SHARE_OF_CURVATURE * iterate.value * (self.ridge == 0)
+        distance = float((iterate.gradient**2 / (2 * ridge)).sum())
+        return bool(distance <= max(tol * iterate.value, _NEGLIGIBLE_DISTANCE))
+
+    def decrement_is_negligible(self, iterate: Any, tol: float) -> bool:
+        r"""Return whether the Newton decrement shows that the objective is minimal."""
+        negligible = tol * iterate.value * _SHARE_OF_DECREMENT
+        return bool(self.decrement(iterate) <= max(negligible, _NEGLIGIBLE_DISTANCE))
+
+    def decrement(self, iterate: Any) -> float:
+        r"""Return the Newton decrement, by which the slope predicts a decrease."""
+        return -float((iterate.gradient * self.newton_step(iterate)).sum())
+
+    def line_search(self, iterate: Any, coef_newton: Any) -> tuple[Any, float]:
         r"""Halve the step until the objective decreases sufficiently.
 
         Returns
@@ -141,6 +211,7 @@ class SingleNewton(ABC):
             The new iterate, None if there is no decrease; and the length of the step.
         """
         value, length = iterate.value, 1.0
+        gradient_times_newton = float((iterate.gradient * coef_newton).sum())
         bound = value + FLOAT64_NOISE * max(abs(value), 1.0)
         new = self.evaluate(iterate.coef + coef_newton)
         while not new.value <= bound + ARMIJO * length * gradient_times_newton:

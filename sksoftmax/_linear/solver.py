@@ -269,9 +269,12 @@ def _warn_unless_converged(
             f"(max_iter={classifier.max_iter}), or lower C (now {max_C}) if the "
             "classes can be separated."
         )
+    reason = f"gradient is {worst.gradient_norm:.2g} > tol={classifier.tol:.2g}"
+    if worst.gradient_norm <= classifier.tol:
+        reason = "objective is still above its minimum"
     warnings.warn(
         f"newton-cg failed to converge{which}: after {worst.n_iter} steps the "
-        f"gradient is {worst.gradient_norm:.2g} > tol={classifier.tol:.2g}. {remedy}",
+        f"{reason}. {remedy}",
         ConvergenceWarning,
         stacklevel=8,
     )
