@@ -14,12 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve, cholesky, qr, solve_triangular
 
-from .common import CURVATURE_FLOOR
+from .common import CURVATURE_FLOOR, FLOAT64_NOISE, StoppingCriteria
 from .objective import SoftmaxProblem
-from .single_newton import Iterate, SingleNewton, conjugate_gradients
+from .single_newton import (
+    History,
+    Iterate,
+    Minimum,
+    SingleNewton,
+    conjugate_gradients,
+)
 
 Float64Array = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
+# Cholesky factor of a matrix with unit diagonal, and the roots of its diagonal before.
+Factor = tuple[Float64Array, Float64Array]
 
 # Operations up to which an exact Hessian takes no longer than the calls for it.
 _MAX_CHOLESKY_OPERATIONS = 2**23
@@ -31,9 +39,16 @@ _ADDED_DIAGONALS = (1e-15, 1e-13, 1e-11, 1e-9)
 _DAMPINGS = (0.0, 1e-8, 1e-4)
 # Pivot of a Cholesky factor, with unit diagonal, below which rounding matters.
 _LEAST_PIVOT = 1e-4
-# Part of a column that other columns do not determine, relative to its norm and to its
-# distance from zero in standard deviations: rounding.
-_RANK_TOLERANCE = 1e-15
+# Part of a column that other columns do not determine, relative to its norm: rounding.
+_RANK_TOLERANCE = 1e-14
+# The same per standard deviation that the column is away from zero.
+_RANK_TOLERANCE_OF_MEAN = 1e-15
+# Unknowns from which the last factor serves the next steps as a preconditioner.
+_MIN_UNKNOWNS_OF_LAST_FACTOR = 1000
+# Relative accuracy of such a step.
+_ACCURACY_OF_LAST_FACTOR = 0.05
+# Products with the Hessian for such a step.
+_MAX_PRODUCTS_OF_LAST_FACTOR = 25
 # Products with the Hessian for one step.
 _MAX_FLOAT32_PRODUCTS = 200
 # Variance inflation factor up to which float32 suffices.
@@ -55,6 +70,7 @@ class DenseNewton(SingleNewton):
     """
 
     restarts = True
+    decrement_is_reliable = True
 
     def __init__(self, problem: SoftmaxProblem) -> None:
         [block] = problem.rows.blocks(1, precise=True)
@@ -70,17 +86,33 @@ class DenseNewton(SingleNewton):
         self.target[np.arange(n_samples), y] = 1.0
         self.zeros = np.zeros((self.n_classes, n_columns))
         self._rows = problem.rows
-        # See _orthonormal_basis.
-        self._basis: tuple[Float64Array, Float64Array, Float64Array] | None = None
-        self._is_exact = n_samples * self.zeros.size**2 <= _MAX_CHOLESKY_OPERATIONS
+        # (P, R), (N, R) and (R,): see _use_orthonormal_basis.
+        self._basis: Float64Array | None = None
+        self._Z, self._ridge = self.Z, self.ridge
+        self._factor: Factor | None = None
+        # Iterate whose decrement is that of an exact step.
+        self._verified: Iterate | None = None
+        n_operations = n_samples * self.zeros.size**2
+        self._is_exact = n_operations <= _MAX_CHOLESKY_OPERATIONS
+        self._may_be_exact = n_operations <= _MAX_FALLBACK_OPERATIONS
+        # Variance inflation factor of the columns, at most, before exact steps.
+        self._inflation = 0.0
         if not self._is_exact:
             with np.errstate(over="ignore"):
                 arrays = self.Z, self.sample_weight, self.ridge
                 self._float32 = [array.astype(np.float32) for array in arrays]
             self._n_products = _MAX_FLOAT32_PRODUCTS
             self._inverses: Float32Array
-            # Variance inflation factor of the columns, at most.
-            self._inflation = math.inf
+
+    def solve(self, coef: Float64Array, criteria: StoppingCriteria) -> Minimum:
+        minimum = super().solve(coef, criteria)
+        if self._basis is None:
+            return minimum
+        # Coefficients of collinear columns may have too few digits.
+        largest = abs(minimum.coef).max() * self._largest_mean()
+        negligible = max(criteria.tol * minimum.objectives[-1], FLOAT64_NOISE)
+        is_precise = bool((np.finfo(float).eps * largest) ** 2 <= negligible)
+        return minimum._replace(converged=minimum.converged and is_precise)
 
     def evaluate(self, coef: Float64Array) -> Iterate:
         r"""Return the iterate, with probabilities of shape (N, C)."""
@@ -103,13 +135,20 @@ class DenseNewton(SingleNewton):
                 return step
         return self._exact_step(iterate)
 
-    def is_minimal(self, iterate: Iterate, tol: float) -> bool:
-        if super().is_minimal(iterate, tol):
+    def is_converged(
+        self, iterate: Iterate, history: History, criteria: StoppingCriteria
+    ) -> bool:
+        if not super().is_converged(iterate, history, criteria):
+            return False
+        is_rough = self._factor is not None or self._inflation > _MAX_INFLATION
+        is_verified = iterate.coef_newton is None or iterate is self._verified
+        if is_verified or not (is_rough and self._may_be_exact):
             return True
-        if not self._is_exact and self._inflation > _MAX_INFLATION:
-            # In float32, the curvature of collinear columns is rounding.
-            iterate.coef_newton = self._exact_step(iterate)
-        return self.decrement_is_negligible(iterate, tol)
+        # In float32, the curvature of collinear columns is rounding; and the factor of
+        # an earlier Hessian hides a curvature that has become small since.
+        self._is_exact, self._inflation, self._factor = True, 0.0, None
+        self._verified, iterate.coef_newton = iterate, None
+        return super().is_converged(iterate, history, criteria)
 
     def line_search(
         self, iterate: Iterate, coef_newton: Float64Array
@@ -119,39 +158,79 @@ class DenseNewton(SingleNewton):
         for damping in _DAMPINGS:
             if new is not None:
                 break
+            self._factor = None
             coef_newton = self._exact_step(iterate, damping)
+            if not damping:
+                iterate.coef_newton = coef_newton
             new, length = super().line_search(iterate, coef_newton)
         return new, length
 
     def _exact_step(self, iterate: Iterate, damping: float = 0.0) -> Float64Array:
-        r"""Return the exact step, where rounding matters in an orthonormal basis."""
-        if not self._is_exact:
-            if len(self.Z) * self.zeros.size**2 > _MAX_FALLBACK_OPERATIONS:
-                raise LinAlgError("The Hessian is singular in float32.")
-            self._is_exact = True
-        proba = iterate.proba
-        if self._basis is None:
-            factor, root = _factor(self.hessian(proba, self.Z, self.ridge), damping)
-            if factor.diagonal().min() > _LEAST_PIVOT:
-                return _solve(factor, root, iterate.gradient)
-            self._basis = self._orthonormal_basis()
-        T, Z, ridge = self._basis
-        residual = np.where(self.target, -self.complement(proba), proba)
-        residual *= self.sample_weight[:, None]
-        gradient = residual.T @ Z + (self.ridge * iterate.coef) @ T
-        factor, root = _factor(self.hessian(proba, Z, ridge), damping)
-        return _solve(factor, root, gradient) @ T.T
+        r"""Return the step in float64, where rounding matters in another basis."""
+        if not self._may_be_exact:
+            raise LinAlgError("The Hessian is singular in float32.")
+        self._is_exact, step = True, None
+        if self._factor is not None and not damping:
+            step = self._step_by_last_factor(iterate, self._factor)
+        if step is None:
+            step = self._step_by_cholesky(iterate, damping)
+        return step if self._basis is None else step @ self._basis.T
 
-    def _orthonormal_basis(self) -> tuple[Float64Array, Float64Array, Float64Array]:
-        r"""Return coordinates in which collinear columns and units do not matter.
+    def _step_by_cholesky(self, iterate: Iterate, damping: float) -> Float64Array:
+        factor = _factorize(self.hessian(iterate.proba), damping)
+        if self._basis is None and factor[0].diagonal().min() < _LEAST_PIVOT:
+            self._use_orthonormal_basis()
+            factor = _factorize(self.hessian(iterate.proba), damping)
+        if self.zeros.size >= _MIN_UNKNOWNS_OF_LAST_FACTOR and not damping:
+            self._factor = factor
+        return _solve(factor, -self._gradient(iterate))
 
-        For ``coef = u @ T.T``, the Hessians of squared losses and of the penalty are
-        diagonal in u, and their sum is the identity.
+    def _step_by_last_factor(
+        self, iterate: Iterate, factor: Factor
+    ) -> Float64Array | None:
+        r"""Return the step by few conjugate gradients; None if those do not suffice."""
+        proba, Z = iterate.proba, self._Z
+        weighted = proba * self.sample_weight[:, None]
+        top = proba.argmax(1)[:, None]
 
-        Returns
-        -------
-        T, Z, ridge : ndarrays of shapes (P, R), (N, R) and (R,)
-            The basis, and rows and penalty in it, where R is the rank.
+        def hessian(direction: Float64Array) -> Any:
+            change = Z @ direction.T
+            # Relative to the most probable class: otherwise small differences are lost.
+            change -= np.take_along_axis(change, top, 1)
+            change -= np.einsum("nk,nk->n", proba, change)[:, None]
+            return (change * weighted).T @ Z + self._ridge * direction
+
+        def precondition(residual: Float64Array) -> Float64Array:
+            solved = _solve(factor, residual)
+            centered: Float64Array = solved - solved.mean(0)
+            return centered
+
+        step: Float64Array
+        step, _, is_accurate = conjugate_gradients(
+            hessian,
+            precondition,
+            np.vdot,
+            -self._gradient(iterate),
+            _ACCURACY_OF_LAST_FACTOR,
+            _MAX_PRODUCTS_OF_LAST_FACTOR,
+        )
+        return step if is_accurate else None
+
+    def _gradient(self, iterate: Iterate) -> Float64Array:
+        r"""Return the gradient in the basis of exact steps."""
+        gradient: Float64Array = iterate.gradient
+        if self._basis is not None:
+            proba = iterate.proba
+            residual = np.where(self.target, -self.complement(proba), proba)
+            residual *= self.sample_weight[:, None]
+            gradient = residual.T @ self._Z + (self.ridge * iterate.coef) @ self._basis
+        return gradient
+
+    def _use_orthonormal_basis(self) -> None:
+        r"""Let collinear columns and units not matter any more for exact steps.
+
+        For ``coef = u @ basis.T``, the Hessians of squared losses and of the penalty
+        are diagonal in u, and their sum is the identity.
         """
         root = np.sqrt(self.ridge)
         rows = np.sqrt(self.sample_weight)[:, None] * self.Z
@@ -160,32 +239,35 @@ class DenseNewton(SingleNewton):
         norm[norm == 0] = 1.0
         factor, pivots = qr(stacked / norm, mode="r", pivoting=True)
         pivot = np.abs(factor.diagonal())
-        distance = (self._rows.mean / self._rows.scale).abs().cpu().numpy()
-        is_constant = ~self.Z[:, : len(distance)].any(0)
-        distance = np.where(is_constant, 0.0, distance).max(initial=1.0)
-        rank = int((pivot > _RANK_TOLERANCE * distance * pivot[0]).sum())
-        T = np.zeros((len(norm), rank))
-        T[pivots[:rank]] = solve_triangular(factor[:rank, :rank], np.eye(rank))
-        T /= norm[:, None]
-        penalty = root[:, None] * T
-        T = T @ np.linalg.eigh(penalty.T @ penalty)[1]
-        return T, self.Z @ T, self.ridge @ T**2
+        tolerance = _RANK_TOLERANCE + _RANK_TOLERANCE_OF_MEAN * self._largest_mean()
+        rank = int((pivot > tolerance * pivot[0]).sum())
+        basis = np.zeros((len(norm), rank))
+        basis[pivots[:rank]] = solve_triangular(factor[:rank, :rank], np.eye(rank))
+        basis /= norm[:, None]
+        penalty = root[:, None] * basis
+        self._basis = basis @ np.linalg.eigh(penalty.T @ penalty)[1]
+        self._Z, self._ridge = self.Z @ self._basis, self.ridge @ self._basis**2
 
-    def hessian(
-        self, proba: Float64Array, Z: Float64Array, ridge: Float64Array
-    ) -> Float64Array:
-        r"""Return the Hessian, of shape (C * P, C * P)."""
-        n_samples, n_columns = Z.shape
+    def _largest_mean(self) -> float:
+        r"""Return the largest mean of a column, in standard deviations, at least 1."""
+        mean = (self._rows.mean / self._rows.scale).abs().cpu().numpy()
+        is_constant = ~self.Z[:, : len(mean)].any(0)
+        return float(np.where(is_constant, 0.0, mean).max(initial=1.0))
+
+    def hessian(self, proba: Float64Array) -> Float64Array:
+        r"""Return the Hessian in the basis of exact steps, of shape (C * R, C * R)."""
+        Z, (n_samples, n_columns) = self._Z, self._Z.shape
         n_classes, sample_weight = self.n_classes, self.sample_weight
-        # (N, C, 1) * (N, 1, P) -> (N, C * P)
-        spread = (proba[:, :, None] * Z[:, None, :]).reshape(n_samples, -1)
-        hessian: Float64Array = -(spread * sample_weight[:, None]).T @ spread
+        # (N, C, 1) * (N, 1, R) -> (N, C * R); a product with itself takes half as long.
+        weighted = proba * np.sqrt(sample_weight)[:, None]
+        spread = (weighted[:, :, None] * Z[:, None, :]).reshape(n_samples, -1)
+        hessian: Float64Array = -(spread.T @ spread)
         blocks = hessian.reshape(n_classes, n_columns, n_classes, n_columns)
         variance = proba * self.complement(proba) * sample_weight[:, None]
         for k, weight in enumerate(variance.T):
             blocks[k, :, k] = (Z * weight[:, None]).T @ Z
         diagonal = np.einsum("kjkj->kj", blocks)
-        diagonal += ridge
+        diagonal += self._ridge
         diagonal += np.finfo(float).tiny
         # The same shift of all classes has no curvature: any will do.
         np.einsum("kjlj->klj", blocks)[...] += diagonal.mean(0)
@@ -255,7 +337,7 @@ class DenseNewton(SingleNewton):
         return inverses
 
 
-def _factor(hessian: Float64Array, damping: float) -> tuple[Float64Array, Float64Array]:
+def _factorize(hessian: Float64Array, damping: float) -> Factor:
     r"""Return the Cholesky factor of a Hessian with unit diagonal, and the scale.
 
     The penalties of features differ by the square of their units.
@@ -270,8 +352,8 @@ def _factor(hessian: Float64Array, damping: float) -> tuple[Float64Array, Float6
     raise LinAlgError("The Hessian is singular.")
 
 
-def _solve(
-    factor: Float64Array, root: Float64Array, gradient: Float64Array
-) -> Float64Array:
-    step: Float64Array = cho_solve((factor, True), gradient.ravel() / root) / -root
-    return step.reshape(gradient.shape)
+def _solve(factor: Factor, right: Float64Array) -> Float64Array:
+    triangle, root = factor
+    scaled = right.ravel() / root
+    solved: Float64Array = cho_solve((triangle, True), scaled, check_finite=False)
+    return (solved / root).reshape(right.shape)

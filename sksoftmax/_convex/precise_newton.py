@@ -103,6 +103,7 @@ class PreciseNewton(SingleNewton):
 
     ridge: Tensor
     restarts = False
+    decrement_is_reliable = False
 
     def __init__(self, problem: SoftmaxProblem, candidate: int) -> None:
         self.rows, self.y = problem.rows, problem.y

@@ -20,11 +20,15 @@ from .common import (
     StoppingCriteria,
 )
 
-# Distance of an objective from its minimum that may be rounding.
-_NEGLIGIBLE_DISTANCE = 1e-13
+# Objective that is a minimum whatever the penalty is.
+_NEGLIGIBLE_OBJECTIVE = 1e-13
+# Newton decrement at which a solver stops whatever the objective is.
+_NEGLIGIBLE_DECREMENT = 1e-15
 # Newton decrement relative to the distance from the minimum, at least, if the rows are
 # classified ever better: it is the smaller, the more their distances differ.
-_SHARE_OF_DECREMENT = 0.01
+_SHARE_OF_DECREMENT = 0.001
+# The same where rounding has stopped the solver, and not the size of a step.
+_SHARE_IF_STUCK = 0.1
 # Steps without a decrease after which rounding has stopped the solver.
 _MAX_STALLED_STEPS = 8
 # Decrease of the objective in these steps, relative to it, that counts as none.
@@ -95,6 +99,8 @@ class SingleNewton(ABC):
         Whether any is positive.
     restarts : bool
         Whether to start again at zero where a given start has no curvature.
+    decrement_is_reliable : bool
+        Whether a small Newton decrement means a minimum where the gradient is large.
     """
 
     n_classes: int
@@ -102,6 +108,7 @@ class SingleNewton(ABC):
     ridge: Any
     is_penalized: bool
     restarts: bool
+    decrement_is_reliable: bool
 
     @abstractmethod
     def evaluate(self, coef: Any) -> Any:
@@ -146,7 +153,10 @@ class SingleNewton(ABC):
         converged = self.is_converged(iterate, history, criteria)
         if is_stuck and not converged:
             # Rounding may keep the gradient of a minimum above its tolerance.
-            converged = self.is_minimal(iterate, criteria.tol)
+            bound = max(criteria.tol * _SHARE_IF_STUCK * iterate.value, FLOAT64_NOISE)
+            converged = self.is_minimal(iterate, criteria.tol) or (
+                self.decrement_is_reliable and self.decrement(iterate) <= bound
+            )
         objectives = [value for value, _ in history]
         return Minimum(iterate.coef, iterate.gradient_norm, objectives, converged)
 
@@ -166,9 +176,10 @@ class SingleNewton(ABC):
         A small gradient does not suffice: where a weak penalty is all the curvature
         that there is, the minimum is far away.
         """
-        tol = criteria.tol
+        tol, bound = criteria.tol, _NEGLIGIBLE_DECREMENT
+        bound = max(tol * _SHARE_OF_DECREMENT * iterate.value, bound)
         return iterate.gradient_norm <= tol and (
-            self.is_minimal(iterate, tol) or self.decrement_is_negligible(iterate, tol)
+            self.is_minimal(iterate, tol) or self.decrement(iterate) <= bound
         )
 
     def is_stalled(self, history: History) -> bool:
@@ -183,20 +194,15 @@ class SingleNewton(ABC):
     def is_minimal(self, iterate: Any, tol: float) -> bool:
         r"""Return whether the objective is at its minimum but for ``tol``, relatively.
 
-        Since a ridge is strongly convex, the distance from the minimum is at most
-        ``sum(gradient**2 / (2 * ridge))``. Without a penalty, the infimum for separable
-        classes is zero.
+        No objective is negative; without a penalty, the infimum for separable classes
+        is zero. Since a ridge is strongly convex, the distance from the minimum is at
+        most ``sum(gradient**2 / (2 * ridge))``.
         """
-        if not self.is_penalized:
-            return bool(iterate.value <= tol)
+        if not self.is_penalized or iterate.value <= _NEGLIGIBLE_OBJECTIVE:
+            return bool(iterate.value <= max(tol, _NEGLIGIBLE_OBJECTIVE))
         ridge = self.ridge + _SHARE_OF_CURVATURE * iterate.value * (self.ridge == 0)
         distance = float((iterate.gradient**2 / (2 * ridge)).sum())
-        return bool(distance <= max(tol * iterate.value, _NEGLIGIBLE_DISTANCE))
-
-    def decrement_is_negligible(self, iterate: Any, tol: float) -> bool:
-        r"""Return whether the Newton decrement shows that the objective is minimal."""
-        negligible = tol * iterate.value * _SHARE_OF_DECREMENT
-        return bool(self.decrement(iterate) <= max(negligible, _NEGLIGIBLE_DISTANCE))
+        return bool(distance <= max(tol * iterate.value, FLOAT64_NOISE))
 
     def decrement(self, iterate: Any) -> float:
         r"""Return the Newton decrement, by which the slope predicts a decrease."""

@@ -12,10 +12,12 @@ import time
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
+from hypothesis import strategies as st
 
 from .checks import check_fit, check_sequence
 from .files import check_load, check_otto, damaged, saved_model, tables
 from .inputs import fits, sequences
+from .optimum import check_optimum
 from .quality import check_quality, disturbances
 
 # Cases of one run of hypothesis, which keeps all cases of a run and becomes slow.
@@ -24,8 +26,8 @@ BATCH = 250
 
 def run(strategy, check, n_cases, seed=None):
     r"""Check a number of cases, the same ones in each call unless a seed is given."""
-    # A case of quality is four numbers; shrinking it would take long and help little.
-    is_short = check is check_quality
+    # A case is a few numbers; shrinking it would take long and help little.
+    is_short = check in (check_quality, check_optimum)
     phases = [Phase.generate] if is_short else [Phase.generate, Phase.shrink]
 
     @settings(
@@ -47,9 +49,10 @@ def checks():
     r"""Return name, strategy, check and share of the cases."""
     model = saved_model()
     return [
-        ("fit", fits(), check_fit, 0.6),
+        ("fit", fits(), check_fit, 0.5),
         ("sequence", sequences(), check_sequence, 0.15),
         ("quality", disturbances(), check_quality, 0.05),
+        ("optimum", st.integers(0, 2**32 - 1), check_optimum, 0.1),
         ("load", damaged(model), lambda content: check_load(content, model), 0.1),
         ("load_otto", tables(), check_otto, 0.1),
     ]

@@ -19,6 +19,7 @@ from sksoftmax import (
 from sksoftmax.datasets import load_otto
 
 from .__main__ import checks, run
+from .optimum import check_optimum
 
 CHECKS = {name: (strategy, check) for name, strategy, check, _ in checks()}
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -27,10 +28,20 @@ Y = np.arange(40) % 2
 
 @pytest.mark.parametrize(
     ("name", "n_cases"),
-    [("fit", 400), ("load", 200), ("sequence", 100), ("quality", 20)],
+    [
+        ("fit", 400),
+        ("load", 200),
+        ("sequence", 100),
+        ("quality", 20),
+        ("optimum", 100),
+    ],
 )
 def test_imperfect_data_gives_a_good_fit_or_a_documented_error(name, n_cases):
     run(*CHECKS[name], n_cases)
+
+
+def test_hardly_any_small_table_is_too_hard_for_the_optimum():
+    assert sum(check_optimum(seed, 100, 30, 6) for seed in range(200)) <= 2
 
 
 def test_odd_tables_of_otto_are_read_or_refused():
