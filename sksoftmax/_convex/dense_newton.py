@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve, cholesky, qr, solve_triangular
 
-from .common import CURVATURE_FLOOR, FLOAT64_NOISE, StoppingCriteria
+from .common import CURVATURE_FLOOR, StoppingCriteria
 from .objective import SoftmaxProblem
 from .single_newton import (
     History,
@@ -108,10 +108,10 @@ class DenseNewton(SingleNewton):
         minimum = super().solve(coef, criteria)
         if self._basis is None:
             return minimum
-        # Coefficients of collinear columns may have too few digits.
-        largest = abs(minimum.coef).max() * self._largest_mean()
-        negligible = max(criteria.tol * minimum.objectives[-1], FLOAT64_NOISE)
-        is_precise = bool((np.finfo(float).eps * largest) ** 2 <= negligible)
+        # Coefficients of collinear columns may have too few digits: the loss changes by
+        # the square of the logits' rounding errors, relatively.
+        largest = float(abs(minimum.coef).max()) * self._largest_mean()
+        is_precise = bool((np.finfo(float).eps * largest) ** 2 <= criteria.tol)
         return minimum._replace(converged=minimum.converged and is_precise)
 
     def evaluate(self, coef: Float64Array) -> Iterate:
