@@ -37,6 +37,9 @@ _MAX_FALLBACK_OPERATIONS = 2**33
 _ADDED_DIAGONALS = (1e-15, 1e-13, 1e-11, 1e-9)
 # Added to the unit diagonal, in turn, while no step decreases the objective.
 _DAMPINGS = (0.0, 1e-8, 1e-4)
+# Least damping, which follows a step of less than this length; a full one ends it.
+_LEAST_DAMPING = 1e-6
+_SHORT_STEP = 0.2
 # Pivot of a Cholesky factor, with unit diagonal, below which rounding matters.
 _LEAST_PIVOT = 1e-4
 # Part of a column that other columns do not determine, relative to its norm: rounding.
@@ -90,6 +93,8 @@ class DenseNewton(SingleNewton):
         self._basis: Float64Array | None = None
         self._Z, self._ridge = self.Z, self.ridge
         self._factor: Factor | None = None
+        # Added to the unit diagonal of exact Hessians.
+        self._damping = 0.0
         # Iterate whose decrement is that of an exact step.
         self._verified: Iterate | None = None
         n_operations = n_samples * self.zeros.size**2
@@ -140,13 +145,15 @@ class DenseNewton(SingleNewton):
     ) -> bool:
         if not super().is_converged(iterate, history, criteria):
             return False
-        is_rough = self._factor is not None or self._inflation > _MAX_INFLATION
+        is_rough = self._factor is not None or self._damping > 0
+        is_rough |= self._inflation > _MAX_INFLATION
         is_verified = iterate.coef_newton is None or iterate is self._verified
         if is_verified or not (is_rough and self._may_be_exact):
             return True
-        # In float32, the curvature of collinear columns is rounding; and the factor of
-        # an earlier Hessian hides a curvature that has become small since.
-        self._is_exact, self._inflation, self._factor = True, 0.0, None
+        # In float32, the curvature of collinear columns is rounding; damping, and the
+        # factor of an earlier Hessian, hide a small curvature.
+        self._is_exact, self._factor = True, None
+        self._damping = self._inflation = 0.0
         self._verified, iterate.coef_newton = iterate, None
         return super().is_converged(iterate, history, criteria)
 
@@ -158,11 +165,16 @@ class DenseNewton(SingleNewton):
         for damping in _DAMPINGS:
             if new is not None:
                 break
-            self._factor = None
+            self._factor, self._damping = None, 0.0
             coef_newton = self._exact_step(iterate, damping)
             if not damping:
                 iterate.coef_newton = coef_newton
             new, length = super().line_search(iterate, coef_newton)
+        if self._is_exact and self._factor is None and length < _SHORT_STEP:
+            self._damping = max(10 * self._damping, _LEAST_DAMPING)
+        elif length == 1:
+            is_last = self._damping <= _LEAST_DAMPING
+            self._damping = 0.0 if is_last else self._damping / 10
         return new, length
 
     def _exact_step(self, iterate: Iterate, damping: float = 0.0) -> Float64Array:
@@ -170,6 +182,7 @@ class DenseNewton(SingleNewton):
         if not self._may_be_exact:
             raise LinAlgError("The Hessian is singular in float32.")
         self._is_exact, step = True, None
+        damping = max(damping, self._damping)
         if self._factor is not None and not damping:
             step = self._step_by_last_factor(iterate, self._factor)
         if step is None:
