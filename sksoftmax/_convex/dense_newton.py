@@ -46,6 +46,9 @@ _LEAST_PIVOT = 1e-4
 _RANK_TOLERANCE = 1e-14
 # The same per standard deviation that the column is away from zero.
 _RANK_TOLERANCE_OF_MEAN = 1e-15
+# Rounding error of a logit that changes the objective by less than 1e-8, relatively: in
+# 25 random problems it did so by a thousandth of the error.
+_LARGEST_ROUNDING = 1e-5
 # Unknowns from which the last factor serves the next steps as a preconditioner.
 _MIN_UNKNOWNS_OF_LAST_FACTOR = 1000
 # Relative accuracy of such a step.
@@ -113,10 +116,9 @@ class DenseNewton(SingleNewton):
         minimum = super().solve(coef, criteria)
         if self._basis is None:
             return minimum
-        # Coefficients of collinear columns may have too few digits: the loss changes by
-        # the square of the logits' rounding errors, relatively.
+        # Coefficients of collinear columns may have too few digits.
         largest = float(abs(minimum.coef).max()) * self._largest_mean()
-        is_precise = bool((np.finfo(float).eps * largest) ** 2 <= criteria.tol)
+        is_precise = bool(np.finfo(float).eps * largest <= _LARGEST_ROUNDING)
         return minimum._replace(converged=minimum.converged and is_precise)
 
     def evaluate(self, coef: Float64Array) -> Iterate:

@@ -85,3 +85,54 @@ class TestSmall:
         minimize(problem, problem.start(), tol=1e-3, max_iter=2)
         assert problem.evaluations
         assert not calls
+
+
+class TestHardProblems:
+    def solve(self, X, y, C, max_iter=100):
+        n_classes = y.max() + 1
+        problem = RecordingProblem(X, y, n_classes, l2=[1 / C / len(y)])
+        [solution] = minimize(problem, problem.start(), tol=1e-8, max_iter=max_iter)
+        assert not problem.evaluations
+        return solution
+
+    @pytest.mark.parametrize("C", [1e-8, 1.0, 1e6])
+    def test_units_do_not_matter_under_any_penalty(self, C):
+        X, y = table(200, 6, 3)
+        units = np.logspace(-6, 6, 6)
+        # Their penalties differ by 24 orders of magnitude.
+        solution = self.solve(X * units, y, C)
+        assert solution.converged
+        assert solution.n_iter <= 15
+
+    def test_small_gradient_is_no_minimum_under_a_weak_penalty(self):
+        X, y = table(60, 20, 2)
+        y = (X[:, 0] > 0) * 1
+        objectives = self.solve(X, y, 1e10).objectives
+        # The classes are separable: the gradient is below 1e-8 long before.
+        assert objectives[-1] < 1e-9
+        assert objectives[-2] - objectives[-1] < 1e-13
+
+    @pytest.mark.parametrize("shape", [(100, 10, 3), (450, 40, 12)])
+    def test_differences_of_collinear_columns_count_without_a_penalty(self, shape):
+        X, y = table(*shape)
+        rng = np.random.default_rng(0)
+        difference = rng.normal(size=len(X))
+        y = np.where(rng.random(len(y)) < 0.3, difference > 0, y).astype(int)
+        collinear = np.column_stack([X, X[:, 0] + 1e-7 * difference])
+        found = self.solve(collinear, y, np.inf)
+        expected = self.solve(np.column_stack([X, difference]), y, np.inf)
+        assert found.converged
+        assert found.objectives[-1] == pytest.approx(expected.objectives[-1], rel=1e-6)
+
+    def test_the_last_factor_serves_several_steps(self, monkeypatch):
+        X, y = table(100, 60, 17)
+        n_hessians, original = Counter(), DenseNewton.hessian
+
+        def counted(newton, proba):
+            n_hessians["all"] += 1
+            return original(newton, proba)
+
+        monkeypatch.setattr(DenseNewton, "hessian", counted)
+        solution = self.solve(X * np.logspace(-3, 3, 60), y, 1e8)
+        assert solution.converged
+        assert 0 < n_hessians["all"] < solution.n_iter / 2

@@ -221,6 +221,20 @@ def test_separable_without_penalty_warns_and_stays_finite():
     assert classifier.n_iter_ == 5
 
 
+def test_small_gradient_above_the_minimum_is_no_convergence():
+    X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    with pytest.warns(
+        ConvergenceWarning, match="after 19 steps the objective is still above its min"
+    ):
+        SoftmaxRegression(C=1e10, max_iter=19).fit(X, [0, 0, 1, 1])
+    classifier = SoftmaxRegression(C=1e10).fit(X, [0, 0, 1, 1])
+    w, b = classifier.coef_[0, 0], classifier.intercept_[0]
+    margins = X[:, 0] * [-1, -1, 1, 1] * w + b * np.array([-1, -1, 1, 1])
+    # The derivative by w is zero to ten digits of its terms.
+    slope = (abs(X[:, 0]) / (1 + np.exp(margins))).sum()
+    assert_allclose(slope, w / 1e10, rtol=1e-4)
+
+
 @pytest.mark.parametrize("C", [1e30, np.inf])
 def test_more_features_than_rows_hardly_penalized(C):
     X, y = make_classification(10, 20, random_state=42)
