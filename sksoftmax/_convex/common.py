@@ -62,12 +62,17 @@ class StoppingCriteria(NamedTuple):
         Largest absolute entry of the gradient.
     max_iter : int
         Largest number of steps.
+    checks_decrement : bool, default=True
+        Whether a small gradient does not suffice: where a weak penalty is all the
+        curvature that there is, the minimum may be far away. Then the Newton decrement
+        decides, for the price of one more step.
     observer : Observer, default=None
         Called around every step.
     """
 
     tol: float
     max_iter: int
+    checks_decrement: bool = True
     observer: Observer | None = None
 
     def gradient_tolerance(self, objective: float, is_penalized: bool) -> float:
@@ -94,10 +99,10 @@ class Solution:
     # (C, D) and (C,).
     weight: Tensor
     bias: Tensor | None
-    converged: bool
     gradient_norm: float
     # Objectives at the start and after each step.
     objectives: list[float]
+    converged: bool
 
     @property
     def n_iter(self) -> int:

@@ -7,15 +7,15 @@ arithmetic.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve, cholesky, qr, solve_triangular
 
 from .common import CURVATURE_FLOOR, StoppingCriteria
-from .objective import SoftmaxProblem
 from .single_newton import (
     History,
     Iterate,
@@ -59,8 +59,37 @@ _MAX_PRODUCTS_OF_LAST_FACTOR = 25
 _MAX_FLOAT32_PRODUCTS = 200
 # Variance inflation factor up to which float32 suffices.
 _MAX_INFLATION = 1e4
+# Largest relative accuracy of a step by conjugate gradients.
+_LARGEST_ACCURACY = 0.1
+# Smallest relative accuracy: float32 gives no more digits.
+_SMALLEST_ACCURACY = 1e-3
+# Relative accuracy, in units of the tolerance, of the last step.
+_LAST_ACCURACY = 0.3
 # Products for a step above which the preconditioner is rebuilt.
 _MAX_PRODUCTS_PER_INVERSE = 12
+
+
+class ClassBlocks(NamedTuple):
+    r"""Preconditioner: the Hessian's blocks of each class with itself.
+
+    Attributes
+    ----------
+    inverses : ndarray of shape (C, P, P), float32
+        Inverses of the blocks. The shape is (1, P, P) where all are equal, as at zero.
+    inflation : float
+        Largest variance inflation factor of the columns.
+    """
+
+    inverses: Float32Array
+    inflation: float
+
+    def solve(self, residual: Float32Array) -> Float32Array:
+        r"""Return the inverses times a residual of shape (C, P)."""
+        solved: Float32Array
+        solved = np.matmul(self.inverses, residual[:, :, None])[:, :, 0]
+        # The same shift of all classes changes nothing but the penalty.
+        solved -= solved.mean(0)
+        return solved
 
 
 class DenseNewton(SingleNewton):
@@ -71,68 +100,88 @@ class DenseNewton(SingleNewton):
 
     Parameters
     ----------
-    problem : SoftmaxProblem
-        A problem of dense rows, with one candidate and without a lasso.
+    Z : ndarray of shape (N, P)
+        Rows, with ones of an intercept.
+    y : ndarray of shape (N,)
+        Indices of the classes.
+    sample_weight : ndarray of shape (N,)
+        Weights of the rows; they sum to 1.
+    n_classes : int
+        Number of classes.
+    largest_mean : float
+        Largest mean of a column, in standard deviations, before it was centered.
+
+    Attributes
+    ----------
+    preconditioner : ClassBlocks or None
+        Preconditioner of conjugate gradients, None before a step has computed it.
     """
 
     restarts = True
     decrement_is_reliable = True
 
-    def __init__(self, problem: SoftmaxProblem) -> None:
-        [block] = problem.rows.blocks(1, precise=True)
-        # (N, P), (N,) and (P,)
-        self.Z: Float64Array = block.Z.cpu().numpy()
-        self.sample_weight = problem.sample_weight[problem.fold[0]].cpu().numpy()
-        self.ridge = problem.ridge[0].cpu().numpy()
-        self.is_penalized = bool(self.ridge.any())
-        self.n_classes = problem.n_classes
-        (n_samples, n_columns), y = self.Z.shape, problem.y.cpu().numpy()
-        # (N, C): indicators of the classes.
-        self.target = np.zeros((n_samples, self.n_classes))
-        self.target[np.arange(n_samples), y] = 1.0
-        self.zeros = np.zeros((self.n_classes, n_columns))
-        self._rows = problem.rows
+    def __init__(
+        self,
+        Z: Float64Array,
+        y: NDArray[np.int64],
+        sample_weight: Float64Array,
+        n_classes: int,
+        largest_mean: float,
+    ) -> None:
+        self.Z, self.y, self.sample_weight = Z, y, sample_weight
+        self.n_classes, self._largest_mean = n_classes, largest_mean
+        self.zeros = np.zeros((n_classes, Z.shape[1]))
+        self._rows = np.arange(len(y))
+        n_operations = len(y) * self.zeros.size**2
+        self._is_tiny = n_operations <= _MAX_CHOLESKY_OPERATIONS
+        self._may_be_exact = n_operations <= _MAX_FALLBACK_OPERATIONS
+        if not self._is_tiny:
+            with np.errstate(over="ignore"):
+                self._float32 = Z.astype(np.float32), sample_weight.astype(np.float32)
+
+    def set_penalty(self, ridge: Float64Array, lasso: Float64Array) -> None:
+        r"""Set the penalty of each column, of shape (P,); the lasso is zero."""
+        self.ridge = ridge
+        self.is_penalized = bool(ridge.any())
+        self.preconditioner: ClassBlocks | None = None
+        self._n_products = 0
+        self._is_exact = self._is_tiny
         # (P, R), (N, R) and (R,): see _use_orthonormal_basis.
         self._basis: Float64Array | None = None
-        self._Z, self._ridge = self.Z, self.ridge
+        self._Z, self._ridge = self.Z, ridge
         self._factor: Factor | None = None
         # Added to the unit diagonal of exact Hessians.
         self._damping = 0.0
         # Iterate whose decrement is that of an exact step.
         self._verified: Iterate | None = None
-        n_operations = n_samples * self.zeros.size**2
-        self._is_exact = n_operations <= _MAX_CHOLESKY_OPERATIONS
-        self._may_be_exact = n_operations <= _MAX_FALLBACK_OPERATIONS
-        # Variance inflation factor of the columns, at most, before exact steps.
-        self._inflation = 0.0
-        if not self._is_exact:
-            with np.errstate(over="ignore"):
-                arrays = self.Z, self.sample_weight, self.ridge
-                self._float32 = [array.astype(np.float32) for array in arrays]
-            self._n_products = _MAX_FLOAT32_PRODUCTS
-            self._inverses: Float32Array
 
-    def solve(self, coef: Float64Array, criteria: StoppingCriteria) -> Minimum:
-        minimum = super().solve(coef, criteria)
+    def solve(
+        self, starts: Sequence[Float64Array], criteria: StoppingCriteria
+    ) -> Minimum:
+        minimum = super().solve(starts, criteria)
         if self._basis is None:
             return minimum
         # Coefficients of collinear columns may have too few digits.
-        largest = float(abs(minimum.coef).max()) * self._largest_mean()
+        largest = float(abs(minimum.coef).max()) * self._largest_mean
         is_precise = bool(np.finfo(float).eps * largest <= _LARGEST_ROUNDING)
         return minimum._replace(converged=minimum.converged and is_precise)
 
     def evaluate(self, coef: Float64Array) -> Iterate:
         r"""Return the iterate, with probabilities of shape (N, C)."""
-        logits = self.Z @ coef.T
-        logits -= logits.max(1, keepdims=True)
-        proba = np.exp(logits)
-        total = proba.sum(1)
-        losses = np.log(total) - (logits * self.target).sum(1)
-        value = self.sample_weight @ losses + 0.5 * (self.ridge * coef * coef).sum()
-        proba = proba / total[:, None]
-        residual = (proba - self.target) * self.sample_weight[:, None]
-        gradient = residual.T @ self.Z + self.ridge * coef
-        return Iterate(coef, float(value), gradient, proba)
+        # (C, N), for fast sums over classes.
+        proba = coef @ self.Z.T
+        proba -= proba.max(0)
+        true_logit = proba[self.y, self._rows]
+        np.exp(proba, out=proba)
+        total = proba.sum(0)
+        penalized = self.ridge * coef
+        value = self.sample_weight @ (np.log(total) - true_logit)
+        value += 0.5 * (penalized * coef).sum()
+        proba /= total
+        residual = proba * self.sample_weight
+        residual[self.y, self._rows] -= self.sample_weight
+        gradient = residual @ self.Z + penalized
+        return Iterate(coef, float(value), gradient, proba.T)
 
     def inner_solve(self, iterate: Iterate) -> Float64Array:
         r"""Return the Newton step; raise LinAlgError where the Hessian is singular."""
@@ -148,14 +197,15 @@ class DenseNewton(SingleNewton):
         if not super().is_converged(iterate, history, criteria):
             return False
         is_rough = self._factor is not None or self._damping > 0
-        is_rough |= self._inflation > _MAX_INFLATION
+        blocks = self.preconditioner
+        is_rough |= blocks is not None and blocks.inflation > _MAX_INFLATION
         is_verified = iterate.coef_newton is None or iterate is self._verified
         if is_verified or not (is_rough and self._may_be_exact):
             return True
         # In float32, the curvature of collinear columns is rounding; damping, and the
         # factor of an earlier Hessian, hide a small curvature.
         self._is_exact, self._factor = True, None
-        self._damping = self._inflation = 0.0
+        self._damping, self.preconditioner = 0.0, None
         self._verified, iterate.coef_newton = iterate, None
         return super().is_converged(iterate, history, criteria)
 
@@ -236,7 +286,9 @@ class DenseNewton(SingleNewton):
         gradient: Float64Array = iterate.gradient
         if self._basis is not None:
             proba = iterate.proba
-            residual = np.where(self.target, -self.complement(proba), proba)
+            residual = proba.copy()
+            label = self._rows, self.y
+            residual[label] = -self.complement(proba)[label]
             residual *= self.sample_weight[:, None]
             gradient = residual.T @ self._Z + (self.ridge * iterate.coef) @ self._basis
         return gradient
@@ -254,7 +306,7 @@ class DenseNewton(SingleNewton):
         norm[norm == 0] = 1.0
         factor, pivots = qr(stacked / norm, mode="r", pivoting=True)
         pivot = np.abs(factor.diagonal())
-        tolerance = _RANK_TOLERANCE + _RANK_TOLERANCE_OF_MEAN * self._largest_mean()
+        tolerance = _RANK_TOLERANCE + _RANK_TOLERANCE_OF_MEAN * self._largest_mean
         rank = int((pivot > tolerance * pivot[0]).sum())
         basis = np.zeros((len(norm), rank))
         basis[pivots[:rank]] = solve_triangular(factor[:rank, :rank], np.eye(rank))
@@ -262,12 +314,6 @@ class DenseNewton(SingleNewton):
         penalty = root[:, None] * basis
         self._basis = basis @ np.linalg.eigh(penalty.T @ penalty)[1]
         self._Z, self._ridge = self.Z @ self._basis, self.ridge @ self._basis**2
-
-    def _largest_mean(self) -> float:
-        r"""Return the largest mean of a column, in standard deviations, at least 1."""
-        mean = (self._rows.mean / self._rows.scale).abs().cpu().numpy()
-        is_constant = ~self.Z[:, : len(mean)].any(0)
-        return float(np.where(is_constant, 0.0, mean).max(initial=1.0))
 
     def hessian(self, proba: Float64Array) -> Float64Array:
         r"""Return the Hessian in the basis of exact steps, of shape (C * R, C * R)."""
@@ -295,29 +341,32 @@ class DenseNewton(SingleNewton):
 
     def _step_by_conjugate_gradients(self, iterate: Iterate) -> Float64Array | None:
         r"""Return a step computed in float32; None where float32 does not suffice."""
-        Z, sample_weight, ridge = self._float32
+        (Z, sample_weight), ridge = self._float32, self.ridge.astype(np.float32)
         norm = iterate.gradient_norm
-        accuracy = min(max(math.sqrt(norm), 1e-3), 0.1)
+        # A step that ends at the tolerance does not have to be more accurate.
+        smallest = max(_LAST_ACCURACY * self.tol / norm, _SMALLEST_ACCURACY)
+        accuracy = min(max(math.sqrt(norm), smallest), _LARGEST_ACCURACY)
         with np.errstate(all="ignore"):
             proba = iterate.proba.astype(np.float32)
-            if self._n_products > _MAX_PRODUCTS_PER_INVERSE:
+            blocks = self.preconditioner
+            if blocks is None or self._n_products > _MAX_PRODUCTS_PER_INVERSE:
                 try:
-                    self._inverses = self.invert_class_blocks(proba)
+                    blocks = self.preconditioner = self.class_blocks(proba)
                 except LinAlgError:
                     return None
             weighted = proba * sample_weight[:, None]
 
             def hessian(direction: Float32Array) -> Any:
-                # (N, C)
-                change = Z @ direction.T
-                change -= np.einsum("nk,nk->n", proba, change)[:, None]
-                change *= weighted
-                return change.T @ Z + ridge * direction
+                # (C, N)
+                change = direction @ Z.T
+                change -= np.einsum("kn,kn->n", proba.T, change)
+                change *= weighted.T
+                return change @ Z + ridge * direction
 
             residual = (iterate.gradient / -norm).astype(np.float32)
             step, self._n_products, is_accurate = conjugate_gradients(
                 hessian,
-                self.precondition,
+                blocks.solve,
                 np.vdot,
                 residual,
                 accuracy,
@@ -325,31 +374,22 @@ class DenseNewton(SingleNewton):
             )
         return step.astype(np.float64) * norm if is_accurate else None
 
-    def precondition(self, residual: Float32Array) -> Float32Array:
-        r"""Return the inverses of the class blocks times a residual of shape (C, P)."""
-        solved: Float32Array
-        solved = np.matmul(self._inverses, residual[:, :, None])[:, :, 0]
-        # The same shift of all classes changes nothing but the penalty.
-        solved -= solved.mean(0)
-        return solved
-
-    def invert_class_blocks(self, proba: Float32Array) -> Float32Array:
-        r"""Return inverses of the Hessian's diagonal blocks, of shape (C, P, P).
-
-        Where all blocks are equal, as at zero, the shape is (1, P, P).
-        """
-        Z, sample_weight, ridge = self._float32
+    def class_blocks(self, proba: Float32Array) -> ClassBlocks:
+        r"""Return the preconditioner at probabilities of shape (N, C)."""
+        (Z, sample_weight), ridge = self._float32, self.ridge.astype(np.float32)
         weight = proba * (1 - proba) * sample_weight[:, None]
         if (weight == weight[:, :1]).all():
             weight = weight[:, :1]
-        blocks = np.stack([(Z * column[:, None]).T @ Z for column in weight.T])
+        # NumPy multiplies only half of such a symmetric product.
+        rows = (Z * column[:, None] for column in np.sqrt(weight).T)
+        blocks = np.stack([scaled.T @ scaled for scaled in rows])
         # (C, P)
         diagonal = np.einsum("kii->ki", blocks)
         diagonal += ridge
         diagonal += CURVATURE_FLOOR * diagonal.max(1, keepdims=True)
         inverses: Float32Array = np.linalg.inv(blocks)
-        self._inflation = float((np.einsum("kii->ki", inverses) * diagonal).max())
-        return inverses
+        inflation = float((np.einsum("kii->ki", inverses) * diagonal).max())
+        return ClassBlocks(inverses, inflation)
 
 
 def _factorize(hessian: Float64Array, damping: float) -> Factor:

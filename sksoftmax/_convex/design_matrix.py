@@ -152,7 +152,7 @@ class DenseRows(StandardizedRows):
             variance += sample_weight[rows] @ (X[rows].double() - self.mean).square_()
         self.scale = variance.sqrt_()
         is_constant = self.scale <= _ROUNDING * self.mean.abs()
-        self._constant = is_constant.nonzero().squeeze(1)
+        self.constant = is_constant.nonzero().squeeze(1)
         self.scale[is_constant | (self.scale == 0)] = 1.0
         self.outlying = self.outlying_features = outlying_columns(X, self.scale)
         self.Z = _empty_padded(n_samples, self.n_columns, torch.float32, X.device)
@@ -204,7 +204,7 @@ class DenseRows(StandardizedRows):
         Z[:, X.shape[1] :] = 1.0
         features = Z[:, : X.shape[1]]
         torch.sub(X, self.mean, out=features).div_(self.scale)
-        features.index_fill_(1, self._constant, 0.0)
+        features.index_fill_(1, self.constant, 0.0)
         return Z
 
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from .._utils.process import single_threaded_blas
 from .batched_newton import FLOAT32_TOL, BatchedNewton
 from .common import SMALLEST_TOL, Observer, Solution, StoppingCriteria
-from .dense_newton import DenseNewton
-from .design_matrix import DenseRows
+from .design_matrix import DenseRows, SparseRows
 from .objective import Iterates, SoftmaxProblem
+from .path import Path
 from .precise_newton import minimize_precisely
 from .preconditioner import Preconditioner
+from .single_newton import Minimum
 
 # Step between the rows of the coarse problem that is solved first.
 _THINNING = 4
@@ -29,6 +30,13 @@ _COARSE_TOL = 1e-3
 _N_STEPS_OF_COARSE_MATRIX = 1
 # Numbers, rows times unknowns, of a product that one core computes as fast as several.
 _MAX_SINGLE_CORE_NUMBERS = 2**23
+# Rows per unknown below which classes are often separable. Under weak penalties, the
+# float32 of candidates that are solved together does not suffice then.
+_MIN_ROWS_PER_UNKNOWN = 2
+# Numbers of a table, which a lasso copies in float64: 512 MB.
+_MAX_LASSO_NUMBERS = 2**26
+# Numbers up to which many candidates take less time one after another than together.
+_MAX_PATH_NUMBERS = 2**21
 
 
 def minimize(
@@ -37,6 +45,7 @@ def minimize(
     *,
     tol: float,
     max_iter: int,
+    checks_decrement: bool = True,
     observer: Observer | None = None,
 ) -> list[Solution]:
     r"""Minimize the objectives by Newton's method.
@@ -62,6 +71,8 @@ def minimize(
         standardized features, at which to stop.
     max_iter : int
         Largest number of Newton steps.
+    checks_decrement : bool, default=True
+        See :class:`StoppingCriteria`.
     observer : Observer, default=None
         Called around every step but those on coarse problems, which come first.
 
@@ -78,47 +89,61 @@ def minimize(
     Lee, Sun and Saunders (2014). Proximal Newton-type Methods for Minimizing Composite
     Functions. https://arxiv.org/abs/1206.1623
     """
-    criteria = StoppingCriteria(max(tol, SMALLEST_TOL), max_iter, observer)
+    criteria = StoppingCriteria(
+        max(tol, SMALLEST_TOL), max_iter, checks_decrement, observer
+    )
     coef = start.clone()
     if not problem.has_l1:
         # The same shift of all classes changes nothing but the penalty.
         coef -= coef.mean(1, keepdim=True)
+    if problem.rows.outlying and not problem.has_l1:
+        minima = [
+            minimize_precisely(problem, b, candidate_coef, criteria)
+            for b, candidate_coef in enumerate(coef)
+        ]
+    else:
+        path = minimize_along_path(problem, coef, criteria)
+        minima = minimize_together(problem, coef, criteria) if path is None else path
         if problem.rows.outlying:
-            results = [
-                minimize_precisely(problem, b, candidate_coef, criteria)
-                for b, candidate_coef in enumerate(coef)
-            ]
-            return [_solution(problem, *result) for result in results]
-    solution = _minimize_dense(problem, coef, criteria)
-    if solution is not None:
-        return [solution]
-    return _minimize_batch(problem, coef, criteria)
+            minima = _checked_on_usual_rows(problem, minima)
+    return [_solution(problem, minimum) for minimum in minima]
 
 
-def _minimize_dense(
+def minimize_along_path(
     problem: SoftmaxProblem, coef: Tensor, criteria: StoppingCriteria
-) -> Solution | None:
-    r"""Minimize a single small objective on NumPy; None if that is not possible."""
-    rows = problem.rows
-    if len(coef) > 1 or problem.has_l1 or not isinstance(rows, DenseRows):
-        return None
-    n_numbers = rows.Z.numel() * problem.n_classes
-    if not rows.is_small or n_numbers > _MAX_SINGLE_CORE_NUMBERS:
+) -> list[Minimum] | None:
+    r"""Minimize small objectives one after another; None if that is not possible."""
+    if not _is_small(problem):
         return None
     try:
         with single_threaded_blas():
-            newton = DenseNewton(problem)
-            minimum = newton.solve(coef[0].cpu().numpy(), criteria)
+            minima = Path(problem, criteria).solve(coef)
     except LinAlgError:
         # A Hessian is singular, for instance with few rows and hardly any penalty.
         return None
-    found = torch.from_numpy(minimum.coef).to(coef.device)
-    return _solution(problem, *minimum._replace(coef=found))
+    return [each._replace(coef=torch.from_numpy(each.coef).to(coef)) for each in minima]
 
 
-def _minimize_batch(
+def _is_small(problem: SoftmaxProblem) -> bool:
+    r"""Return whether candidates take less time one after another than together."""
+    rows, n_candidates = problem.rows, len(problem.fold)
+    n_unknowns = problem.n_classes * rows.n_columns
+    n_numbers = rows.n_samples * n_unknowns
+    if problem.has_l1:
+        return rows.n_samples * rows.n_columns <= _MAX_LASSO_NUMBERS or isinstance(
+            rows, SparseRows
+        )
+    if not isinstance(rows, DenseRows) or not rows.is_small:
+        return False
+    is_overparametrized = rows.n_samples < _MIN_ROWS_PER_UNKNOWN * n_unknowns
+    if n_candidates > 1 and not is_overparametrized:
+        return n_numbers <= _MAX_PATH_NUMBERS
+    return n_numbers <= _MAX_SINGLE_CORE_NUMBERS
+
+
+def minimize_together(
     problem: SoftmaxProblem, coef: Tensor, criteria: StoppingCriteria
-) -> list[Solution]:
+) -> list[Minimum]:
     r"""Minimize all objectives together."""
     iterates = _evaluate_start(problem, coef) if coef.any() else None
     is_given = coef.any(2).any(1)
@@ -135,44 +160,37 @@ def _minimize_batch(
     if lost.any() and newton.n_steps_left:
         newton.restart_at_zero(lost)
         norms = newton.solve()
-    if problem.rows.outlying:
-        norms = _norms_of_usual_rows(problem, coef, norms)
-    results = zip(
-        coef,
-        norms.tolist(),
-        newton.objectives,
-        (norms <= criteria.tol).tolist(),
-        strict=True,
-    )
-    return [_solution(problem, *result) for result in results]
+    converged = (norms <= criteria.tol).tolist()
+    results = zip(coef, norms.tolist(), newton.objectives, converged, strict=True)
+    return [Minimum(*result) for result in results]
 
 
-def _solution(
-    problem: SoftmaxProblem,
-    coef: Tensor,
-    norm: float,
-    history: list[float],
-    converged: bool,
-) -> Solution:
-    weight, bias = problem.rows.restore(coef)
-    return Solution(weight, bias, converged, norm, history)
+def _solution(problem: SoftmaxProblem, minimum: Minimum) -> Solution:
+    weight, bias = problem.rows.restore(minimum.coef)
+    return Solution(weight, bias, *minimum[1:])
 
 
-def _norms_of_usual_rows(
-    problem: SoftmaxProblem, coef: Tensor, norms: Tensor
-) -> Tensor:
-    r"""Return the norms of the gradients as if columns had no outliers.
+def _checked_on_usual_rows(
+    problem: SoftmaxProblem, minima: list[Minimum]
+) -> list[Minimum]:
+    r"""Let minima count whose gradients are small as if columns had no outliers.
 
     A column with outliers has a large standard deviation, which makes its gradient
     small. Norms that may be rounding remain unchanged.
     """
+    coef = torch.stack([minimum.coef for minimum in minima])
     candidates = torch.arange(len(coef), device=coef.device)
     subgradient = problem.subgradient(problem.evaluate(coef, candidates, True))
     outlying = problem.rows.outlying
     spread = torch.tensor([spread for _, spread in outlying.values()])
     ratio = (problem.rows.scale[list(outlying)].cpu() / spread).to(subgradient)
-    usual = (subgradient[:, :, list(outlying)].abs() * ratio).amax((1, 2))
-    return torch.where(usual > FLOAT32_TOL, norms.maximum(usual), norms)
+    usual = (subgradient[:, :, list(outlying)].abs() * ratio).amax((1, 2)).tolist()
+    return [
+        minimum._replace(gradient_norm=norm, converged=False)
+        if norm > max(FLOAT32_TOL, minimum.gradient_norm)
+        else minimum
+        for minimum, norm in zip(minima, usual, strict=True)
+    ]
 
 
 def _evaluate_start(problem: SoftmaxProblem, coef: Tensor) -> Iterates | None:

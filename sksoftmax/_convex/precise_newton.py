@@ -65,13 +65,13 @@ def minimize_precisely(
     sizes = newton.row_sizes()
     largest, solution = float(sizes.max()), None
     if largest <= _LARGEST_SIZE or newton.is_exact:
-        solution = newton.solve(coef, criteria)
+        solution = newton.solve([coef], criteria)
         if solution.converged or largest <= _LARGEST_PRECISE_SIZE:
             return solution
     damped = copy.copy(newton)
     damped.damping = (_LARGEST_PRECISE_SIZE / sizes).clamp(max=1)
-    start = damped.solve(coef, criteria)
-    again = newton.solve(start.coef, criteria)
+    start = damped.solve([coef], criteria)
+    again = newton.solve([start.coef], criteria)
     if solution is None or again.objectives[-1] < solution.objectives[-1]:
         return again
     return solution

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -101,6 +101,10 @@ class SingleNewton(ABC):
         Whether to start again at zero where a given start has no curvature.
     decrement_is_reliable : bool
         Whether a small Newton decrement means a minimum where the gradient is large.
+    tol : float
+        Norm of the gradient at which ``solve`` stops.
+    is_stopped : bool
+        Whether the observer has stopped ``solve``.
     """
 
     n_classes: int
@@ -109,6 +113,8 @@ class SingleNewton(ABC):
     is_penalized: bool
     restarts: bool
     decrement_is_reliable: bool
+    tol: float
+    is_stopped: bool
 
     @abstractmethod
     def evaluate(self, coef: Any) -> Any:
@@ -118,26 +124,25 @@ class SingleNewton(ABC):
     def inner_solve(self, iterate: Any) -> Any:
         r"""Return the Newton step, of shape (C, P)."""
 
-    def solve(self, coef: Any, criteria: StoppingCriteria) -> Minimum:
+    def solve(self, starts: Sequence[Any], criteria: StoppingCriteria) -> Minimum:
         r"""Minimize the objective.
 
         Parameters
         ----------
-        coef : ndarray or Tensor of shape (C, P)
-            Coefficients to start from.
+        starts : sequence of ndarray or Tensor, of shape (C, P)
+            Coefficients to start from: those with the smallest objective.
         criteria : StoppingCriteria
             When to stop.
         """
-        iterate, may_restart = self.evaluate(coef), self.restarts and bool(coef.any())
-        if coef.any() and not iterate.value <= math.log(self.n_classes):
-            # Zero coefficients are better than these, which may be NaN.
-            iterate, may_restart = self.evaluate(self.zeros), False
+        iterate, self.is_stopped = self._best(starts), False
+        may_restart = self.restarts and bool(iterate.coef.any())
         history, is_stuck = [(iterate.value, iterate.gradient_norm)], False
         for _ in range(criteria.max_iter):
             is_stuck = self.is_stalled(history)
             if is_stuck or self.is_converged(iterate, history, criteria):
                 break
             criteria.begin_step()
+            self.tol = criteria.gradient_tolerance(iterate.value, self.is_penalized)
             coef_newton = self.newton_step(iterate)
             new, _ = self.line_search(iterate, coef_newton)
             if new is None:
@@ -148,7 +153,8 @@ class SingleNewton(ABC):
                 new, history, may_restart = self.evaluate(self.zeros), [], False
             iterate = new
             history.append((iterate.value, iterate.gradient_norm))
-            if criteria.end_step(iterate.value, iterate.coef[None]):
+            self.is_stopped = criteria.end_step(iterate.value, iterate.coef[None])
+            if self.is_stopped:
                 break
         converged = self.is_converged(iterate, history, criteria)
         if is_stuck and not converged:
@@ -159,6 +165,15 @@ class SingleNewton(ABC):
             )
         objectives = [value for value, _ in history]
         return Minimum(iterate.coef, iterate.gradient_norm, objectives, converged)
+
+    def _best(self, starts: Sequence[Any]) -> Any:
+        r"""Return the iterate with the smallest objective, zeros if all are worse."""
+        iterates = [self.evaluate(coef) for coef in starts]
+        # NaN is worse than any number.
+        best = min(iterates, key=lambda each: (math.isnan(each.value), each.value))
+        if best.coef.any() and not best.value <= math.log(self.n_classes):
+            return self.evaluate(self.zeros)
+        return best
 
     def newton_step(self, iterate: Any) -> Any:
         r"""Return the step from an iterate, which is computed once."""
@@ -171,11 +186,10 @@ class SingleNewton(ABC):
     def is_converged(
         self, iterate: Any, history: History, criteria: StoppingCriteria
     ) -> bool:
-        r"""Return whether to stop, given objectives and gradient norms of all steps.
-
-        A small gradient does not suffice: where a weak penalty is all the curvature
-        that there is, the minimum is far away.
-        """
+        r"""Return whether to stop, given objectives and gradient norms of all steps."""
+        if not criteria.checks_decrement:
+            tol = criteria.gradient_tolerance(iterate.value, self.is_penalized)
+            return bool(iterate.gradient_norm <= tol)
         tol, bound = criteria.tol, _NEGLIGIBLE_DECREMENT
         bound = max(tol * _SHARE_OF_DECREMENT * iterate.value, bound)
         return iterate.gradient_norm <= tol and (
@@ -206,7 +220,11 @@ class SingleNewton(ABC):
 
     def decrement(self, iterate: Any) -> float:
         r"""Return the Newton decrement, by which the slope predicts a decrease."""
-        return -float((iterate.gradient * self.newton_step(iterate)).sum())
+        return -self.slope(iterate, self.newton_step(iterate))
+
+    def slope(self, iterate: Any, step: Any) -> float:
+        r"""Return the first-order change of the objective by a step."""
+        return float((iterate.gradient * step).sum())
 
     def line_search(self, iterate: Any, coef_newton: Any) -> tuple[Any, float]:
         r"""Halve the step until the objective decreases sufficiently.
@@ -217,7 +235,7 @@ class SingleNewton(ABC):
             The new iterate, None if there is no decrease; and the length of the step.
         """
         value, length = iterate.value, 1.0
-        gradient_times_newton = float((iterate.gradient * coef_newton).sum())
+        gradient_times_newton = self.slope(iterate, coef_newton)
         bound = value + FLOAT64_NOISE * max(abs(value), 1.0)
         new = self.evaluate(iterate.coef + coef_newton)
         while not new.value <= bound + ARMIJO * length * gradient_times_newton:

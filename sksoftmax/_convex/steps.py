@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 
 from .deflation import Deflation
-from .dense_lasso import minimize_with_lasso, softmax_hessian
-from .design_matrix import DenseRows
 from .objective import Iterates, SoftmaxProblem
 from .preconditioner import Inverse
 
@@ -22,12 +20,6 @@ from .preconditioner import Inverse
 _MAX_PRODUCTS_PER_STEP = 500
 # Proximal gradient steps for a proximal Newton step.
 _MAX_PROXIMAL_STEPS = 2000
-# Proximal gradient steps after which a small model is minimized by coordinates.
-_MAX_PROXIMAL_STEPS_IF_SMALL = 200
-# Unknowns of a small model.
-_MAX_MODEL_UNKNOWNS = 200
-# Operations to compute the Hessian of a small model.
-_MAX_MODEL_OPERATIONS = 2**27
 # Share of the remaining candidates at which the others leave: a copy of probabilities
 # costs about as much as a product.
 _SHARE_REMAINING = 0.7
@@ -142,11 +134,7 @@ def proximal_newton_targets(
     active = torch.arange(len(goal), device=goal.device)
     ahead = step = torch.zeros_like(targets)
     momentum = torch.ones_like(goal)
-    for n_steps in range(_MAX_PROXIMAL_STEPS):
-        if n_steps == _MAX_PROXIMAL_STEPS_IF_SMALL and _model_is_small(problem):
-            for b, index in enumerate(active.tolist()):
-                targets[index] = _target_by_coordinates(problem, iterates, goal, b)
-            break
+    for _ in range(_MAX_PROXIMAL_STEPS):
         product = problem.hessian(
             iterates.proba, iterates.candidates, ahead.float()
         ).double()
@@ -171,32 +159,3 @@ def proximal_newton_targets(
                 remaining, active, bound, threshold, goal, ahead, step, momentum
             )
     return targets
-
-
-def _model_is_small(problem: SoftmaxProblem) -> bool:
-    rows = problem.rows
-    n_unknowns = problem.n_classes * rows.n_columns
-    n_operations = rows.n_samples * n_unknowns**2
-    is_cheap = (
-        n_unknowns <= _MAX_MODEL_UNKNOWNS and n_operations <= _MAX_MODEL_OPERATIONS
-    )
-    return is_cheap and isinstance(rows, DenseRows) and rows.is_small
-
-
-def _target_by_coordinates(
-    problem: SoftmaxProblem, iterates: Iterates, goal: Tensor, b: int
-) -> Tensor:
-    r"""Return the minimum of one quadratic model plus the lasso."""
-    candidate, coef = iterates.candidates[b], iterates.coef[b]
-    [block] = problem.rows.blocks(1, precise=True)
-    hessian = softmax_hessian(
-        block.Z.cpu().numpy(),
-        problem.sample_weight[problem.fold[candidate]].cpu().numpy(),
-        iterates.proba[b].double().cpu().numpy(),
-        problem.ridge[candidate].cpu().numpy(),
-    )
-    lasso = problem.lasso[candidate].expand_as(coef)
-    vectors = iterates.gradient[b], lasso, coef
-    gradient, l1, start = (vector.flatten().cpu().numpy() for vector in vectors)
-    target = minimize_with_lasso(hessian, gradient, l1, start, float(goal[b]))
-    return torch.from_numpy(target).to(coef).view_as(coef)

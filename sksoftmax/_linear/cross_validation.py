@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
@@ -142,6 +143,40 @@ def scorer_with_classes(
         known["pos_label"] = classes[1]
     fold_scorer: Callable[..., float] = with_options(scorer, known)
     return fold_scorer
+
+
+def score_of_logits(
+    scoring: Any,
+    logits: NDArray[np.float64],
+    y: NDArray[np.int64],
+    sample_weight: NDArray[np.float64] | None = None,
+) -> float | None:
+    r"""Return the accuracy or the negative log loss; None for another scoring.
+
+    scikit-learn's checks of such arguments take longer than a fit of a small table.
+
+    Parameters
+    ----------
+    scoring : object
+        The parameter of an estimator.
+    logits : ndarray of shape (N, C) or (N, 1)
+        Logits of the rows; with two classes their difference.
+    y : ndarray of shape (N,)
+        Indices of their classes.
+    sample_weight : ndarray of shape (N,), default=None
+        Weights of the rows.
+    """
+    if logits.shape[1] == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    if scoring in (None, "accuracy"):
+        scores = (logits.argmax(1) == y).astype(float)
+    elif scoring == "neg_log_loss":
+        proba = softmax(logits, axis=1)[np.arange(len(y)), y]
+        smallest = np.finfo(float).eps
+        scores = np.log(proba.clip(smallest, 1 - smallest))
+    else:
+        return None
+    return float(np.average(scores, weights=sample_weight))
 
 
 def mean_over_folds(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@ r"""Fits of a grid search: candidates that share the work, and their scores."""
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -76,17 +75,12 @@ def fit_together(
     data, first.classes_ = check_training_rows(first, X, y, sample_weight)
     check_number_of_classes(first, data)
     learned, rows = vars(first).copy(), data.take(data.indices())
-    # Candidates with an L1 penalty take other steps, which are slower.
-    groups: dict[bool, list[SoftmaxRegression]] = {False: [], True: []}
     for classifier in classifiers:
         # Attributes learned from the rows are the same for all classifiers.
         classifier.__dict__.update({**learned, **vars(classifier)})
         classifier._begin_exact_fit(data, None)
-        has_l1 = classifier.l1_ratio > 0 and math.isfinite(classifier.C)
-        groups[has_l1].append(classifier)
-    for group in filter(None, groups.values()):
-        candidates = [Candidate(0, model.C, model.l1_ratio) for model in group]
-        solve_in_place(group, candidates, rows)
+    candidates = [Candidate(0, model.C, model.l1_ratio) for model in classifiers]
+    solve_in_place(classifiers, candidates, rows)
 
 
 class Split(NamedTuple):

@@ -46,16 +46,13 @@ from .cross_validation import (
     Fold,
     best_candidates,
     check_grid,
+    score_of_logits,
     scorer_with_classes,
     split_rows,
     weights_in_folds,
 )
 from .regression import SoftmaxRegression
 from .solver import Candidate, float64_device, solve, solve_in_place
-
-# Tolerance of the folds' fits on a large table: scores of many rows do not differ
-# between coefficients that are this close.
-_LARGE_TABLE_TOL = 1e-5
 
 
 class SoftmaxRegressionCV(LinearClassifier):
@@ -379,7 +376,7 @@ class SoftmaxRegressionCV(LinearClassifier):
                 )
             ],
             fold_weights=weights_in_folds(data, folds),
-            large_table_tol=_LARGE_TABLE_TOL,
+            is_search=self.refit,
             report=report,
         )
         return np.array(solutions, dtype=object).reshape(shape)
@@ -395,28 +392,30 @@ class SoftmaxRegressionCV(LinearClassifier):
         scorer = scorer_with_classes(self._get_scorer(), self.classes_)
         # Its own `score` is the accuracy, as in scikit-learn: a scorer may call it.
         candidate = SoftmaxRegression(fit_intercept=self.fit_intercept)
-        # Indices of classes are as accurate as labels, and compared faster than text.
-        is_accuracy = self.scoring in (None, "accuracy")
-        classes = np.arange(len(self.classes_)) if is_accuracy else self.classes_
         device = float64_device(self.device_)
         module: Any = fresh_module(self).to(device, torch.float64).eval()
-        candidate.classes_, candidate.device_ = classes, device
+        candidate.classes_, candidate.device_ = self.classes_, device
         candidate.n_features_in_, candidate.module_ = self.n_features_in_, module
         self.scores_ = np.zeros(grid.shape)
         self.n_iter_ = np.zeros(grid.shape, dtype=np.int32)
         paths = []
         for fold, (_, test) in enumerate(folds):
-            held_out, labels = data.X[test], classes[data.y[test]]
+            held_out, y = data.X[test], data.y[test]
             options = check_method_params(data.X, score_params, indices=test)
+            is_plain = set(options) <= {"sample_weight"}
             for index, solution in np.ndenumerate(grid[fold]):
                 set_coefficients(module, solution.weight, solution.bias)
-                score = scorer(candidate, held_out, labels, **options)
+                coef, intercept = candidate.coef_, candidate.intercept_
+                score = None
+                if is_plain:
+                    logits = held_out @ coef.T + intercept
+                    score = score_of_logits(self.scoring, logits, y, **options)
+                if score is None:
+                    score = scorer(candidate, held_out, self.classes_[y], **options)
                 self.scores_[fold, *index] = score
                 self.n_iter_[fold, *index] = min(solution.n_iter, self.max_iter)
-                columns = [candidate.coef_]
-                if self.fit_intercept:
-                    columns.append(candidate.intercept_[:, None])
-                paths.append(np.hstack(columns))
+                intercepts = intercept[:, None][:, : self.fit_intercept]
+                paths.append(np.hstack([coef, intercepts]))
         self.coefs_paths_ = np.reshape(paths, (*grid.shape, *paths[0].shape))
 
     def _choose(self, data: TrainingRows, report: FitReport) -> None:

@@ -37,6 +37,10 @@ _MAX_NAMED_COLUMNS = 5
 # and a larger one would overflow.
 _MAX_STRENGTH = 1e100
 
+# Tolerance of the folds' fits on a large table: scores of many rows do not differ
+# between coefficients that are this close.
+_LARGE_TABLE_TOL = 1e-5
+
 
 class Candidate(NamedTuple):
     r"""Setting to solve: a fold, of which the training rows are used, and a penalty."""
@@ -76,7 +80,7 @@ def solve(
     *,
     fold_weights: NDArray[np.float64],
     start: Sequence[SoftmaxLinear] | None = None,
-    large_table_tol: float = 0.0,
+    is_search: bool = False,
     report: FitReport | None = None,
 ) -> list[Solution]:
     r"""Return the coefficients of all candidates, solved as one problem.
@@ -95,8 +99,9 @@ def solve(
     start : sequence of M SoftmaxLinear, default=None
         Modules with the coefficients to start from, the first of which is that of
         ``classifier``; zeros if None.
-    large_table_tol : float, default=0.0
-        Lower bound of ``tol`` where the table is large.
+    is_search : bool, default=False
+        Whether the solutions are compared, and another fit follows. Then a small
+        gradient suffices: 1e-5 where the table is large.
     report : FitReport, default=None
         Report of the fit, to which each Newton step is added, with the attributes that
         the classifier would have by then if there is a ``start``.
@@ -107,35 +112,39 @@ def solve(
         One for each candidate.
     """
     totals, n_classes = fold_weights.sum(1), len(classifier.classes_)
-    problem = make_problem(
-        classifier,
-        data,
-        fold_weights / totals[:, None],
-        [
-            penalty_of(candidate, totals[candidate.fold], n_classes)
-            for candidate in candidates
-        ],
-    )
-    rows, device = problem.rows, problem.y.device
-    if start is None:
-        shape = (len(candidates), n_classes, rows.n_columns)
-        coef = torch.zeros(shape, dtype=torch.float64, device=device)
-    else:
-        coef = torch.stack([_standardized(problem, module) for module in start])
-    observer = None
-    if report is not None and report.is_watched:
-        observer = StepReport(report, problem, None if start is None else classifier)
-    solutions = minimize(
-        problem,
-        coef,
-        tol=classifier.tol if rows.is_small else max(classifier.tol, large_table_tol),
-        max_iter=classifier.max_iter,
-        observer=observer,
-    )
-    if observer is None or not observer.is_stopped:
-        max_C = max(candidate.C for candidate in candidates)
-        _warn_unless_converged(classifier, problem, solutions, max_C)
-    return solutions
+    shares = fold_weights / totals[:, None]
+    penalties = [penalty_of(each, totals[each.fold], n_classes) for each in candidates]
+    solutions: dict[int, Solution] = {}
+    is_stopped = False
+    # With a lasso the features keep their axes, and other steps are taken.
+    for has_l1 in (False, True):
+        index = [
+            b for b, p in enumerate(penalties) if bool(p.l1_reg_strength) == has_l1
+        ]
+        if not index:
+            continue
+        problem = make_problem(classifier, data, shares, [penalties[b] for b in index])
+        observer = None
+        if report is not None and report.is_watched:
+            observed = None if start is None else classifier
+            observer = StepReport(report, problem, observed)
+        tol = classifier.tol
+        if is_search and not problem.rows.is_small:
+            tol = max(tol, _LARGE_TABLE_TOL)
+        found = minimize(
+            problem,
+            _start(problem, None if start is None else [start[b] for b in index]),
+            tol=tol,
+            max_iter=0 if is_stopped else classifier.max_iter,
+            checks_decrement=not is_search,
+            observer=observer,
+        )
+        is_stopped |= observer is not None and observer.is_stopped
+        if not is_stopped:
+            max_C = max(candidates[b].C for b in index)
+            _warn_unless_converged(classifier, problem, found, max_C)
+        solutions.update(zip(index, found, strict=True))
+    return [solutions[b] for b in range(len(candidates))]
 
 
 def solve_in_place(
@@ -170,11 +179,18 @@ def solve_in_place(
         classifier.loss_curve_ = solution.objectives
 
 
-def _standardized(problem: SoftmaxProblem, module: SoftmaxLinear) -> Tensor:
-    r"""Return a module's coefficients with respect to standardized features."""
+def _start(problem: SoftmaxProblem, modules: Sequence[SoftmaxLinear] | None) -> Tensor:
+    r"""Return coefficients with respect to standardized features, (M, C, P)."""
     device = problem.y.device
-    bias = None if module.bias is None else module.bias.detach().to(device)
-    return problem.rows.standardize(module.weight.detach().to(device), bias)
+    if modules is None:
+        shape = len(problem.fold), problem.n_classes, problem.rows.n_columns
+        return torch.zeros(shape, dtype=torch.float64, device=device)
+    starts = []
+    for module in modules:
+        bias = None if module.bias is None else module.bias.detach().to(device)
+        weight = module.weight.detach().to(device)
+        starts.append(problem.rows.standardize(weight, bias))
+    return torch.stack(starts)
 
 
 def make_problem(

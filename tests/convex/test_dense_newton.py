@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
-from sksoftmax._convex.dense_newton import DenseNewton
+from sksoftmax._convex.dense_newton import ClassBlocks, DenseNewton
 from sksoftmax._convex.newton import minimize
 
 from .problems import RecordingProblem, table
@@ -30,8 +30,8 @@ class TestSmall:
 
         count(DenseNewton, "evaluate")
         count(DenseNewton, "hessian")
-        count(DenseNewton, "invert_class_blocks")
-        count(DenseNewton, "precondition")
+        count(DenseNewton, "class_blocks")
+        count(ClassBlocks, "solve")
         return calls
 
     def test_tiny_problem_takes_exact_steps(self, calls):
@@ -43,7 +43,7 @@ class TestSmall:
         # Quadratic convergence: every step doubles the digits.
         assert calls["hessian"] == solution.n_iter <= 6
         assert calls["evaluate"] == solution.n_iter + 1
-        assert not calls["precondition"]
+        assert not calls["solve"]
 
     def test_digits_take_few_products(self, calls):
         X, y = load_digits(return_X_y=True)
@@ -56,8 +56,8 @@ class TestSmall:
         assert calls["evaluate"] <= solution.n_iter + 2
         assert solution.n_iter <= 9
         # Blocks are inverted again only if a step takes many products.
-        assert 1 < calls["invert_class_blocks"] < solution.n_iter / 2
-        n_products = calls["precondition"] - solution.n_iter
+        assert 1 < calls["class_blocks"] < solution.n_iter / 2
+        n_products = calls["solve"] - solution.n_iter
         assert n_products <= 12 * solution.n_iter
         calls.clear()
         # A weak penalty takes more steps and products.
@@ -66,8 +66,8 @@ class TestSmall:
         assert solution.converged
         assert not calls["hessian"]
         assert solution.n_iter <= 20
-        assert 1 < calls["invert_class_blocks"] <= solution.n_iter * 2 / 3
-        assert calls["precondition"] - solution.n_iter <= 14 * solution.n_iter
+        assert 1 < calls["class_blocks"] <= solution.n_iter * 2 / 3
+        assert calls["solve"] - solution.n_iter <= 14 * solution.n_iter
 
     @pytest.mark.parametrize(
         "shape",

@@ -11,7 +11,8 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.preprocessing import StandardScaler
 
-from sksoftmax._convex.newton import minimize
+from sksoftmax._convex.common import StoppingCriteria
+from sksoftmax._convex.newton import minimize, minimize_together
 
 from .problems import RecordingProblem, table
 
@@ -99,6 +100,10 @@ class TestLarge:
         assert solution.n_iter <= 22
 
 
+def together(problem, start):
+    return minimize_together(problem, start, StoppingCriteria(1e-9, 100))
+
+
 class TestManyCandidates:
     l2 = (3e-5, 1e-4, 3e-4, 1e-3, 1e-2, 1e-1)
 
@@ -118,9 +123,9 @@ class TestManyCandidates:
 
     def test_converged_candidates_are_not_evaluated(self):
         problem = self.penalties()
-        solutions = minimize(problem, problem.start(), tol=1e-9, max_iter=50)
+        solutions = together(problem, problem.start())
         assert all(solution.converged for solution in solutions)
-        n_iter = [solution.n_iter for solution in solutions]
+        n_iter = [len(solution.objectives) - 1 for solution in solutions]
         assert min(n_iter) < max(n_iter)
         widths = [width for *_, width in problem.evaluations]
         assert widths[0] == len(solutions)
@@ -129,10 +134,10 @@ class TestManyCandidates:
 
     def test_folds_start_from_the_pooled_solution(self):
         problem = self.folds()
-        solutions = minimize(problem, problem.start(), tol=1e-9, max_iter=50)
+        solutions = together(problem, problem.start())
         # All penalties on the rows of all folds, then every fold with every penalty.
         assert {width for *_, width in problem.evaluations} == {6, 18}
-        assert max(solution.n_iter for solution in solutions) <= 4
+        assert max(len(solution.objectives) for solution in solutions) <= 5
 
     def test_pooled_problem_starts_with_a_quarter_of_the_rows(self, large):
         X, y = large
@@ -153,19 +158,31 @@ class TestManyCandidates:
         assert max(width for *_, width in problem.evaluations) == 6
 
 
+class Observer:
+    def __init__(self, max_steps):
+        self.n_begun, self.objectives, self.max_steps = 0, [], max_steps
+
+    def begin_step(self):
+        self.n_begun += 1
+
+    def end_step(self, objective, coef):
+        self.objectives.append(objective)
+        return len(self.objectives) == self.max_steps
+
+
 class TestSteps:
     def test_steps_that_are_too_long_are_halved(self):
         # Far from the minimum, the quadratic model is wrong, and steps are halved.
         X, y = table(600, 5, 3)
         problem = RecordingProblem(X, y, 3, l2=[1e-4, 1e-2])
-        solutions = minimize(problem, problem.far_out(20), tol=1e-9, max_iter=100)
-        from_zero = minimize(problem, problem.start(), tol=1e-9, max_iter=100)
+        solutions = together(problem, problem.far_out(20))
+        from_zero = together(problem, problem.start())
         n_steps = sum(len(solution.objectives) - 1 for solution in solutions)
         assert sum(width for *_, width in problem.evaluations) > n_steps
         for solution, expected in zip(solutions, from_zero, strict=True):
             assert solution.converged
             assert (np.diff(solution.objectives) <= 1e-12).all()
-            assert_allclose(solution.weight, expected.weight, atol=1e-6)
+            assert_allclose(solution.coef, expected.coef, atol=1e-6)
 
     def test_steps_without_curvature_follow_the_gradient(self):
         # Every probability is 0 or 1 in float32, and half of the rows are wrong.
@@ -190,17 +207,6 @@ class TestSteps:
     def test_observer_is_called_at_every_step_and_may_stop(self):
         X, y = table(600, 5, 3)
 
-        class Observer:
-            def __init__(self, max_steps):
-                self.n_begun, self.objectives, self.max_steps = 0, [], max_steps
-
-            def begin_step(self):
-                self.n_begun += 1
-
-            def end_step(self, objective, coef):
-                self.objectives.append(objective)
-                return len(self.objectives) == self.max_steps
-
         for l2 in ([1e-4], [1e-4, 1e-2]):
             problem = RecordingProblem(X, y, 3, l2=l2)
             for max_steps in (2, 100):
@@ -208,8 +214,22 @@ class TestSteps:
                 solutions = minimize(
                     problem, problem.start(), tol=1e-9, max_iter=50, observer=observer
                 )
-                n_steps = max(solution.n_iter for solution in solutions)
+                # One after another, each ends with its own objective.
+                n_steps = sum(len(solution.objectives) - 1 for solution in solutions)
                 assert observer.n_begun == len(observer.objectives) == n_steps
                 assert all(s.converged for s in solutions) == (max_steps == 100)
-                mean = np.mean([solution.objectives[-1] for solution in solutions])
-                assert observer.objectives[-1] == pytest.approx(mean)
+                last = [s.objectives[-1] for s in solutions if len(s.objectives) > 1]
+                assert observer.objectives[-1] in last
+
+    def test_observer_of_candidates_that_are_solved_together(self):
+        X, y = table(600, 5, 3)
+        problem = RecordingProblem(X, y, 3, l2=[1e-4, 1e-2])
+        for max_steps in (2, 100):
+            observer = Observer(max_steps)
+            criteria = StoppingCriteria(1e-9, 50, observer=observer)
+            minima = minimize_together(problem, problem.start(), criteria)
+            n_steps = max(len(minimum.objectives) - 1 for minimum in minima)
+            assert observer.n_begun == len(observer.objectives) == n_steps
+            assert all(minimum.converged for minimum in minima) == (max_steps == 100)
+            mean = np.mean([minimum.objectives[-1] for minimum in minima])
+            assert observer.objectives[-1] == pytest.approx(mean)

@@ -1,0 +1,163 @@
+r"""Candidates solved one after another, along the path from strong to weak penalties.
+
+For a small table a call of PyTorch takes longer than its arithmetic, and a start that
+lies close to the minimum saves most of the steps.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack, issparse
+from torch import Tensor
+
+from .common import StoppingCriteria
+from .dense_newton import DenseNewton
+from .design_matrix import SparseRows
+from .objective import SoftmaxProblem
+from .proximal_newton import ProximalNewton
+from .single_newton import Minimum
+
+Array = NDArray[np.float64]
+
+# Longest extrapolation, relative to the distance of the two penalties before.
+_LONGEST_EXTRAPOLATION = 2.0
+
+
+class _Point(NamedTuple):
+    r"""A point of a path: the logarithm of the penalty, and the minimum."""
+
+    log_strength: float
+    coef: Array
+
+
+class Path:
+    r"""The paths of all folds.
+
+    ``solve`` takes the penalties in turn, the strongest first, and each fold under it.
+    A candidate starts at the minimum of its fold under the penalty before, or at the
+    extrapolation of the two before, whichever has the smaller objective.
+
+    Parameters
+    ----------
+    problem : SoftmaxProblem
+        The objectives, all with a lasso or none.
+    criteria : StoppingCriteria
+        When to stop.
+    """
+
+    def __init__(self, problem: SoftmaxProblem, criteria: StoppingCriteria) -> None:
+        self.problem, self.criteria = problem, criteria
+        self._Z, self._y = _design_matrix(problem.rows), problem.y.cpu().numpy()
+        self._newtons: dict[int, Any] = {}
+
+    def solve(self, start: Tensor) -> list[Minimum]:
+        r"""Return the results of all candidates.
+
+        Parameters
+        ----------
+        start : Tensor of shape (M, C, P), float64
+            Coefficients to start from, if the path has none with a smaller objective.
+
+        Raises
+        ------
+        LinAlgError
+            If a Hessian is singular, or has too many unknowns.
+        """
+        problem, criteria = self.problem, self.criteria
+        log_strength = (
+            (problem.l1_reg_strength + problem.l2_reg_strength).log().tolist()
+        )
+        given, folds = start.cpu().numpy(), problem.fold.tolist()
+        paths: dict[int, list[_Point]] = {fold: [] for fold in folds}
+        results: dict[int, Minimum] = {}
+        for candidates in self._candidates_by_penalty():
+            preconditioner = None
+            for b in candidates:
+                newton, path = self._newton(b), paths[folds[b]]
+                # The folds differ little: one preconditioner serves all of them.
+                newton.preconditioner = preconditioner
+                starts = [given[b], *_starts(path, log_strength[b], problem.has_l1)]
+                results[b] = newton.solve(starts, criteria)
+                preconditioner = newton.preconditioner
+                path.append(_Point(log_strength[b], results[b].coef))
+                if newton.is_stopped:
+                    criteria = criteria._replace(max_iter=0)
+        return [results[b] for b in range(len(given))]
+
+    def _candidates_by_penalty(self) -> list[list[int]]:
+        r"""Return the candidates of each penalty, one of each fold at most.
+
+        Ordered by the share of the lasso, and then from strong to weak.
+        """
+        problem = self.problem
+        strength = problem.l1_reg_strength + problem.l2_reg_strength
+        l1_share = (problem.l1_reg_strength / strength).nan_to_num().round(decimals=6)
+        orders: dict[int, list[int]] = {fold: [] for fold in problem.fold.tolist()}
+        keys = zip(l1_share.tolist(), (-strength).tolist(), strict=True)
+        for _, b in sorted((key, b) for b, key in enumerate(keys)):
+            orders[int(problem.fold[b])].append(b)
+        return [
+            [b for b in candidates if b is not None]
+            for candidates in zip_longest(*orders.values())
+        ]
+
+    def _newton(self, b: int) -> Any:
+        r"""Return the solver of a candidate's fold, with the candidate's penalty."""
+        problem, fold = self.problem, int(self.problem.fold[b])
+        if fold not in self._newtons:
+            weight = problem.sample_weight[fold].cpu().numpy()
+            rows = np.flatnonzero(weight)
+            Z = self._Z[rows]
+            data = self._y[rows], weight[rows], problem.n_classes
+            self._newtons[fold] = (
+                ProximalNewton(_columns(Z), *data)
+                if problem.has_l1
+                else DenseNewton(Z, *data, _largest_mean(problem.rows))
+            )
+        newton = self._newtons[fold]
+        newton.set_penalty(
+            problem.ridge[b].cpu().numpy(), problem.lasso[b, 0].cpu().numpy()
+        )
+        return newton
+
+
+def _starts(path: list[_Point], log_strength: float, has_l1: bool) -> list[Array]:
+    r"""Return the coefficients at which the next candidate of a path may start."""
+    if len(path) < 2:
+        return [point.coef for point in path]
+    before, last = path[-2:]
+    distance = last.log_strength - before.log_strength
+    ratio = (log_strength - last.log_strength) / distance if distance else math.nan
+    if not 0 < ratio <= _LONGEST_EXTRAPOLATION:
+        return [last.coef]
+    extrapolated = last.coef + ratio * (last.coef - before.coef)
+    if has_l1:
+        # No coefficient leaves zero or passes it.
+        extrapolated[extrapolated * last.coef <= 0] = 0.0
+    return [last.coef, extrapolated]
+
+
+def _largest_mean(rows: Any) -> float:
+    r"""Return the largest mean of a varying column, in its deviations, at least 1."""
+    mean = (rows.mean / rows.scale).abs().index_fill(0, rows.constant, 0.0)
+    return max(float(mean.max()), 1.0)
+
+
+def _design_matrix(rows: Any) -> Any:
+    r"""Return standardized rows in float64, a sparse table in CSR form."""
+    if not isinstance(rows, SparseRows):
+        blocks = [block.Z.cpu().numpy() for block in rows.blocks(1, precise=True)]
+        return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+    Z = rows.X / rows.scale.numpy()
+    if rows.fit_intercept:
+        Z = hstack([Z, np.ones((rows.n_samples, 1))])
+    return csr_array(Z)
+
+
+def _columns(Z: Any) -> Any:
+    return csr_array(Z.T) if issparse(Z) else np.ascontiguousarray(Z.T)
