@@ -55,13 +55,12 @@ _MAX_WORKING_SET = 4000
 class LassoIterate(Iterate):
     r"""Objective at coefficients; ``gradient`` is without the lasso."""
 
-    # (C, P)
-    subgradient: Array
+    # (C, P): absolute values.
+    smallest_subgradient: Array
 
     @property
-    def gradient_norm(self) -> float:
-        r"""Largest entry of the smallest subgradient."""
-        return float(self.subgradient.max())
+    def subgradient(self) -> Array:
+        return self.smallest_subgradient
 
 
 class ProximalNewton(SingleNewton):
@@ -137,6 +136,8 @@ class ProximalNewton(SingleNewton):
         coef, gradient = iterate.coef.ravel(), iterate.gradient.ravel()
         lasso = np.broadcast_to(self.lasso, iterate.coef.shape).ravel()
         working = self._working_set(coef, gradient, lasso)
+        if not len(working):
+            return np.zeros_like(iterate.coef)
         model = self.hessian(iterate.proba, working)
         np.einsum("ii->i", model)[...] *= 1 + damping
         norm = iterate.gradient_norm

@@ -54,9 +54,14 @@ class Iterate:
     coef_newton: Any = field(default=None, kw_only=True)
 
     @property
+    def subgradient(self) -> Any:
+        r"""The smallest subgradient, or its absolute values; the gradient here."""
+        return self.gradient
+
+    @property
     def gradient_norm(self) -> float:
-        r"""Largest absolute entry of the gradient."""
-        return float(abs(self.gradient).max())
+        r"""Largest absolute entry of the smallest subgradient."""
+        return float(abs(self.subgradient).max())
 
 
 class Minimum(NamedTuple):
@@ -215,7 +220,7 @@ class SingleNewton(ABC):
         if not self.is_penalized or iterate.value <= _NEGLIGIBLE_OBJECTIVE:
             return bool(iterate.value <= max(tol, _NEGLIGIBLE_OBJECTIVE))
         ridge = self.ridge + _SHARE_OF_CURVATURE * iterate.value * (self.ridge == 0)
-        distance = float((iterate.gradient**2 / (2 * ridge)).sum())
+        distance = float((iterate.subgradient**2 / (2 * ridge)).sum())
         return bool(distance <= max(tol * iterate.value, FLOAT64_NOISE))
 
     def decrement(self, iterate: Any) -> float:

@@ -166,10 +166,6 @@ NOT_OURS = {
 
 # Tests that our classes fail.
 FAILS = {
-    "test_logistic_cv_folds_with_classes_missing[2-*": (
-        "a fold with one class has no optimum: with every C the probabilities go to 0 "
-        "and 1, so that the scores only tell how far the solver went"
-    ),
     "test_logistic_regression_array_api_compliance[torch*": (
         "coefficients and predictions are NumPy arrays, whatever X is"
     ),
