@@ -49,6 +49,8 @@ _RANK_TOLERANCE_OF_MEAN = 1e-15
 # Rounding error of a logit that changes the objective by less than 1e-8, relatively: in
 # 25 random problems it did so by a thousandth of the error.
 _LARGEST_ROUNDING = 1e-5
+# Objective below which the change counts relative to this one.
+_SMALL_OBJECTIVE = 1e-4
 # Unknowns from which the last factor serves the next steps as a preconditioner.
 _MIN_UNKNOWNS_OF_LAST_FACTOR = 1000
 # Relative accuracy of such a step.
@@ -163,7 +165,9 @@ class DenseNewton(SingleNewton):
             return minimum
         # Coefficients of collinear columns may have too few digits.
         largest = float(abs(minimum.coef).max()) * self._largest_mean
-        is_precise = bool(np.finfo(float).eps * largest <= _LARGEST_ROUNDING)
+        rounding = np.finfo(float).eps * largest * minimum.objectives[-1]
+        bound = _LARGEST_ROUNDING * max(minimum.objectives[-1], _SMALL_OBJECTIVE)
+        is_precise = bool(rounding <= bound)
         return minimum._replace(converged=minimum.converged and is_precise)
 
     def evaluate(self, coef: Float64Array) -> Iterate:
