@@ -21,7 +21,7 @@ from .common import (
 )
 
 # Objective that is a minimum whatever the penalty is.
-_NEGLIGIBLE_OBJECTIVE = 1e-13
+_NEGLIGIBLE_OBJECTIVE = 1e-12
 # Newton decrement at which a solver stops whatever the objective is.
 _NEGLIGIBLE_DECREMENT = 1e-15
 # Newton decrement relative to the distance from the minimum, at least, if the rows are
