@@ -24,6 +24,14 @@ from .single_newton import Minimum
 
 Array = NDArray[np.float64]
 
+# Rows per unknown from which the minimum with a ridge is found in less time than a
+# Hessian for a lasso takes.
+_MIN_ROWS_PER_UNKNOWN = 5
+# Lasso, relative to the largest gradient at zero, up to which it is weak.
+_WEAK_LASSO = 0.05
+# Norm of the gradient, and number of steps, at which the minimum with a ridge is left.
+_SMOOTH_TOL = 1e-5
+_MAX_SMOOTH_STEPS = 20
 # Longest extrapolation, relative to the distance of the two penalties before.
 _LONGEST_EXTRAPOLATION = 2.0
 
@@ -82,6 +90,8 @@ class Path:
                 # The folds differ little: one preconditioner serves all of them.
                 newton.preconditioner = preconditioner
                 starts = [given[b], *_starts(path, log_strength[b], problem.has_l1)]
+                if problem.has_l1 and criteria.max_iter and not any(map(np.any, starts)):
+                    starts += self._smooth_starts(newton)
                 results[b] = newton.solve(starts, criteria)
                 preconditioner = newton.preconditioner
                 path.append(_Point(log_strength[b], results[b].coef))
@@ -105,6 +115,27 @@ class Path:
             [b for b in candidates if b is not None]
             for candidates in zip_longest(*orders.values())
         ]
+
+    def _smooth_starts(self, newton: ProximalNewton) -> list[Array]:
+        r"""Return the minimum with a ridge instead of a weak lasso, of many rows.
+
+        Then also with each column shifted by its median, which minimizes the lasso and
+        leaves the loss as it is.
+        """
+        n_rows_is_small = len(newton.y) < _MIN_ROWS_PER_UNKNOWN * newton.zeros.size
+        if n_rows_is_small or issparse(newton.Z):
+            return []
+        gradient = newton.evaluate(newton.zeros).gradient
+        if newton.lasso.max() > _WEAK_LASSO * np.abs(gradient).max():
+            return []
+        data = newton.Z.T, newton.y, newton.sample_weight, newton.n_classes
+        smooth = DenseNewton(*data, _largest_mean(self.problem.rows))
+        smooth.set_penalty(newton.ridge + newton.lasso, np.zeros_like(newton.lasso))
+        criteria = StoppingCriteria(
+            _SMOOTH_TOL, _MAX_SMOOTH_STEPS, checks_decrement=False
+        )
+        coef = smooth.solve([newton.zeros], criteria).coef
+        return [coef, coef - np.median(coef, axis=0)]
 
     def _newton(self, b: int) -> Any:
         r"""Return the solver of a candidate's fold, with the candidate's penalty."""

@@ -29,6 +29,9 @@ _LARGEST_ACCURACY = 0.3
 # Factor on the unknowns per row by which models of many rows are minimized more
 # accurately: their equations take little time relative to their Hessian.
 _EQUATIONS_PER_HESSIAN = 3
+# Factor on the gradient's norm of a step, at most, after which the next step has the
+# same Hessian.
+_FAST_GAIN = 0.1
 # Curvature of the same shift of all classes, relative to the mean curvature. The loss
 # has none there.
 _SHIFT_CURVATURE = 1e-8
@@ -100,6 +103,8 @@ class ProximalNewton(SingleNewton):
         r"""Set the penalty of each column, of shape (P,)."""
         self.ridge, self.lasso = ridge, lasso
         self._last_norm = 1.0
+        # Working set and Hessian of the last model.
+        self._model: tuple[Index, Array] | None = None
 
     def evaluate(self, coef: Array) -> LassoIterate:
         r"""Return the iterate, with probabilities of shape (C, N)."""
@@ -138,9 +143,11 @@ class ProximalNewton(SingleNewton):
         working = self._working_set(coef, gradient, lasso)
         if not len(working):
             return np.zeros_like(iterate.coef)
-        model = self.hessian(iterate.proba, working)
-        np.einsum("ii->i", model)[...] *= 1 + damping
         norm = iterate.gradient_norm
+        if damping or norm > _FAST_GAIN * self._last_norm:
+            self._model = None
+        model = self._model_of(iterate, working)
+        np.einsum("ii->i", model)[...] *= 1 + damping
         # Less accurate where the steps before gained little (Eisenstat and Walker).
         accuracy = min(_LARGEST_ACCURACY, (norm / self._last_norm) ** 0.5)
         accuracy *= min(1.0, _EQUATIONS_PER_HESSIAN * len(working) / len(self.y))
@@ -151,6 +158,20 @@ class ProximalNewton(SingleNewton):
         )
         step: Array = (target - coef).reshape(iterate.coef.shape)
         return step
+
+    def _model_of(self, iterate: LassoIterate, working: Index) -> Array:
+        r"""Return the Hessian of a working set, that of an earlier step if it has it.
+
+        Near the minimum the Hessian hardly changes.
+        """
+        if self._model is not None:
+            index, hessian = self._model
+            place = np.searchsorted(index, working).clip(max=len(index) - 1)
+            if (index[place] == working).all():
+                part: Array = hessian[np.ix_(place, place)]
+                return part
+        self._model = working, self.hessian(iterate.proba, working)
+        return self._model[1].copy()
 
     def _working_set(self, coef: Array, gradient: Array, lasso: Array) -> Index:
         r"""Return the indices of coefficients that may move.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError
 from scipy.linalg.lapack import dposv
 
 Array = NDArray[np.float64]
@@ -122,9 +123,10 @@ class _Model(NamedTuple):
         gradient = slope[support] + lasso * signs
         change = _solve(self.hessian[np.ix_(support, support)], -gradient)
         crosses = (lasso > 0) & ((start + change) * signs < 0)
-        columns = self.hessian[:, support]
+        # The Hessian is symmetric, and its rows are contiguous.
+        columns = self.hessian[support]
         if not crosses.any():
-            return _Step(start + change, columns @ change), support
+            return _Step(start + change, change @ columns), support
         # Length of the step at which each coefficient becomes zero.
         zero_at = np.full(len(support), np.inf)
         zero_at[crosses] = -start[crosses] / change[crosses]
@@ -133,7 +135,7 @@ class _Model(NamedTuple):
         while True:
             target = np.where(zero_at <= length, 0.0, start + length * change)
             moved = target - start
-            slopes = columns @ moved
+            slopes = moved @ columns
             decrease = moved @ (slope[support] + 0.5 * slopes[support])
             decrease += lasso @ (np.abs(target) - np.abs(start))
             if decrease <= _SUFFICIENT_DECREASE * length * (gradient @ change):
@@ -158,3 +160,5 @@ def _solve(matrix: Array, right: Array) -> Array:
         if not failed:
             return np.asarray(solution)
         added *= 100
+        if not added < 1:
+            raise LinAlgError("The model is not finite.")
