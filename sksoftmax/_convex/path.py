@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import LinAlgError
 from scipy.sparse import csr_array, hstack, issparse
 from torch import Tensor
 
@@ -90,7 +91,8 @@ class Path:
                 # The folds differ little: one preconditioner serves all of them.
                 newton.preconditioner = preconditioner
                 starts = [given[b], *_starts(path, log_strength[b], problem.has_l1)]
-                if problem.has_l1 and criteria.max_iter and not any(map(np.any, starts)):
+                is_zero = not any(start.any() for start in starts)
+                if problem.has_l1 and is_zero and criteria.max_iter:
                     starts += self._smooth_starts(newton)
                 results[b] = newton.solve(starts, criteria)
                 preconditioner = newton.preconditioner
@@ -134,7 +136,10 @@ class Path:
         criteria = StoppingCriteria(
             _SMOOTH_TOL, _MAX_SMOOTH_STEPS, checks_decrement=False
         )
-        coef = smooth.solve([newton.zeros], criteria).coef
+        try:
+            coef = smooth.solve([newton.zeros], criteria).coef
+        except LinAlgError:
+            return []
         return [coef, coef - np.median(coef, axis=0)]
 
     def _newton(self, b: int) -> Any:

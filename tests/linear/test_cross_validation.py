@@ -9,13 +9,14 @@ from sklearn.datasets import (
     load_wine,
     make_classification,
 )
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import brier_score_loss, get_scorer, log_loss
 from sklearn.model_selection import (
     LeaveOneGroupOut,
     PredefinedSplit,
 )
 
 from sksoftmax import SoftmaxRegression, SoftmaxRegressionCV
+from sksoftmax._linear.cross_validation import score_of_logits
 
 from .references import load_standardized
 
@@ -73,3 +74,27 @@ def test_folds_of_every_eighth_row():
         alone = SoftmaxRegression(0.01).fit(X[fold != k], y[fold != k])
         expected = alone.score(X[fold == k], y[fold == k])
         assert ours.scores_[k, 0, 0] == pytest.approx(expected, abs=0.003)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", None, "neg_log_loss"])
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_scores_of_logits_are_those_of_scikit_learn(scoring, n_classes, is_weighted):
+    X, y = make_classification(
+        120, 6, n_informative=4, n_classes=n_classes, random_state=0
+    )
+    # Some rows are certain: scikit-learn clips their probabilities.
+    X[:5] *= 1e3
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(0.1, 2.0, len(y)) if is_weighted else None
+    classifier = SoftmaxRegression(C=10).fit(X, y)
+    logits = X @ classifier.coef_.T + classifier.intercept_
+    score = score_of_logits(scoring, logits, y, weight)
+    scorer = get_scorer(scoring or "accuracy")
+    expected = scorer(classifier, X, y, sample_weight=weight)
+    assert score == pytest.approx(expected, rel=1e-12)
+
+
+def test_other_scores_are_left_to_scikit_learn():
+    assert score_of_logits("f1_macro", np.zeros((2, 3)), np.array([0, 1])) is None
+    assert score_of_logits(lambda *_: 0.0, np.zeros((2, 3)), np.array([0, 1])) is None
