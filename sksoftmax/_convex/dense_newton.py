@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_solve, cholesky, qr, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, qr, solve_triangular
+from scipy.linalg.blas import dtrsv
 
 from .common import CURVATURE_FLOOR, StoppingCriteria
 from .single_newton import (
@@ -413,6 +414,7 @@ def _factorize(hessian: Float64Array, damping: float) -> Factor:
 
 def _solve(factor: Factor, right: Float64Array) -> Float64Array:
     triangle, root = factor
-    scaled = right.ravel() / root
-    solved: Float64Array = cho_solve((triangle, True), scaled, check_finite=False)
+    # For one vector, cho_solve takes five times as long.
+    solved: Float64Array = dtrsv(triangle, right.ravel() / root, lower=1)
+    solved = dtrsv(triangle, solved, lower=1, trans=1)
     return (solved / root).reshape(right.shape)

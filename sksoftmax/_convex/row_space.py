@@ -194,6 +194,9 @@ class SpannedRows(DenseRows):
         self.space = RowSpace(X, center)
         super().__init__(self.space.table, sample_weight, fit_intercept)
         self.outlying_features = outlying
+        if not outlying:
+            # The coordinates of equal rows may be tiny beside those of the others.
+            self.outlying = {}
 
     def standardize(self, weight: Tensor, bias: Tensor | None) -> Tensor:
         weight = weight.double()

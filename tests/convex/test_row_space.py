@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from sksoftmax import SoftmaxGridSearchCV, SoftmaxRegression, SoftmaxRegressionCV
-from sksoftmax._convex.row_space import RowSpace
+from sksoftmax._convex.row_space import RowSpace, SpannedRows
 
 
 def table(n_samples, n_features, n_classes=2, seed=0):
@@ -157,6 +157,17 @@ def test_equal_rows_leave_the_intercept():
     assert_allclose(model.predict_proba(X)[0], [2 / 3, 1 / 3], atol=1e-6)
     sparse = SoftmaxRegression().fit(csr_array((60, 2000)), np.arange(60) % 2)
     assert not sparse.coef_.any()
+
+
+def test_coordinates_are_no_outliers_unless_features_are():
+    # A coordinate of two equal rows is tiny, since a third one is almost like them.
+    X, y = np.zeros((4, 7)), [2, 0, 1, 3]
+    X[:, 0], X[:3, 1], X[0, 2], X[3, 3] = 0.739642686, 0.100447825, 1.4e-5, 0.54288507
+    weight = torch.full((4,), 0.25, dtype=torch.float64)
+    assert not SpannedRows(torch.from_numpy(X), weight, False).outlying
+    model = SoftmaxRegression(np.inf, fit_intercept=False).fit(X, y)
+    # The rows that are not equal are classified perfectly.
+    assert_allclose(objective(model, X, y, np.inf), 2 * np.log(2), rtol=1e-8)
 
 
 def test_unpenalized_coefficients_are_in_the_span():
