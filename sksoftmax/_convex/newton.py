@@ -1,12 +1,14 @@
 r"""Newton's method for softmax regression: from a start to the minimum.
 
-One problem may have many candidates: penalties and folds of the same rows, solved
-together, so that one wide matrix product serves all of them.
+One problem may have many candidates: penalties and folds of the same rows. Those of a
+small table are solved one after another, and those of a large one together, so that one
+wide matrix product serves all of them.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from scipy.linalg import LinAlgError
@@ -15,7 +17,7 @@ from torch import Tensor
 from .._utils.process import single_threaded_blas
 from .batched_newton import FLOAT32_TOL, BatchedNewton
 from .common import SMALLEST_TOL, Observer, Solution, StoppingCriteria
-from .design_matrix import DenseRows, SparseRows
+from .design_matrix import SparseRows
 from .objective import Iterates, SoftmaxProblem
 from .path import Path
 from .precise_newton import minimize_precisely
@@ -50,15 +52,12 @@ def minimize(
 ) -> list[Solution]:
     r"""Minimize the objectives by Newton's method.
 
-    Each step solves ``H @ coef_newton = -gradient`` by preconditioned conjugate
-    gradients, or with a lasso minimizes the quadratic model plus the lasso by
-    accelerated proximal gradients; a line search follows. Far from the minimum, all is
-    computed in float32, and near it in float64. The order is:
+    Each step solves ``H @ coef_newton = -gradient``, or with a lasso minimizes the
+    quadratic model plus the lasso; a line search follows. The order is:
 
     1. A table with outliers, without a lasso: :func:`minimize_precisely`.
-    2. One candidate of a small table, without a lasso: :class:`DenseNewton`.
-    3. Otherwise :class:`BatchedNewton`. From zero, a coarse problem is solved first:
-       that of all folds together, then that of every fourth row.
+    2. A lasso, or a small table: :func:`minimize_along_path`, on NumPy.
+    3. Otherwise, and where that fails: :func:`minimize_together`, on PyTorch.
 
     Parameters
     ----------
@@ -112,11 +111,15 @@ def minimize(
 def minimize_along_path(
     problem: SoftmaxProblem, coef: Tensor, criteria: StoppingCriteria
 ) -> list[Minimum] | None:
-    r"""Minimize small objectives one after another; None if that is not possible."""
+    r"""Minimize objectives one after another; None if that takes longer, or fails.
+
+    See :class:`Path`, :class:`DenseNewton` and :class:`ProximalNewton`.
+    """
     if not _is_small(problem):
         return None
+    takes_one_core = _n_numbers(problem) <= _MAX_SINGLE_CORE_NUMBERS
     try:
-        with single_threaded_blas():
+        with single_threaded_blas() if takes_one_core else nullcontext():
             minima = Path(problem, criteria).solve(coef)
     except LinAlgError:
         # A Hessian is singular, for instance with few rows and hardly any penalty.
@@ -126,25 +129,33 @@ def minimize_along_path(
 
 def _is_small(problem: SoftmaxProblem) -> bool:
     r"""Return whether candidates take less time one after another than together."""
-    rows, n_candidates = problem.rows, len(problem.fold)
-    n_unknowns = problem.n_classes * rows.n_columns
-    n_numbers = rows.n_samples * n_unknowns
+    rows, n_numbers = problem.rows, _n_numbers(problem)
     if problem.has_l1:
-        return rows.n_samples * rows.n_columns <= _MAX_LASSO_NUMBERS or isinstance(
-            rows, SparseRows
-        )
-    if not isinstance(rows, DenseRows) or not rows.is_small:
+        is_sparse = isinstance(rows, SparseRows)
+        return is_sparse or rows.n_samples * rows.n_columns <= _MAX_LASSO_NUMBERS
+    if isinstance(rows, SparseRows) or not rows.is_small:
         return False
-    is_overparametrized = rows.n_samples < _MIN_ROWS_PER_UNKNOWN * n_unknowns
-    if n_candidates > 1 and not is_overparametrized:
+    n_rows_is_small = rows.n_samples**2 < _MIN_ROWS_PER_UNKNOWN * n_numbers
+    if len(problem.fold) > 1 and not n_rows_is_small:
         return n_numbers <= _MAX_PATH_NUMBERS
     return n_numbers <= _MAX_SINGLE_CORE_NUMBERS
+
+
+def _n_numbers(problem: SoftmaxProblem) -> int:
+    r"""Return the number of rows times that of unknowns."""
+    return problem.rows.n_samples * problem.rows.n_columns * problem.n_classes
 
 
 def minimize_together(
     problem: SoftmaxProblem, coef: Tensor, criteria: StoppingCriteria
 ) -> list[Minimum]:
-    r"""Minimize all objectives together."""
+    r"""Minimize all objectives together.
+
+    Steps are computed by preconditioned conjugate gradients, or with a lasso by
+    accelerated proximal gradients: far from the minimum in float32, and near it in
+    float64. From zero, a coarse problem is solved first: that of all folds together,
+    then that of every fourth row. See :class:`BatchedNewton`.
+    """
     iterates = _evaluate_start(problem, coef) if coef.any() else None
     is_given = coef.any(2).any(1)
     preconditioner = Preconditioner(problem, len(coef))

@@ -7,7 +7,6 @@ lies close to the minimum saves most of the steps.
 from __future__ import annotations
 
 import math
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,9 +46,9 @@ class _Point(NamedTuple):
 class Path:
     r"""The paths of all folds.
 
-    ``solve`` takes the penalties in turn, the strongest first, and each fold under it.
-    A candidate starts at the minimum of its fold under the penalty before, or at the
-    extrapolation of the two before, whichever has the smaller objective.
+    ``solve`` takes one fold after another, and in each the strongest penalty first. A
+    candidate starts at the minimum under the penalty before, or at the extrapolation of
+    the two before, whichever has the smaller objective.
 
     Parameters
     ----------
@@ -62,7 +61,6 @@ class Path:
     def __init__(self, problem: SoftmaxProblem, criteria: StoppingCriteria) -> None:
         self.problem, self.criteria = problem, criteria
         self._Z, self._y = _design_matrix(problem.rows), problem.y.cpu().numpy()
-        self._newtons: dict[int, Any] = {}
 
     def solve(self, start: Tensor) -> list[Minimum]:
         r"""Return the results of all candidates.
@@ -78,45 +76,37 @@ class Path:
             If a Hessian is singular, or has too many unknowns.
         """
         problem, criteria = self.problem, self.criteria
-        log_strength = (
-            (problem.l1_reg_strength + problem.l2_reg_strength).log().tolist()
-        )
-        given, folds = start.cpu().numpy(), problem.fold.tolist()
-        paths: dict[int, list[_Point]] = {fold: [] for fold in folds}
+        strength = problem.l1_reg_strength + problem.l2_reg_strength
+        log_strength, given = strength.log().tolist(), start.cpu().numpy()
         results: dict[int, Minimum] = {}
-        for candidates in self._candidates_by_penalty():
-            preconditioner = None
-            for b in candidates:
-                newton, path = self._newton(b), paths[folds[b]]
-                # The folds differ little: one preconditioner serves all of them.
-                newton.preconditioner = preconditioner
+        # By place in the path: the folds differ little.
+        preconditioners: dict[int, Any] = {}
+        for fold in dict.fromkeys(problem.fold.tolist()):
+            newton = self._newton(fold)
+            path: list[_Point] = []
+            for place, b in enumerate(self._candidates_of(fold)):
+                ridge, lasso = problem.ridge[b], problem.lasso[b, 0]
+                newton.set_penalty(ridge.cpu().numpy(), lasso.cpu().numpy())
+                newton.preconditioner = preconditioners.get(place)
                 starts = [given[b], *_starts(path, log_strength[b], problem.has_l1)]
                 is_zero = not any(start.any() for start in starts)
                 if problem.has_l1 and is_zero and criteria.max_iter:
                     starts += self._smooth_starts(newton)
                 results[b] = newton.solve(starts, criteria)
-                preconditioner = newton.preconditioner
+                preconditioners[place] = newton.preconditioner
                 path.append(_Point(log_strength[b], results[b].coef))
                 if newton.is_stopped:
                     criteria = criteria._replace(max_iter=0)
         return [results[b] for b in range(len(given))]
 
-    def _candidates_by_penalty(self) -> list[list[int]]:
-        r"""Return the candidates of each penalty, one of each fold at most.
-
-        Ordered by the share of the lasso, and then from strong to weak.
-        """
+    def _candidates_of(self, fold: int) -> list[int]:
+        r"""Return a fold's candidates, by the share of the lasso, then by strength."""
         problem = self.problem
         strength = problem.l1_reg_strength + problem.l2_reg_strength
         l1_share = (problem.l1_reg_strength / strength).nan_to_num().round(decimals=6)
-        orders: dict[int, list[int]] = {fold: [] for fold in problem.fold.tolist()}
-        keys = zip(l1_share.tolist(), (-strength).tolist(), strict=True)
-        for _, b in sorted((key, b) for b, key in enumerate(keys)):
-            orders[int(problem.fold[b])].append(b)
-        return [
-            [b for b in candidates if b is not None]
-            for candidates in zip_longest(*orders.values())
-        ]
+        keys = list(zip(l1_share.tolist(), (-strength).tolist(), strict=True))
+        candidates = (problem.fold == fold).nonzero().flatten().tolist()
+        return sorted(candidates, key=keys.__getitem__)
 
     def _smooth_starts(self, newton: ProximalNewton) -> list[Array]:
         r"""Return the minimum with a ridge instead of a weak lasso, of many rows.
@@ -142,24 +132,15 @@ class Path:
             return []
         return [coef, coef - np.median(coef, axis=0)]
 
-    def _newton(self, b: int) -> Any:
-        r"""Return the solver of a candidate's fold, with the candidate's penalty."""
-        problem, fold = self.problem, int(self.problem.fold[b])
-        if fold not in self._newtons:
-            weight = problem.sample_weight[fold].cpu().numpy()
-            rows = np.flatnonzero(weight)
-            Z = self._Z[rows]
-            data = self._y[rows], weight[rows], problem.n_classes
-            self._newtons[fold] = (
-                ProximalNewton(_columns(Z), *data)
-                if problem.has_l1
-                else DenseNewton(Z, *data, _largest_mean(problem.rows))
-            )
-        newton = self._newtons[fold]
-        newton.set_penalty(
-            problem.ridge[b].cpu().numpy(), problem.lasso[b, 0].cpu().numpy()
-        )
-        return newton
+    def _newton(self, fold: int) -> Any:
+        r"""Return the solver for the rows of a fold."""
+        weight = self.problem.sample_weight[fold].cpu().numpy()
+        rows = np.flatnonzero(weight)
+        Z, data = self._Z[rows], (self._y[rows], weight[rows], self.problem.n_classes)
+        if not self.problem.has_l1:
+            return DenseNewton(Z, *data, _largest_mean(self.problem.rows))
+        columns = csr_array(Z.T) if issparse(Z) else np.ascontiguousarray(Z.T)
+        return ProximalNewton(columns, *data)
 
 
 def _starts(path: list[_Point], log_strength: float, has_l1: bool) -> list[Array]:
@@ -193,7 +174,3 @@ def _design_matrix(rows: Any) -> Any:
     if rows.fit_intercept:
         Z = hstack([Z, np.ones((rows.n_samples, 1))])
     return csr_array(Z)
-
-
-def _columns(Z: Any) -> Any:
-    return csr_array(Z.T) if issparse(Z) else np.ascontiguousarray(Z.T)

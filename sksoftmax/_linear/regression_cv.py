@@ -59,10 +59,12 @@ class SoftmaxRegressionCV(LinearClassifier):
     r"""Multinomial logistic regression that chooses its penalty by cross-validation.
 
     It minimizes the objective of :class:`SoftmaxRegression` for each fold and penalty,
-    as :class:`~sklearn.linear_model.LogisticRegressionCV` does, but solves all of them
-    as one problem: the rows are in memory once, a fold is a vector of sample weights,
-    and one wide matrix product serves all candidates that have not converged yet.
-    Prefer it to a grid search over :class:`SoftmaxRegression`.
+    as :class:`~sklearn.linear_model.LogisticRegressionCV` does. On small tables, and
+    with an L1 penalty, each fit starts close to its minimum: where the fits under
+    stronger penalties lead to. On large tables, all fits are solved as one problem: the
+    rows are in memory once, a fold is a vector of sample weights, and one wide matrix
+    product serves all fits that have not converged yet. Prefer it to a grid search over
+    :class:`SoftmaxRegression`.
 
     Parameters
     ----------

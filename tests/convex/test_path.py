@@ -35,7 +35,7 @@ def folds(l1_ratio=0.0, strengths=STRENGTHS):
 
 @pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
 def test_minima_are_those_of_single_candidates(l1_ratio):
-    problem = folds(l1_ratio, STRENGTHS[:4])
+    problem = folds(l1_ratio, STRENGTHS[:3])
     minima = minimize_along_path(problem, problem.start(), StoppingCriteria(1e-9, 100))
     together = minimize_together(problem, problem.start(), StoppingCriteria(1e-9, 100))
     for minimum, expected in zip(minima, together, strict=True):
