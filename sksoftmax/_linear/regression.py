@@ -86,9 +86,9 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         The Newton method stops when no entry of the mean loss's gradient, with respect
         to the coefficients of standardized features, is larger. Small tables, and fits
         with an L1 penalty, also end within ``tol`` of the least objective, relative to
-        it. For others, ``tol`` is smaller in proportion where a penalized mean loss is below
-        0.001, down to 1e-14. With a mini-batch solver: smallest increase of the best
-        validation score that counts as an improvement.
+        it. For others, ``tol`` is smaller in proportion where a penalized mean loss is
+        below 0.001, down to 1e-14. With a mini-batch solver: smallest increase of the
+        best validation score that counts as an improvement.
     max_iter : int, default=100
         Maximum number of Newton steps, or number of passes over the rows. There is a
         ``ConvergenceWarning`` if they end before the optimum, or while the loss of a
