@@ -88,7 +88,9 @@ class Path:
                 ridge, lasso = problem.ridge[b], problem.lasso[b, 0]
                 newton.set_penalty(ridge.cpu().numpy(), lasso.cpu().numpy())
                 newton.preconditioner = preconditioners.get(place)
-                starts = [given[b], *_starts(path, log_strength[b], problem.has_l1)]
+                starts = _starts(path, log_strength[b], problem.has_l1)
+                if given[b].any() or not starts:
+                    starts.append(given[b])
                 is_zero = not any(start.any() for start in starts)
                 if problem.has_l1 and is_zero and criteria.max_iter:
                     starts += self._smooth_starts(newton)

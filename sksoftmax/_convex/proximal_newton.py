@@ -211,10 +211,8 @@ class ProximalNewton(SingleNewton):
             new, length = super().line_search(iterate, coef_newton)
         if new is None or length < 1:
             return new, length
-        signs, fast = (
-            np.sign(new.coef),
-            -_FAST_DECREASE * self.slope(iterate, coef_newton),
-        )
+        signs = np.sign(new.coef)
+        fast = -_FAST_DECREASE * self.slope(iterate, coef_newton)
         while length < _LONGEST_STEP and iterate.value - new.value > fast * length:
             coef = iterate.coef + 2 * length * coef_newton
             farther = self.evaluate(np.where(coef * signs > 0, coef, 0.0))
@@ -240,10 +238,11 @@ class ProximalNewton(SingleNewton):
         blocks = [np.zeros((last - first,) * 2) for first, last in pairwise(bounds)]
         for rows in self._slices(len(index)):
             # (n, N)
-            Z = self.Z[:, rows][columns]
-            hessian -= _gram(_times(Z, weighted[classes, rows]))
+            Z = self.Z[columns] if issparse(self.Z) else self.Z[:, rows][columns]
+            hessian -= _gram(Z, weighted[:, rows], classes)
             for k, (first, last) in enumerate(pairwise(bounds)):
-                blocks[k] += _gram(_times(Z[first:last], deviation[k, rows]))
+                part = slice(first, last)
+                blocks[k] += _gram(Z[part], deviation[:, rows], classes[part])
         for block, (first, last) in zip(blocks, pairwise(bounds), strict=True):
             hessian[first:last, first:last] = block
         diagonal = np.einsum("ii->i", hessian)
@@ -261,16 +260,21 @@ class ProximalNewton(SingleNewton):
             yield slice(start, start + n_rows)
 
 
-def _times(Z: Any, factors: Array) -> Any:
-    r"""Return a table, dense or sparse, times factors of its shape or of a row."""
+def _gram(Z: Any, factors: Array, classes: Index) -> Any:
+    r"""Return the Gram matrix of columns times the factors of their classes.
+
+    Parameters
+    ----------
+    Z : ndarray or scipy.sparse CSR array of shape (n, N)
+        The columns.
+    factors : ndarray of shape (C, N)
+        Factors of the rows.
+    classes : ndarray of shape (n,)
+        Class of each column.
+    """
     if not issparse(Z):
-        return Z * factors
-    factors = np.broadcast_to(factors, Z.shape)
-    rows = np.repeat(np.arange(Z.shape[0]), np.diff(Z.indptr))
-    data = Z.data * factors[rows, Z.indices]
-    return csr_array((data, Z.indices, Z.indptr), shape=Z.shape)
-
-
-def _gram(Z: Any) -> Any:
-    gram = Z @ Z.T
-    return gram.toarray() if issparse(gram) else gram
+        scaled = Z * factors[classes]
+        return scaled @ scaled.T
+    data = Z.data * factors[np.repeat(classes, np.diff(Z.indptr)), Z.indices]
+    scaled = csr_array((data, Z.indices, Z.indptr), shape=Z.shape)
+    return (scaled @ scaled.T).toarray()
