@@ -178,7 +178,14 @@ def test_random_and_given_splits():
 
 def test_two_processes():
     X, y = load_wine(return_X_y=True)
-    assert_same_search(scaled(), {"clf__C": CS}, X, y, cv=4, n_jobs=2)
+    params = {"cv": 4, "n_jobs": 2, "scoring": "neg_log_loss"}
+    ours = assert_same_search(scaled(), {"clf__C": CS}, X, y, **params)
+    alone = clone(ours).set_params(n_jobs=1).fit(X, y)
+    for fold in range(4):
+        scores, expected = (
+            search.cv_results_[f"split{fold}_test_score"] for search in (ours, alone)
+        )
+        assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_nested_in_a_cross_validation():

@@ -99,6 +99,18 @@ def test_pipeline_with_parameters_of_its_steps(group_sizes):
     assert ours.best_params_["pca__n_components"] == 10
 
 
+def test_folds_with_other_classes_or_a_failed_fit():
+    X, y = load_wine(return_X_y=True)
+    rows = np.random.default_rng(0).permutation(len(y))
+    parts = np.array_split(rows, 4)
+    # The second fold fails: it has one class.
+    trains = [rows[y[rows] > 0], rows[y[rows] == 0], rows[y[rows] < 2], rows[::2]]
+    splits = list(zip(trains, parts, strict=True))
+    params = {"cv": splits, "error_score": -1.0}
+    with pytest.warns(FitFailedWarning):
+        assert_same_search(scaled(), {"clf__C": CS}, X, y, **params)
+
+
 def test_list_of_grids_with_and_without_lasso(group_sizes):
     X, y = load_wine(return_X_y=True)
     grid = [
