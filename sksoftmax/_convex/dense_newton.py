@@ -69,7 +69,7 @@ _SMALLEST_ACCURACY = 1e-3
 # Relative accuracy, in units of the tolerance, of the last step.
 _LAST_ACCURACY = 0.3
 # Products for a step above which the preconditioner is rebuilt.
-_MAX_PRODUCTS_PER_INVERSE = 12
+_MAX_PRODUCTS_PER_INVERSE = 16
 
 
 class ClassBlocks(NamedTuple):

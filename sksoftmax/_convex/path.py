@@ -79,15 +79,16 @@ class Path:
         strength = problem.l1_reg_strength + problem.l2_reg_strength
         log_strength, given = strength.log().tolist(), start.cpu().numpy()
         results: dict[int, Minimum] = {}
-        # By place in the path: the folds differ little.
+        # By place in the path: those of the first fold.
         preconditioners: dict[int, Any] = {}
         for fold in dict.fromkeys(problem.fold.tolist()):
-            newton = self._newton(fold)
+            newton, is_shared = self._newton(fold), True
             path: list[_Point] = []
             for place, b in enumerate(self._candidates_of(fold)):
                 ridge, lasso = problem.ridge[b], problem.lasso[b, 0]
                 newton.set_penalty(ridge.cpu().numpy(), lasso.cpu().numpy())
-                newton.preconditioner = preconditioners.get(place)
+                shared = preconditioners.get(place) if is_shared else None
+                newton.preconditioner = shared
                 starts = _starts(path, log_strength[b], problem.has_l1)
                 if given[b].any() or not starts:
                     starts.append(given[b])
@@ -95,7 +96,9 @@ class Path:
                 if problem.has_l1 and is_zero and criteria.max_iter:
                     starts += self._smooth_starts(newton)
                 results[b] = newton.solve(starts, criteria)
-                preconditioners[place] = newton.preconditioner
+                # Under weaker penalties than this one, the folds differ more.
+                is_shared &= shared is None or newton.preconditioner is shared
+                preconditioners.setdefault(place, newton.preconditioner)
                 path.append(_Point(log_strength[b], results[b].coef))
                 if newton.is_stopped:
                     criteria = criteria._replace(max_iter=0)
