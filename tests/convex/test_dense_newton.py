@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 
+from sksoftmax import SoftmaxRegression
 from sksoftmax._convex.dense_newton import ClassBlocks, DenseNewton
 from sksoftmax._convex.newton import minimize
 
@@ -111,6 +112,19 @@ class TestHardProblems:
         # The classes are separable: the gradient is below 1e-8 long before.
         assert objectives[-1] < 1e-9
         assert objectives[-2] - objectives[-1] < 1e-13
+
+    def test_small_gradient_of_an_intercept_is_no_minimum(self):
+        X, y = (
+            np.array([[0], [25.8], [0], [0], [0], [0], [25.8]]),
+            [1, 6, 3, 4, 0, 2, 5],
+        )
+        weight = np.array([1.5e-4, 4.2e-4, 0.242, 0.755, 2.6e-3, 6.7e-5, 6.2e-6]) * 3338
+        # Two classes are less probable after each step in the rows of the others, as
+        # long as their coefficient, which a weak penalty lets grow, does not matter.
+        model, exact = SoftmaxRegression(1.7e6), SoftmaxRegression(1.7e6, tol=1e-12)
+        found = model.fit(X, y, weight).loss_curve_[-1]
+        least = exact.fit(X, y, weight).loss_curve_[-1]
+        assert found == pytest.approx(least, rel=1e-8)
 
     @pytest.mark.parametrize("shape", [(100, 10, 3), (450, 40, 12)])
     def test_differences_of_collinear_columns_count_without_a_penalty(self, shape):
