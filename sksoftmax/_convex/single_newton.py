@@ -33,8 +33,9 @@ _SHARE_IF_STUCK = 0.1
 _MAX_STALLED_STEPS = 8
 # Decrease of the objective in these steps, relative to it, that counts as none.
 _NEGLIGIBLE_DECREASE = 1e-13
-# Least curvature of a column without penalty, so that none is divided by zero.
-_SMALLEST_CURVATURE = 1e-300
+# Curvature that the objective has at least in a standardized column without penalty,
+# relative to its value.
+_SHARE_OF_CURVATURE = 1e-6
 
 # Objective and norm of the gradient at the start and after each step.
 History = list[tuple[float, float]]
@@ -214,13 +215,17 @@ class SingleNewton(ABC):
 
         No objective is negative; without a penalty, the infimum for separable classes
         is zero. Since a ridge is strongly convex, the distance from the minimum is at
-        most ``sum(gradient**2 / (2 * ridge))``. An intercept has no ridge. If it
-        classifies rows ever better, its curvature is as small as its gradient.
+        most ``sum(gradient**2 / (2 * ridge))``. An intercept has no ridge. If the
+        ridge of others lets it classify rows ever better, its curvature may be as small
+        as its gradient.
         """
         if not self.is_penalized or iterate.value <= _NEGLIGIBLE_OBJECTIVE:
             return bool(iterate.value <= max(tol, _NEGLIGIBLE_OBJECTIVE))
         gradient = iterate.subgradient
-        free_curvature = abs(gradient) + _SMALLEST_CURVATURE
+        free_curvature = _SHARE_OF_CURVATURE * iterate.value
+        ridges = self.ridge[self.ridge > 0]
+        if len(ridges) and float(ridges.min()) < iterate.gradient_norm:
+            free_curvature = abs(gradient) + FLOAT64_NOISE
         curvature = self.ridge + free_curvature * (self.ridge == 0)
         distance = float((gradient**2 / (2 * curvature)).sum())
         return bool(distance <= max(tol * iterate.value, FLOAT64_NOISE))
