@@ -27,7 +27,7 @@ _NEGLIGIBLE_PENALTY = 1e-5
 _LEVELS_PER_E_FOLD = 20
 # Largest unit of a feature: its square, times a penalty, is computed in float32. With
 # it, nothing is left of the coefficients of a feature that is almost zero.
-_LARGEST_UNIT = 1e12
+_LARGEST_UNIT = 1e15
 # Largest lasso penalty: no gradient on standardized features is as large.
 _LARGEST_LASSO = 1e24
 # Smallest probability of a row's class whose odds float32 can compute.

@@ -256,3 +256,15 @@ def test_perceptron_with_a_placeholder_in_half_of_the_rows(placeholder, share):
     proba = model.fit(X[:800], y[:800]).predict_proba(X[800:])
     # .70 if the placeholder determined the scale; log(2) for rows without a value.
     assert log_loss(y[800:], proba) < share * np.log(2) + (1 - share) * 0.35
+
+
+def test_strong_penalty_on_a_column_of_almost_equal_values():
+    # Most values differ by 1e-9: the others count as outliers, and the penalty on the
+    # scale of the usual values is 1e18 times as strong.
+    rng = np.random.default_rng(0)
+    column = np.array([-1.0, -2.3, -1.7, -1.7, -1.6, -1.7, -1.7, -2.3])
+    X = np.column_stack([column + 1e-9 * rng.normal(size=8), column > -1.65])
+    y, C = np.array([2, 0, 0, 2, 0, 2, 1, 1]), 1e-9
+    model = SoftmaxRegression(C=C).fit(X, y)
+    residual = model.predict_proba(X) - np.eye(3)[y]
+    assert_allclose(residual.T @ X, -model.coef_ / C, atol=1e-6)
