@@ -22,7 +22,9 @@ from .single_newton import (
     Iterate,
     Minimum,
     SingleNewton,
+    complement,
     conjugate_gradients,
+    cross_entropy,
 )
 
 Float64Array = NDArray[np.float64]
@@ -173,16 +175,9 @@ class DenseNewton(SingleNewton):
 
     def evaluate(self, coef: Float64Array) -> Iterate:
         r"""Return the iterate, with probabilities of shape (N, C)."""
-        # (C, N), for fast sums over classes.
-        proba = coef @ self.Z.T
-        proba -= proba.max(0)
-        true_logit = proba[self.y, self._rows]
-        np.exp(proba, out=proba)
-        total = proba.sum(0)
+        loss, proba = cross_entropy(coef @ self.Z.T, self.y, self.sample_weight)
         penalized = self.ridge * coef
-        value = self.sample_weight @ (np.log(total) - true_logit)
-        value += 0.5 * (penalized * coef).sum()
-        proba /= total
+        value = loss + 0.5 * (penalized * coef).sum()
         residual = proba * self.sample_weight
         residual[self.y, self._rows] -= self.sample_weight
         gradient = residual @ self.Z + penalized
@@ -190,11 +185,12 @@ class DenseNewton(SingleNewton):
 
     def inner_solve(self, iterate: Iterate) -> Float64Array:
         r"""Return the Newton step; raise LinAlgError where the Hessian is singular."""
-        if not self._is_exact:
-            step = self._step_by_conjugate_gradients(iterate)
-            if step is not None:
-                return step
-        return self._exact_step(iterate)
+        step = None if self._is_exact else self._step_by_conjugate_gradients(iterate)
+        if step is None:
+            step = self._exact_step(iterate)
+        # The same shift of all classes has no curvature.
+        centered: Float64Array = step - step.mean(0)
+        return centered
 
     def is_converged(
         self, iterate: Iterate, history: History, criteria: StoppingCriteria
@@ -293,7 +289,7 @@ class DenseNewton(SingleNewton):
             proba = iterate.proba
             residual = proba.copy()
             label = self._rows, self.y
-            residual[label] = -self.complement(proba)[label]
+            residual[label] = -complement(proba.T).T[label]
             residual *= self.sample_weight[:, None]
             gradient = residual.T @ self._Z + (self.ridge * iterate.coef) @ self._basis
         return gradient
@@ -329,8 +325,8 @@ class DenseNewton(SingleNewton):
         spread = (weighted[:, :, None] * Z[:, None, :]).reshape(n_samples, -1)
         hessian: Float64Array = -(spread.T @ spread)
         blocks = hessian.reshape(n_classes, n_columns, n_classes, n_columns)
-        variance = proba * self.complement(proba) * sample_weight[:, None]
-        for k, weight in enumerate(variance.T):
+        variance = proba.T * complement(proba.T) * sample_weight
+        for k, weight in enumerate(variance):
             blocks[k, :, k] = (Z * weight[:, None]).T @ Z
         diagonal = np.einsum("kjkj->kj", blocks)
         diagonal += self._ridge
@@ -338,11 +334,6 @@ class DenseNewton(SingleNewton):
         # The same shift of all classes has no curvature: any will do.
         np.einsum("kjlj->klj", blocks)[...] += diagonal.mean(0)
         return hessian
-
-    def complement(self, proba: Float64Array) -> Float64Array:
-        r"""Return ``1 - proba``, precise where probabilities are almost 1."""
-        others: Float64Array = 1.0 - np.eye(self.n_classes)
-        return proba @ others
 
     def _step_by_conjugate_gradients(self, iterate: Iterate) -> Float64Array | None:
         r"""Return a step computed in float32; None where float32 does not suffice."""

@@ -135,7 +135,8 @@ def _is_small(problem: SoftmaxProblem) -> bool:
         return is_sparse or rows.n_samples * rows.n_columns <= _MAX_LASSO_NUMBERS
     if isinstance(rows, SparseRows) or not rows.is_small:
         return False
-    n_rows_is_small = rows.n_samples**2 < _MIN_ROWS_PER_UNKNOWN * n_numbers
+    n_unknowns = problem.n_classes * rows.n_columns
+    n_rows_is_small = rows.n_samples < _MIN_ROWS_PER_UNKNOWN * n_unknowns
     if len(problem.fold) > 1 and not n_rows_is_small:
         return n_numbers <= _MAX_PATH_NUMBERS
     return n_numbers <= _MAX_SINGLE_CORE_NUMBERS

@@ -173,8 +173,11 @@ class PreciseNewton(SingleNewton):
     def inner_solve(self, iterate: PreciseIterate) -> Tensor:
         r"""Return the Newton step, of shape (C, P)."""
         if self.is_exact:
-            return self._step_by_qr(iterate)
-        return self._step_by_conjugate_gradients(iterate)
+            step = self._step_by_qr(iterate)
+        else:
+            step = self._step_by_conjugate_gradients(iterate)
+        # The same shift of all classes has no curvature.
+        return step - step.mean(0)
 
     def _step_by_qr(self, iterate: PreciseIterate) -> Tensor:
         r"""Return the exact step as the least-squares solution of ``A @ step = -b``.

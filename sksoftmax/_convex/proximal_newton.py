@@ -19,7 +19,7 @@ from scipy.linalg import LinAlgError
 from scipy.sparse import csr_array, issparse
 
 from .quadratic_lasso import minimize_with_lasso, subgradient
-from .single_newton import Iterate, SingleNewton
+from .single_newton import Iterate, SingleNewton, complement, cross_entropy
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -108,15 +108,9 @@ class ProximalNewton(SingleNewton):
 
     def evaluate(self, coef: Array) -> LassoIterate:
         r"""Return the iterate, with probabilities of shape (C, N)."""
-        proba = coef @ self.Z
-        proba -= proba.max(0)
-        true_logit = proba[self.y, self._rows]
-        np.exp(proba, out=proba)
-        total = proba.sum(0)
+        loss, proba = cross_entropy(coef @ self.Z, self.y, self.sample_weight)
         penalized, lasso = self.ridge * coef, np.broadcast_to(self.lasso, coef.shape)
-        value = self.sample_weight @ (np.log(total) - true_logit)
-        value += (0.5 * penalized * coef + lasso * np.abs(coef)).sum()
-        proba /= total
+        value = loss + (0.5 * penalized * coef + lasso * np.abs(coef)).sum()
         # Not p - 1, which has no significant digits where p is almost 1.
         residual = proba.copy()
         residual[self.y, self._rows] = 0.0
@@ -126,12 +120,6 @@ class ProximalNewton(SingleNewton):
         return LassoIterate(
             coef, float(value), gradient, proba, subgradient(coef, gradient, lasso)
         )
-
-    def newton_step(self, iterate: LassoIterate) -> Array:
-        if iterate.coef_newton is None:
-            iterate.coef_newton = self.inner_solve(iterate)
-        step: Array = iterate.coef_newton
-        return step
 
     def inner_solve(self, iterate: LassoIterate, damping: float = 0.0) -> Array:
         r"""Return the step to the minimum of the model plus the lasso.
@@ -225,15 +213,9 @@ class ProximalNewton(SingleNewton):
         r"""Return the Hessian of some coefficients, given by their flat indices."""
         classes, columns = np.divmod(index, len(self.ridge))
         bounds = np.searchsorted(classes, np.arange(self.n_classes + 1)).tolist()
-        top = proba.argmax(0)
-        rest = proba.copy()
-        rest[top, self._rows] = 0.0
-        # 1 - p, precise where p is almost 1.
-        complement = 1 - proba
-        complement[top, self._rows] = rest.sum(0)
         # (C, N)
         weighted = proba * np.sqrt(self.sample_weight)
-        deviation = np.sqrt(proba * complement * self.sample_weight)
+        deviation = np.sqrt(proba * complement(proba) * self.sample_weight)
         hessian: Array = np.zeros((len(index), len(index)))
         blocks = [np.zeros((last - first,) * 2) for first, last in pairwise(bounds)]
         for rows in self._slices(len(index)):

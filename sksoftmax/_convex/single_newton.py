@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .common import (
     ARMIJO,
     FLOAT64_NOISE,
@@ -183,9 +186,7 @@ class SingleNewton(ABC):
     def newton_step(self, iterate: Any) -> Any:
         r"""Return the step from an iterate, which is computed once."""
         if iterate.coef_newton is None:
-            step = self.inner_solve(iterate)
-            # The same shift of all classes has no curvature.
-            iterate.coef_newton = step - step.mean(0)
+            iterate.coef_newton = self.inner_solve(iterate)
         return iterate.coef_newton
 
     def is_converged(
@@ -256,6 +257,38 @@ class SingleNewton(ABC):
                 return None, 0.0
             new = self.evaluate(iterate.coef + length * coef_newton)
         return new, length
+
+
+def cross_entropy(
+    logits: NDArray[np.float64],
+    y: NDArray[np.int64],
+    sample_weight: NDArray[np.float64],
+) -> tuple[float, NDArray[np.float64]]:
+    r"""Return the weighted sum of the losses, and the probabilities of all classes.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (C, N)
+        Logits, which the probabilities replace: in this layout, sums over classes
+        are fast.
+    y : ndarray of shape (N,)
+        Indices of the classes.
+    sample_weight : ndarray of shape (N,)
+        Weights of the rows.
+    """
+    logits -= logits.max(0)
+    true_logit = logits[y, np.arange(len(y))]
+    proba = np.exp(logits, out=logits)
+    total = proba.sum(0)
+    loss = sample_weight @ (np.log(total) - true_logit)
+    proba /= total
+    return float(loss), proba
+
+
+def complement(proba: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""Return ``1 - proba``, of shape (C, N), precise where it is almost 0."""
+    others: NDArray[np.float64] = 1.0 - np.eye(len(proba))
+    return others @ proba
 
 
 def conjugate_gradients(

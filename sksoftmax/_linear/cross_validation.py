@@ -19,6 +19,8 @@ from .._data.training_rows import TrainingRows
 from .._utils.compat import score_function, with_options
 from .solver import weights_of_rows
 
+# Values of ``scoring`` that `score_of_logits` computes.
+SCORES_OF_LOGITS = (None, "accuracy", "neg_log_loss")
 # Folds of ``cv=None``, as in scikit-learn.
 _DEFAULT_N_FOLDS = 5
 

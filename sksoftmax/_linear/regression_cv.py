@@ -43,6 +43,7 @@ from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport, reported
 from .coefficients import LinearClassifier, set_coefficients
 from .cross_validation import (
+    SCORES_OF_LOGITS,
     Fold,
     best_candidates,
     check_grid,
@@ -404,15 +405,16 @@ class SoftmaxRegressionCV(LinearClassifier):
         for fold, (_, test) in enumerate(folds):
             held_out, y = data.X[test], data.y[test]
             options = check_method_params(data.X, score_params, indices=test)
-            is_plain = set(options) <= {"sample_weight"}
+            takes_logits = set(options) <= {"sample_weight"}
+            takes_logits &= self.scoring in SCORES_OF_LOGITS
             for index, solution in np.ndenumerate(grid[fold]):
                 set_coefficients(module, solution.weight, solution.bias)
                 coef, intercept = candidate.coef_, candidate.intercept_
-                score = None
-                if is_plain:
+                score: float | None
+                if takes_logits:
                     logits = held_out @ coef.T + intercept
                     score = score_of_logits(self.scoring, logits, y, **options)
-                if score is None:
+                else:
                     score = scorer(candidate, held_out, self.classes_[y], **options)
                 self.scores_[fold, *index] = score
                 self.n_iter_[fold, *index] = min(solution.n_iter, self.max_iter)
