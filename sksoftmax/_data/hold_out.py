@@ -174,8 +174,9 @@ class HoldOut:
         else:
             shares = np.full(n_parts, 1 / n_parts)
             parts[rows] = deal_groups(data.y[rows], group, shares, random_state)
-        # Consecutive members share a fold: even and odd ones may differ in kind.
-        fold = np.arange(self.n_estimators) * n_folds // self.n_estimators
+        # The first and the second half of the members may differ in kind: a fold is
+        # left out by members of both halves.
+        fold = np.arange(self.n_estimators) % n_folds
         # (N, 1) == (K) -> (N, K)
         leaves_out = parts[:, None] == fold
         weight = data.loss_weight

@@ -57,8 +57,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Number of bins that the range of each column of numbers is divided into, so
         that the first layer has a parameter for each part of it (piecewise-linear
         encoding); 0 in an array and None mean no bins. "auto" is 8, or 0 for more than
-        256 features. Below 20,000 rows only every other net gets the bins, since bins
+        256 features. Below 20,000 rows only half of the nets get the bins, since bins
         help to memorize a table.
+    embedding_size : int, "auto" or None, default="auto"
+        Elements of the learned vector that the bins of each column are mapped to, by a
+        linear map and the activation SiLU; None leaves the bins as they are.
     n_estimators : int, default=12
         Number of nets, trained on the same batches and averaged in prediction.
     share_weights : bool, default=False
@@ -276,6 +279,11 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             "array-like",
             None,
         ],
+        "embedding_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
         "learning_rate": [
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="neither"),
@@ -293,8 +301,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     # True for each feature in which a value was missing in ``fit``.
     _has_missing: NDArray[np.bool_]
-    # True if only every other member is shown the bins.
-    _alternate_bins: bool
+    # True if only the first half of the members has the bins.
+    _half_with_bins: bool
 
     @explain_keywords
     def __init__(
@@ -307,6 +315,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         input_dropout: float | str = "auto",
         input_scaling: str | None = "smooth",
         n_bins: int | ArrayLike | str | None = "auto",
+        embedding_size: int | str | None = "auto",
         n_estimators: int = 12,
         share_weights: bool = False,
         categorical_features: ArrayLike | None = "from_dtype",
@@ -340,6 +349,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.input_dropout = input_dropout
         self.input_scaling = input_scaling
         self.n_bins = n_bins
+        self.embedding_size = embedding_size
         self.n_estimators = n_estimators
         self.share_weights = share_weights
         self.categorical_features = categorical_features
@@ -400,7 +410,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         if not is_new:
             n_bins = self.n_bins_
         else:
-            n_bins = check_n_bins(self.n_bins, n_features, self._encoder)
+            n_bins = check_n_bins(self.n_bins, len(rows), n_features, self._encoder)
             has_missing = data.missing_columns(rows)
             if self._first_rows is None:
                 bins = find_bins(data, rows, n_bins)
@@ -411,7 +421,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             attributes = {
                 "n_bins_": n_bins,
                 "_has_missing": has_missing,
-                "_alternate_bins": mlp_defaults.alternate_bins(len(rows)),
+                "_half_with_bins": mlp_defaults.half_with_bins(len(rows)),
             }
         # A warm start keeps widths that are "auto", and checks others.
         is_kept = is_stream or isinstance(self.hidden_layer_sizes, str)
@@ -444,6 +454,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             cardinalities=cardinalities,
             missing=self._has_missing.tolist() if self._has_missing.any() else None,
             n_bins=self.n_bins_.tolist() if self.n_bins_.any() else None,
-            alternate_bins=self._alternate_bins,
+            bin_vector_size=mlp_defaults.embedding_size(self.embedding_size),
+            half_with_bins=self._half_with_bins,
             generator=generator,
         )

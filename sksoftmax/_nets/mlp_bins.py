@@ -22,7 +22,7 @@ _SAMPLE_ROWS = 10_000
 
 
 def check_n_bins(
-    value: Any, n_features: int, encoder: TableEncoder | None
+    value: Any, n_rows: int, n_features: int, encoder: TableEncoder | None
 ) -> NDArray[np.int64]:
     r"""Return the most bins that each feature may have; categories have none.
 
@@ -33,7 +33,7 @@ def check_n_bins(
     """
     n_bins = value
     if n_bins is None or isinstance(n_bins, Integral | str):
-        n_bins = np.full(n_features, mlp_defaults.n_bins(n_bins, n_features))
+        n_bins = np.full(n_features, mlp_defaults.n_bins(n_bins, n_rows, n_features))
     n_bins = np.asarray(n_bins)
     if (
         n_bins.shape != (n_features,)

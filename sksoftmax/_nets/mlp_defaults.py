@@ -6,6 +6,7 @@ tables.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -34,16 +35,20 @@ _UNITS_OF_MANY_FEATURES = 256
 _DEEP = 5
 
 # Bins per feature.
-_BINS = 8
+_BINS = int(os.environ.get("XB","8"))
+_BINS_OF_MANY_ROWS = int(os.environ.get("XBM","16"))
+
+# Elements of the learned vector of a column's bins.
+_EMBEDDING_SIZE = 4
 
 # Learning rate, and the smallest share of it for a small table.
-_LEARNING_RATE = 0.012
-_SMALLEST_SHARE = 1 / 8
+_LEARNING_RATE = float(os.environ.get('XLR','.012'))
+_SMALLEST_SHARE = float(os.environ.get('XSH','.125'))
 
 # Weight decay in general, of a wide table, and of a small one.
 _WEIGHT_DECAY = 0.01
 _WEIGHT_DECAY_OF_MANY_FEATURES = 0.1
-_WEIGHT_DECAY_OF_FEW_ROWS = 0.3
+_WEIGHT_DECAY_OF_FEW_ROWS = float(os.environ.get('XWD','.3'))
 
 # Dropout rate of the inputs in general, and of a wide table.
 _INPUT_DROPOUT = 0.1
@@ -52,7 +57,7 @@ _INPUT_DROPOUT_OF_MANY_FEATURES = 0.2
 # Averaged nets learn best in few epochs at a high rate; a large and wide table needs
 # more of them.
 _LENGTH = TrainingLength(
-    largest_batch=256, n_steps=200, fewest_epochs=6, most_epochs=100
+    largest_batch=256, n_steps=int(os.environ.get('XNS','200')), fewest_epochs=6, most_epochs=100
 )
 _FEWEST_EPOCHS_OF_MANY_PIXELS = 32
 
@@ -144,15 +149,22 @@ def input_dropout(value: float | str, n_features: int) -> float:
     return _INPUT_DROPOUT
 
 
-def n_bins(value: Any, n_features: int) -> int:
+def n_bins(value: Any, n_rows: int, n_features: int) -> int:
     r"""Return the most bins of each feature; "auto" is none for a wide table."""
     if not isinstance(value, str):
         return value or 0
-    return _BINS if n_features <= MANY_FEATURES else 0
+    if n_features > MANY_FEATURES:
+        return 0
+    return _BINS_OF_MANY_ROWS if n_rows >= MANY_ROWS else _BINS
 
 
-def alternate_bins(n_rows: int) -> bool:
-    r"""Return whether only every other member is shown the bins.
+def embedding_size(value: int | str | None) -> int:
+    r"""Return the elements of the vector of a column's bins; 0 for none."""
+    return _EMBEDDING_SIZE if isinstance(value, str) else value or 0
+
+
+def half_with_bins(n_rows: int) -> bool:
+    r"""Return whether only half of the members have the bins.
 
     With bins, a table that is not large is soon memorized.
     """

@@ -87,13 +87,13 @@ class Recipe:
             "optimizer__fused": True,
         }
         if self.weight_decay:
-            # Only matrices decay: to shrink a shift or a scale regularizes nothing. A
-            # fused optimizer makes one call per group, so there is no group of
-            # matrices. Members of an ensemble stack their shifts and scales.
+            # Only matrices decay: to shrink a shift or a scale regularizes nothing.
+            # Members of an ensemble stack their shifts and scales.
             options["optimizer__param_groups"] = [
                 (name, {"weight_decay": 0.0})
                 for name, parameter in module.named_parameters()
-                if parameter.ndim < 2 or name.endswith(("bias", "_scale"))
+                if parameter.ndim < 2
+                or name.endswith(("bias", "_scale", "bin_vectors.weight"))
             ]
         if self.optimizer == "sgd":
             options["optimizer__momentum"] = self.momentum

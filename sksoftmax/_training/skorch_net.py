@@ -66,6 +66,8 @@ class SoftmaxNet(NeuralNetClassifier):
         super().__init__(*args, **kwargs)
         self.recipe: Any = recipe
         self.pace: Pace | None = None
+        # True while the batches are encoded rows.
+        self.is_encoded = False
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
@@ -100,6 +102,8 @@ class SoftmaxNet(NeuralNetClassifier):
         if next(self.module_.parameters(), None) is None:
             raise ValueError(_nothing_learns(self.module_))
         super().initialize_optimizer()
+        groups = self.optimizer_.param_groups
+        groups[:] = _merged(groups)
         return self
 
     def get_loss(
@@ -129,7 +133,8 @@ class SoftmaxNet(NeuralNetClassifier):
         return super().get_dataset(*as_tensors(X, y, self.device))
 
     def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
-        logits: Tensor = self.module_(x)
+        logits: Tensor
+        logits = self.module_.forward_encoded(x) if self.is_encoded else self.module_(x)
         return logits
 
     def partial_fit(
@@ -320,16 +325,7 @@ class SoftmaxNet(NeuralNetClassifier):
             return self._step(batch)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        logits = self._training_logits(batch[0])
-        loss = self.get_loss(logits, batch[1], training=True)
-        if not loss.requires_grad:
-            if not self.has_users_callbacks_:
-                # No callback will unfreeze a layer later.
-                raise ValueError(_nothing_learns(self.module_))
-            return {"loss": loss, "y_pred": logits}
-        # The loss is the mean of K members, each of which learns as it would alone. A
-        # factor as an argument of `backward` would make PyTorch import SymPy.
-        torch.autograd.backward(loss * logits.shape[1] if logits.ndim == 3 else loss)
+        loss, logits = self._set_gradients(batch)
         if self.has_gradient_listeners_:
             make_gradients_dense(self.module_.parameters())
             self.notify(
@@ -339,7 +335,27 @@ class SoftmaxNet(NeuralNetClassifier):
                 training=True,
             )
         self.optimizer_.step()
-        return {"loss": loss.detach(), "y_pred": logits}
+        return {"loss": loss, "y_pred": logits}
+
+    def _set_gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        r"""Set the gradients of a batch; return the loss and the logits."""
+        X, (y, weight) = batch
+        if self.is_encoded and self.recipe.dtype is torch.float32:
+            smoothing = self.recipe.label_smoothing
+            step = self.module_.set_gradients(X, y, weight, smoothing)
+            if step is not None:
+                return step
+        logits = self._training_logits(X)
+        loss = self.get_loss(logits, batch[1], training=True)
+        if loss.requires_grad:
+            # The loss is the mean of K members, each of which learns as it would alone.
+            # A factor as an argument of `backward` would make PyTorch import SymPy.
+            n_members = logits.shape[1] if logits.ndim == 3 else 1
+            torch.autograd.backward(loss * n_members)
+        elif not self.has_users_callbacks_:
+            # No callback will unfreeze a layer later.
+            raise ValueError(_nothing_learns(self.module_))
+        return loss.detach(), logits
 
     def _training_logits(self, X: Tensor) -> Tensor:
         r"""Return the logits of a batch, computed in the dtype of the recipe."""
@@ -363,7 +379,10 @@ class SoftmaxNet(NeuralNetClassifier):
     @torch.no_grad()
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
         X, (y, weight) = batch
-        logits = predict_by(self.module_, X, unseen_by(weight))
+        if self.is_encoded:
+            logits = self.module_.forward_encoded(X, unseen_by(weight))
+        else:
+            logits = predict_by(self.module_, X, unseen_by(weight))
         loss = self.get_loss(logits, (y, row_weight(weight)))
         return {"loss": loss, "y_pred": logits}
 
@@ -374,6 +393,19 @@ class SoftmaxNet(NeuralNetClassifier):
             for _, callback in self.callbacks_
             for method in methods
         )
+
+
+def _merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    r"""Return the groups of parameters, with one group for equal options.
+
+    skorch makes a group of each pattern of names, and a step makes one call per group.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for group in groups:
+        options = {name: value for name, value in group.items() if name != "params"}
+        known = merged.setdefault(repr(options), {**options, "params": []})
+        known["params"] += group["params"]
+    return list(merged.values())
 
 
 def probabilities(logits: Tensor) -> Tensor:

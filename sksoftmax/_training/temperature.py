@@ -23,6 +23,12 @@ _LARGEST_TEMPERATURE = 20.0
 # few rows, all of them predicted right, the best temperature would be 0.
 _PENALTY_ROWS = 5.0
 
+# Newton's method for the logarithm of a temperature: most steps, the largest step, and
+# the step that ends it.
+_MOST_NEWTON_STEPS = 100
+_LARGEST_STEP = 1.0
+_SMALLEST_STEP = 1e-7
+
 
 def held_out_temperature(
     module: nn.Module,
@@ -183,19 +189,52 @@ def best_temperature(
     Guo, Pleiss, Sun and Weinberger (2017). On Calibration of Modern Neural Networks.
     https://arxiv.org/abs/1706.04599
     """
-    logits = logits.cpu().double()
+    logits, y = logits.cpu().double(), y.cpu()
     weight = torch.ones(len(y)) if sample_weight is None else sample_weight.cpu()
     weight = weight.double() / weight.double().mean()
+    if len(logits) == 1:
+        return _temperature_of_one_view(logits[0], y, weight, expected)
 
     def loss(log_temperature: float) -> float:
         log_proba = average_members(logits / math.exp(log_temperature))
-        losses = F.nll_loss(log_proba, y.cpu(), reduction="none")
+        losses = F.nll_loss(log_proba, y, reduction="none")
         distance = log_temperature - math.log(expected)
         return float(losses @ weight) + _PENALTY_ROWS * distance**2
 
     largest = math.log(_LARGEST_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-largest, largest), method="bounded")
     return math.exp(found.x)
+
+
+def _temperature_of_one_view(
+    logits: Tensor, y: Tensor, weight: Tensor, expected: float
+) -> float:
+    r"""Return the best temperature by Newton's method in its logarithm.
+
+    With :math:`s = 1 / T`, the loss of a row has the derivatives
+    :math:`E_p \ell - \ell_y` and :math:`\mathrm{Var}_p \ell` by :math:`s`. Each step is
+    limited, and the curvature without its negative part.
+    """
+    largest = math.log(_LARGEST_TEMPERATURE)
+    # The largest logit becomes 0: probabilities stay, and sums have no large terms.
+    logits = logits - logits.amax(1, keepdim=True)
+    of_label = float(logits.gather(1, y[:, None])[:, 0] @ weight)
+    log_temperature = math.log(expected)
+    for _ in range(_MOST_NEWTON_STEPS):
+        inverse = math.exp(-log_temperature)
+        proba = (logits * inverse).softmax(1)
+        mean = (proba * logits).sum(1)
+        variance = (proba * logits.square()).sum(1) - mean.square()
+        distance = log_temperature - math.log(expected)
+        slope = inverse * (float(mean @ weight) - of_label)
+        gradient = 2 * _PENALTY_ROWS * distance - slope
+        curvature = 2 * _PENALTY_ROWS + inverse**2 * float(variance @ weight)
+        step = -gradient / (curvature + max(slope, 0.0))
+        step = min(max(step, -_LARGEST_STEP), _LARGEST_STEP)
+        log_temperature = min(max(log_temperature + step, -largest), largest)
+        if abs(step) < _SMALLEST_STEP:
+            break
+    return math.exp(log_temperature)
 
 
 def temperature_of_average(

@@ -6,17 +6,26 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import nn
 
 from .._utils.compat import NORMS_WITH_STATISTICS
 from .._utils.process import freed_memory_kept
-from .batches import TensorTable
+from ..modules._base import SoftmaxModule
+from .batches import BatchIterator, TensorTable
 from .checkpoint import Checkpoint
-from .monitors import check_monitors
+from .monitors import check_monitors, users_callbacks
 from .skorch_net import SoftmaxNet
 from .stream import Pace
+
+# Numbers: a larger encoded table, of more than 256 MiB, would cost more memory than the
+# time of encoding its batches is worth.
+_MOST_ENCODED_NUMBERS = 2**26
+
+# Rows that are encoded at once.
+_ENCODED_ROWS = 4096
 
 
 def train(
@@ -54,6 +63,10 @@ def train(
         infinite or NaN.
     """
     check_monitors(net.callbacks_, has_validation=validation is not None)
+    encoded = _encoded(net, [table] if validation is None else [table, validation])
+    net.is_encoded = encoded is not None
+    if encoded is not None:
+        table, validation = encoded[0], encoded[1] if validation is not None else None
     net.train_split = None if validation is None else predefined_split(validation)
     callbacks = net.callbacks_
     if observer is not None:
@@ -70,8 +83,34 @@ def train(
     finally:
         # The fitted estimator keeps the net, but neither the data nor the observer.
         net.train_split = None
+        net.is_encoded = False
         net.easy_rows_ = net.pace = None
         net.callbacks_ = callbacks
+
+
+def _encoded(net: SoftmaxNet, tables: list[TensorTable]) -> list[TensorTable] | None:
+    r"""Return the tables with encoded rows; None if they are encoded by batches.
+
+    These are tables in files and large ones, and tables that callbacks of the user may
+    read.
+    """
+    module = net.module_
+    if not (isinstance(module, SoftmaxModule) and module.has_encoding):
+        return None
+    if users_callbacks(net.callbacks_) or any(t.pages.is_mapped for t in tables):
+        return None
+    with torch.no_grad():
+        width = module.encode(next(iter(BatchIterator(tables[0], 1)))[0]).shape[1]
+        if width * sum(map(len, tables)) > _MOST_ENCODED_NUMBERS:
+            return None
+        return [_encode(module, table) for table in tables]
+
+
+def _encode(module: SoftmaxModule, table: TensorTable) -> TensorTable:
+    r"""Return a table of the same rows, encoded."""
+    batches = BatchIterator(table, _ENCODED_ROWS)
+    X = torch.cat([module.encode(X) for X, _ in batches])
+    return TensorTable(X, *table.targets())
 
 
 @contextmanager

@@ -36,6 +36,9 @@ class SoftmaxModule(nn.Module):
     largest_product : int, default=0
         Multiplications that the largest layer spends on one row; 0 if unknown. It
         decides whether bfloat16 and a filled-up batch are worth their overhead.
+    has_encoding : bool, default=False
+        Whether ``encode`` computes something, which training then does once for all
+        rows instead of once for each batch.
     n_estimators : int, default=1
         Number K of members. With several, ``forward(x, members)`` averages a part of
         them in evaluation.
@@ -56,7 +59,70 @@ class SoftmaxModule(nn.Module):
     input_scaling: nn.Module
     temperature: nn.Module
     largest_product: int = 0
+    has_encoding: bool = False
     n_estimators: int = 1
+
+    def encode(self, x: Tensor) -> Tensor:
+        r"""Return what training does not change of the rows; by default all of them.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+
+        Returns
+        -------
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The argument of :meth:`forward_encoded`.
+        """
+        return x
+
+    def forward_encoded(self, encoded: Tensor, members: Tensor | None = None) -> Tensor:
+        r"""Return the logits of rows that :meth:`encode` has returned.
+
+        Parameters
+        ----------
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The encoded rows.
+        members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
+            The members that are averaged for each row in evaluation; all if None.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            The logits, as ``forward`` returns them.
+        """
+        logits: Tensor = self(encoded) if members is None else self(encoded, members)
+        return logits
+
+    def set_gradients(
+        self,
+        encoded: Tensor,
+        y: Tensor,
+        sample_weight: Tensor | None,
+        label_smoothing: float,
+    ) -> tuple[Tensor, Tensor] | None:
+        r"""Set the gradients of a training step faster than autograd, where possible.
+
+        Parameters
+        ----------
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The result of :meth:`encode`.
+        y : Tensor of shape (batch_size,), int64
+            The classes' indices.
+        sample_weight : Tensor of shape (batch_size,) or (batch_size, n_estimators)
+            Weight of each row, for each member if they differ; all the same if None.
+        label_smoothing : float
+            Share of each label's probability that is spread over all classes.
+
+        Returns
+        -------
+        step : tuple of Tensor, or None
+            The mean loss, of shape (), and the logits, as ``forward`` returns them in
+            training; the gradients are those of the loss summed over members. None if
+            the module leaves the gradients to autograd.
+        """
+        return None
 
     def without_input_dropout(self) -> AbstractContextManager[None]:
         r"""Return a context in which no inputs are dropped.

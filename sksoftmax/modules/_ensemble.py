@@ -65,6 +65,86 @@ class MemberLinear(EnsembleLinear):
             return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias, x, self.weight)
 
+    def map_by(self, x: Tensor, members: Tensor) -> Tensor:
+        r"""Map the features of some members, given by their numbers: (M, B, D)."""
+        mapped = torch.bmm(x, self.weight[members])
+        return mapped if self.bias is None else mapped + self.bias[members]
+
+
+class SplitMemberLinear(EnsembleLinear):
+    r"""A linear map for each member; the last members lack the last input features.
+
+    Parameters
+    ----------
+    n_members : int
+        Number of members.
+    n_complete : int
+        Number of members, the first ones, that have all input features.
+    in_features : int
+        Number of input features.
+    n_lacking : int
+        Number of input features, the last ones, that the other members lack.
+    out_features : int
+        Number of output features.
+    bias : bool, default=True
+        Whether there is a bias, one for each member.
+    """
+
+    def __init__(
+        self,
+        n_members: int,
+        n_complete: int,
+        in_features: int,
+        n_lacking: int,
+        out_features: int,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        n_present = in_features - n_lacking
+        self.weight = nn.Parameter(torch.empty(n_complete, in_features, out_features))
+        self.short_weight = nn.Parameter(
+            torch.empty(n_members - n_complete, n_present, out_features)
+        )
+        self.bias = self._make_bias(n_members, out_features) if bias else None
+
+    @torch.no_grad()
+    def initialize(self, gain: float, generator: torch.Generator | None) -> None:
+        r"""Draw normal parameters by the number of inputs that a member has."""
+        super().initialize(gain, generator)
+        std = gain / math.sqrt(self.short_weight.shape[1])
+        self.short_weight.normal_(0, std, generator=generator)
+
+    def full_weight(self) -> Tensor:
+        r"""Return the matrices of all members, with zeros for the features they lack.
+
+        Of shape (n_members, in_features, out_features).
+        """
+        n_lacking = self.weight.shape[1] - self.short_weight.shape[1]
+        short = nn.functional.pad(self.short_weight, (0, 0, 0, n_lacking))
+        return torch.cat([self.weight, short])
+
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Map each member's features."""
+        n_complete, n_present = len(self.weight), self.short_weight.shape[1]
+        mapped = [
+            torch.bmm(x[:n_complete], self.weight),
+            torch.bmm(x[n_complete:, :, :n_present], self.short_weight),
+        ]
+        joined = torch.cat(mapped)
+        return joined if self.bias is None else joined + self.bias
+
+    def map_by(self, x: Tensor, members: Tensor) -> Tensor:
+        r"""Map the features of some members, given by their numbers in order."""
+        n_complete, n_present = len(self.weight), self.short_weight.shape[1]
+        complete = members[members < n_complete]
+        short = members[len(complete) :] - n_complete
+        mapped = [
+            torch.bmm(x[: len(complete)], self.weight[complete]),
+            torch.bmm(x[len(complete) :, :, :n_present], self.short_weight[short]),
+        ]
+        joined = torch.cat(mapped)
+        return joined if self.bias is None else joined + self.bias[members]
+
 
 class SharedLinear(EnsembleLinear):
     r"""One matrix for all members, each of which scales its inputs and outputs.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ._ensemble import EnsembleLinear, MemberBatchNorm, MemberLinear, SharedLinear
+from ._piecewise import BinVectors
 from ._scaling import InputScaling
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
@@ -95,6 +96,8 @@ def initialize(
             gain = 1.0 if layer is module.output else hidden_gain
             if isinstance(layer, EnsembleLinear):
                 layer.initialize(gain, generator)
+            elif isinstance(layer, BinVectors):
+                layer.initialize(generator)
             elif isinstance(layer, nn.Linear | nn.Conv2d):
                 std = gain / math.sqrt(math.prod(layer.weight.shape[1:]))
                 layer.weight.normal_(0, std, generator=generator)

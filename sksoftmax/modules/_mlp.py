@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ._base import SoftmaxModule
+from ._ensemble import MemberLinear, SplitMemberLinear, average_members
 from ._layers import (
     Dropout,
     Temperature,
@@ -19,7 +20,15 @@ from ._layers import (
     linear,
     make_input_scaling,
 )
+from ._member_gradient import can_be_fused, set_gradients
 from ._table_input import TableInput, fill_missing
+
+# Members: their sets are numbered by integers of 64 bits.
+_MOST_MEMBERS_OF_A_CODE = 62
+
+# Multiplications of all members for a batch: with fewer, the calls for each set of
+# members take longer than the products that they save.
+_MANY_PRODUCTS = 2**27
 
 
 class SoftmaxMLP(SoftmaxModule):
@@ -59,9 +68,12 @@ class SoftmaxMLP(SoftmaxModule):
         Features with missing values to learn from, for a :class:`TableInput` in front.
     n_bins : sequence of int, default=None
         Number of bins of each feature, for a :class:`TableInput` in front.
-    alternate_bins : bool, default=False
-        Whether only every other member, beginning with the first, has the bins among
-        its inputs.
+    bin_vector_size : int, default=0
+        Elements of the learned vector that the bins of each feature are mapped to; 0
+        leaves the bins as they are.
+    half_with_bins : bool, default=False
+        Whether only the first half of the members has the bins among its inputs. With
+        ``share_weights`` all members have them.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -90,8 +102,7 @@ class SoftmaxMLP(SoftmaxModule):
 
     __module__ = "sksoftmax.modules"
 
-    # 1 for the inputs of a member, 0 for the bins that it does not have: (K, 1, D).
-    shown: Tensor | None
+    has_encoding = True
 
     def __init__(
         self,
@@ -109,12 +120,16 @@ class SoftmaxMLP(SoftmaxModule):
         cardinalities: Sequence[int | None] | None = None,
         missing: Sequence[bool] | None = None,
         n_bins: Sequence[int] | None = None,
-        alternate_bins: bool = False,
+        bin_vector_size: int = 0,
+        half_with_bins: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.n_estimators = n_estimators
-        shown = None
+        # Whether the first layer of half of the members lacks the bins.
+        is_split = half_with_bins and n_estimators > 1 and not share_weights
+        is_split = is_split and len(hidden_layer_sizes) > 0
+        n_binned = 0
         self.input_scaling = make_input_scaling((n_features,), input_scaling)
         if cardinalities is not None or missing is not None or n_bins is not None:
             self.input_scaling = TableInput(
@@ -122,20 +137,27 @@ class SoftmaxMLP(SoftmaxModule):
                 [False] * n_features if missing is None else missing,
                 method=input_scaling,
                 n_bins=n_bins,
+                bin_vector_size=bin_vector_size,
                 n_members=n_estimators,
+                n_members_with_bins=(n_estimators + 1) // 2 if is_split else None,
             )
             n_features = self.input_scaling.n_outputs
-            if alternate_bins and n_estimators > 1 and any(n_bins or ()):
-                shown = torch.ones(n_estimators, 1, n_features)
-                shown[1::2, :, self.input_scaling.binned_outputs] = 0
-        self.register_buffer("shown", shown, persistent=False)
+            n_binned = self.input_scaling.n_binned
         sizes = [n_features, *hidden_layer_sizes]
         self.input_dropout = Dropout(input_dropout)
-        self.hidden = nn.Sequential(
-            *hidden_layers(
-                sizes, activation, normalization, dropout, n_estimators, share_weights
-            )
+        layers = hidden_layers(
+            sizes, activation, normalization, dropout, n_estimators, share_weights
         )
+        if is_split and n_binned:
+            layers[0] = SplitMemberLinear(
+                n_estimators,
+                (n_estimators + 1) // 2,
+                n_features,
+                n_binned,
+                sizes[1],
+                normalization is None,
+            )
+        self.hidden = nn.Sequential(*layers)
         self.output = linear(n_estimators, sizes[-1], n_classes)
         self.temperature = Temperature()
         self.largest_product = n_estimators * max(
@@ -160,17 +182,114 @@ class SoftmaxMLP(SoftmaxModule):
             The logits; in training with several members those of each, of shape
             (batch_size, n_estimators, n_classes).
         """
-        x = self.input_scaling(x).to(self.output.weight.dtype)
-        if not isinstance(self.input_scaling, TableInput):
-            # A TableInput has filled in missing values itself.
-            x = fill_missing(x)
+        return self.forward_encoded(self.encode(x), members)
+
+    def encode(self, x: Tensor) -> Tensor:
+        r"""Return the inputs of the first layer that training does not change.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_features)
+            The rows.
+
+        Returns
+        -------
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The argument of :meth:`forward_encoded`.
+        """
+        if isinstance(self.input_scaling, TableInput):
+            # It fills in missing values itself.
+            return self.input_scaling.encode(x).to(self.output.weight.dtype)
+        return fill_missing(self.input_scaling(x).to(self.output.weight.dtype))
+
+    def forward_encoded(self, encoded: Tensor, members: Tensor | None = None) -> Tensor:
+        r"""Return the logits of encoded rows.
+
+        Parameters
+        ----------
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The result of :meth:`encode`.
+        members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch_size, n_classes)
+            As in :meth:`forward`.
+        """
+        x = self._inputs(encoded)
+        if members is not None and self._maps_by_members(members):
+            return self.temperature(self._averages(x, members))
+        logits = self.output(self.hidden(self.input_dropout(x)))
+        return self._combine_members(logits, members)
+
+    def set_gradients(
+        self,
+        encoded: Tensor,
+        y: Tensor,
+        sample_weight: Tensor | None,
+        label_smoothing: float,
+    ) -> tuple[Tensor, Tensor] | None:
+        layers = [*self.hidden, self.output]
+        if self.n_estimators == 1 or not can_be_fused(layers):
+            return None
+        x = self.input_dropout(self._inputs(encoded))
+        found = set_gradients(x, layers, y, sample_weight, label_smoothing)
+        if found.of_inputs is not None:
+            torch.autograd.backward(x, found.of_inputs)
+        # (K, B, C) -> (B, K, C)
+        return found.loss, found.logits.transpose(0, 1)
+
+    def _inputs(self, encoded: Tensor) -> Tensor:
+        r"""Return the inputs of the first layer: (K, B, D), or (B, D) of one member."""
+        x = encoded
+        if isinstance(self.input_scaling, TableInput):
+            x = self.input_scaling.decode(x).to(self.output.weight.dtype)
         if self.n_estimators > 1 and x.ndim == 2:
             # (B, D) -> (K, B, D)
             x = x.expand(self.n_estimators, *x.shape)
-        if self.shown is not None:
-            x = x * self.shown
-        logits = self.output(self.hidden(self.input_dropout(x)))
-        return self._combine_members(logits, members)
+        return x
+
+    def _maps_by_members(self, members: Tensor) -> bool:
+        r"""Return whether only the members of each row are worth computing."""
+        layers = [*self.hidden, self.output]
+        return (
+            members.ndim == 2
+            and self.n_estimators <= _MOST_MEMBERS_OF_A_CODE
+            and len(members) * self.largest_product >= _MANY_PRODUCTS
+            and all(
+                isinstance(layer, MemberLinear | SplitMemberLinear)
+                or not any(True for _ in layer.parameters())
+                for layer in layers
+            )
+        )
+
+    def _averages(self, x: Tensor, members: Tensor) -> Tensor:
+        r"""Return the average of each row's members; no other members are computed.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_estimators, batch_size, n_inputs)
+            The inputs of the first layer.
+        members : Tensor of shape (batch_size, n_estimators), bool
+            The members of each row.
+        """
+        # (B, K) @ (K) -> (B): a number for each set of members
+        powers = 2 ** torch.arange(self.n_estimators, device=x.device)
+        codes, of_row = torch.unique((members * powers).sum(1), return_inverse=True)
+        logits = x.new_empty(len(members), self.output.weight.shape[-1])
+        for number in range(len(codes)):
+            rows = (of_row == number).nonzero().flatten()
+            chosen = members[rows[0]].nonzero().flatten()
+            part = x[chosen].index_select(1, rows)
+            for layer in [*self.hidden, self.output]:
+                part = (
+                    layer.map_by(part, chosen)
+                    if isinstance(layer, MemberLinear | SplitMemberLinear)
+                    else layer(part)
+                )
+            logits[rows] = average_members(part)
+        return logits
 
     @contextmanager
     def without_input_dropout(self) -> Iterator[None]:

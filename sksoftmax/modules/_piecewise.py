@@ -2,6 +2,7 @@ r"""Piecewise-linear encoding of numbers: the position in each of their bins."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,3 +136,105 @@ class PiecewiseLinear(nn.Module):
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""
         return f"{len(self.column)} bins"
+
+
+class BinVectors(nn.Module):
+    r"""Map the bins of each feature to a learned vector.
+
+    The vector of a feature is ``silu(bins @ weight + bias)``, with parameters of its
+    own for each feature and member. A first layer with fewer inputs than bins
+    generalizes better, and its product takes less time.
+
+    Parameters
+    ----------
+    n_bins : sequence of int
+        Number of bins of each feature, which may be 0.
+    size : int
+        Elements of a vector.
+    n_members : int, default=1
+        Number of members.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(batch_size, n_slots)``, the result of :meth:`spread`
+    - output: ``(n_members, batch_size, n_vectors * size)``, a vector for each feature
+      with bins
+
+    References
+    ----------
+    Gorishniy, Rubachev and Babenko (2022). On Embeddings for Numerical Features in
+    Tabular Deep Learning. https://arxiv.org/abs/2203.05556
+    """
+
+    slots: Tensor
+
+    def __init__(self, n_bins: Sequence[int], size: int, n_members: int = 1) -> None:
+        super().__init__()
+        self.n_members, self.size = n_members, size
+        counts = [n for n in n_bins if n]
+        largest = max(counts)
+        ends = np.cumsum(counts)
+        # (F, W + 1): positions of the bins of each of F features, filled up with a
+        # position of 0, and the position of a 1, for the bias
+        slots = np.full((len(counts), largest + 1), ends[-1])
+        for row, end, count in zip(slots, ends, counts, strict=True):
+            row[:count] = np.arange(end - count, end)
+        slots[:, -1] = ends[-1] + 1
+        self.register_buffer("slots", torch.from_numpy(slots.ravel()))
+        shape = (len(counts), largest + 1, n_members * size)
+        self.weight = nn.Parameter(torch.empty(shape))
+
+    @property
+    def n_outputs(self) -> int:
+        r"""Number of outputs of a member."""
+        return len(self.weight) * self.size
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator | None) -> None:
+        r"""Draw normal parameters of standard deviation 1 / sqrt(number of bins)."""
+        std = 1 / math.sqrt(self.weight.shape[1])
+        self.weight.normal_(0, std, generator=generator)
+
+    def spread(self, bins: Tensor) -> Tensor:
+        r"""Return a slot for each bin of each feature, as many as the most bins.
+
+        Parameters
+        ----------
+        bins : Tensor of shape (batch_size, sum(n_bins))
+            The result of :class:`PiecewiseLinear`.
+
+        Returns
+        -------
+        slots : Tensor of shape (batch_size, n_slots)
+            The bins, 0 in slots without a bin, and 1 in the last slot of a feature.
+        """
+        with_zero = nn.functional.pad(bins, (0, 1))
+        with_one = nn.functional.pad(with_zero, (0, 1), value=1.0)
+        return with_one.index_select(1, self.slots)
+
+    def forward(self, slots: Tensor) -> Tensor:
+        r"""Return the vectors of a batch.
+
+        Parameters
+        ----------
+        slots : Tensor of shape (batch_size, n_slots)
+            The result of :meth:`spread`.
+
+        Returns
+        -------
+        vectors : Tensor of shape (n_members, batch_size, n_vectors * size)
+            The vectors of each member.
+        """
+        n_vectors, n_slots, _ = self.weight.shape
+        # (B, F, W) -> (F, B, W); (F, B, W) @ (F, W, K * E) -> (F, B, K * E)
+        slots = slots.unflatten(1, (n_vectors, n_slots)).transpose(0, 1)
+        vectors = nn.functional.silu(torch.bmm(slots, self.weight))
+        # (F, B, K, E) -> (K, B, F, E)
+        vectors = vectors.unflatten(2, (self.n_members, self.size))
+        return vectors.permute(2, 1, 0, 3).flatten(2)
+
+    def extra_repr(self) -> str:
+        r"""Describe the layer in the module's representation."""
+        return f"{len(self.weight)} vectors of {self.size}, n_members={self.n_members}"

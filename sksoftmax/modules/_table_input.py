@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._utils.robust_scale import RobustScale
-from ._piecewise import PiecewiseLinear
+from ._piecewise import BinVectors, PiecewiseLinear
 from ._scaling import InputScaling
 
 # Categories: up to here a column has one 0/1 input for each, which costs little.
@@ -27,7 +27,8 @@ class TableInput(nn.Module):
     unknown category is a vector of zeros, and all learned vectors begin as zeros. A
     column with missing values has one more 0/1 input, which is 1 where the value is
     missing; among the learned vectors there is one for missing categories instead.
-    Columns of numbers may also be encoded by :class:`PiecewiseLinear`.
+    Columns of numbers may also be encoded by :class:`PiecewiseLinear`, as bins or as
+    learned vectors made of bins.
 
     Parameters
     ----------
@@ -41,16 +42,22 @@ class TableInput(nn.Module):
     n_bins : sequence of int, default=None
         Number of bins of each column, 0 for columns without bins; no bins at all if
         None. :meth:`learn_bins` sets their edges.
+    bin_vector_size : int, default=0
+        Elements of the learned vector that each column's bins are mapped to; 0 leaves
+        the bins as they are.
     n_members : int, default=1
         Number of members of an ensemble, each with its own learned vectors: vectors in
         common would tell a member the classes of validation rows.
+    n_members_with_bins : int, default=None
+        Number of members, the first ones, that have learned vectors of bins; all if
+        None.
 
     Attributes
     ----------
     n_outputs : int
         Number of outputs.
-    binned_outputs : slice
-        Positions of the bins among the outputs.
+    n_binned : int
+        Number of outputs that are bins, or vectors made of them: the last ones.
 
     Notes
     -----
@@ -58,8 +65,8 @@ class TableInput(nn.Module):
 
     - input: ``(batch_size, n_columns)``, any dtype; categories as their index, NaN
       if missing or unknown
-    - output: ``(batch_size, n_outputs)``, float32: the scaled numbers, their bins, then
-      the inputs for missing values, for categories, and the learned vectors; with
+    - output: ``(batch_size, n_outputs)``, float32: the scaled numbers, the inputs for
+      missing values and for categories, the learned vectors, and the bins; with
       vectors of several members ``(n_members, batch_size, n_outputs)``
 
     Examples
@@ -85,7 +92,9 @@ class TableInput(nn.Module):
         *,
         method: str | None = "smooth",
         n_bins: Sequence[int] | None = None,
+        bin_vector_size: int = 0,
         n_members: int = 1,
+        n_members_with_bins: int | None = None,
     ) -> None:
         super().__init__()
         self.n_members = n_members
@@ -117,12 +126,17 @@ class TableInput(nn.Module):
             ("slot_column", [column for column, _ in slots]),
         ):
             self.register_buffer(name, torch.tensor(columns, dtype=torch.int64))
-        self.binned_outputs = slice(len(numeric), len(numeric) + sum(bins))
+        self.n_binned = sum(bins)
+        self.bin_vectors: BinVectors | None = None
+        if self.pieces is not None and bin_vector_size:
+            n_with_bins = n_members_with_bins or n_members
+            self.bin_vectors = BinVectors(bins, bin_vector_size, n_with_bins)
+            self.n_binned = self.bin_vectors.n_outputs
         codes = torch.tensor([code for _, code in slots], dtype=torch.float32)
         self.register_buffer("slot_code", codes)
         self.n_outputs = (
             len(numeric)
-            + sum(bins)
+            + self.n_binned
             + len(indicated)
             + len(slots)
             + _VECTOR_SIZE * len(embeddings)
@@ -205,6 +219,73 @@ class TableInput(nn.Module):
             self.scaling(X.to(device, dtype).index_select(1, self.numeric)),
         )
 
+    def encode(self, x: Tensor) -> Tensor:
+        r"""Return all that a row determines before training, for :meth:`decode`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch_size, n_columns)
+            The rows, with categories as their index.
+
+        Returns
+        -------
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The outputs without the learned vectors, and last the numbers of the
+            vectors: 0 for a missing or unknown category.
+        """
+        dtype = self.slot_code.dtype
+        scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
+        is_missing = x.index_select(1, self.indicated).isnan()
+        # (B, D) -> (B, S): each of S slots is 1 for its own code only, and 0 for NaN
+        is_code = x.index_select(1, self.slot_column) == self.slot_code
+        parts = [fill_missing(scaled), is_missing.to(dtype), is_code.to(dtype)]
+        if self.pieces is not None:
+            bins = fill_missing(self.pieces(scaled))
+            if self.bin_vectors is not None:
+                bins = self.bin_vectors.spread(bins)
+            parts.append(bins)
+        if self.embedded:
+            # Codes up to 2^24 are exact in float32.
+            parts.append((x[:, self.embedded] + 1).nan_to_num(0.0).to(dtype))
+        return torch.cat(parts, 1)
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        r"""Return the outputs for encoded rows: the learned vectors are looked up.
+
+        Parameters
+        ----------
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The result of :meth:`encode`.
+
+        Returns
+        -------
+        inputs : Tensor of shape (batch_size, n_outputs)
+            The result of :meth:`forward`.
+        """
+        if not self.embedded and self.bin_vectors is None:
+            return encoded
+        n_slots = self.n_binned
+        if self.bin_vectors is not None:
+            n_slots = len(self.bin_vectors.slots)
+        sizes = [n_slots, len(self.embedded)]
+        sizes = [encoded.shape[1] - sum(sizes), *sizes]
+        plain, bins, codes = encoded.split(sizes, 1)
+        vectors = [
+            # (B, K * E) -> (K, B, E)
+            layer(code.long()).unflatten(1, (-1, _VECTOR_SIZE)).transpose(0, 1)
+            for code, layer in zip(codes.T, self.embeddings, strict=True)
+        ]
+        if self.bin_vectors is None:
+            bins = bins.expand(self.n_members, -1, -1)
+        else:
+            bins = self.bin_vectors(bins)
+            # Members without bins get zeros, which their first layer ignores.
+            n_lacking = self.n_members - bins.shape[0]
+            bins = nn.functional.pad(bins, (0, 0, 0, 0, 0, n_lacking))
+        plain = plain.expand(self.n_members, -1, -1)
+        inputs = torch.cat([plain, *vectors, bins], 2)
+        return inputs[0] if self.n_members == 1 else inputs
+
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the inputs of the first layer.
 
@@ -216,31 +297,11 @@ class TableInput(nn.Module):
         Returns
         -------
         inputs : Tensor of shape (batch_size, n_outputs)
-            The scaled numbers, their bins, the inputs for missing values and for
-            categories, and the learned vectors; of shape (n_members, batch_size,
-            n_outputs) with learned vectors of several members.
+            The scaled numbers, the inputs for missing values and for categories, the
+            learned vectors, and the bins; of shape (n_members, batch_size, n_outputs)
+            with learned vectors of several members.
         """
-        dtype = self.slot_code.dtype
-        scaled = self.scaling(x.index_select(1, self.numeric)).to(dtype)
-        is_missing = x.index_select(1, self.indicated).isnan()
-        # (B, D) -> (B, S): each of S slots is 1 for its own code only, and 0 for NaN
-        is_code = x.index_select(1, self.slot_column) == self.slot_code
-        parts = [fill_missing(scaled), is_missing.to(dtype), is_code.to(dtype)]
-        if self.pieces is not None:
-            parts.insert(1, fill_missing(self.pieces(scaled)))
-        inputs = torch.cat(parts, 1)
-        if not self.embedded:
-            return inputs
-        vectors = []
-        for column, layer in zip(self.embedded, self.embeddings, strict=True):
-            code = x[:, column]
-            vectors.append(layer(torch.where(code.isnan(), 0, code + 1).long()))
-        if self.n_members == 1:
-            return torch.cat([inputs, *vectors], 1)
-        # (B, K * E) -> (K, B, E)
-        shape = (self.n_members, _VECTOR_SIZE)
-        vectors = [vector.unflatten(1, shape).transpose(0, 1) for vector in vectors]
-        return torch.cat([inputs.expand(self.n_members, -1, -1), *vectors], 2)
+        return self.decode(self.encode(x))
 
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""

@@ -20,11 +20,16 @@ from torch import Tensor, nn
 from .._utils.robust_scale import UNLIMITED
 from ..modules._augmentation import RandomShift, RandomWarp
 from ..modules._cnn import Block, SoftmaxCNN
-from ..modules._ensemble import MemberBatchNorm, MemberLinear, SharedLinear
+from ..modules._ensemble import (
+    MemberBatchNorm,
+    MemberLinear,
+    SharedLinear,
+    SplitMemberLinear,
+)
 from ..modules._layers import Dropout, Temperature
 from ..modules._linear import SoftmaxLinear
 from ..modules._mlp import SoftmaxMLP
-from ..modules._piecewise import PiecewiseLinear
+from ..modules._piecewise import BinVectors, PiecewiseLinear
 from ..modules._scaling import _ANSCOMBE, _LINEAR_COUNTS, InputScaling
 from ..modules._table_input import TableInput
 from ..modules._user_transforms import SeededTransform
@@ -103,6 +108,10 @@ def _linear(module: Any, x: Value) -> Value:
 def _member_linear(module: Any, x: Value) -> Value:
     # (B, D) or (K, B, D) @ (K, D, H): the members are an axis to broadcast over.
     return _with_bias(module, x @ module.weight)
+
+
+def _split_linear(module: Any, x: Value) -> Value:
+    return _with_bias(module, x @ module.full_weight())
 
 
 def _shared_linear(module: Any, x: Value) -> Value:
@@ -212,13 +221,15 @@ def _table(module: TableInput, x: Value) -> Value:
     def columns(index: Tensor | NDArray[np.int64]) -> Value:
         return x.node("Gather", index, axis=1)
 
-    parts = []
+    parts, bins = [], []
     if len(module.numeric):
         scaled = add_module(module.scaling, columns(module.numeric))
         scaled = scaled.cast_like(module.slot_code)
         parts.append(_fill_missing(scaled))
     if module.pieces is not None:
-        parts.append(_fill_missing(add_module(module.pieces, scaled)))
+        bins.append(_fill_missing(add_module(module.pieces, scaled)))
+        if module.bin_vectors is not None:
+            bins = [_bin_vectors(module.bin_vectors, bins[0], module.n_members)]
     if len(module.indicated):
         # "IsNaN" takes floats only.
         values = columns(module.indicated).cast_like(module.slot_code)
@@ -230,13 +241,39 @@ def _table(module: TableInput, x: Value) -> Value:
         _vectors(layer, columns(np.array([column])), module.n_members)
         for column, layer in zip(module.embedded, module.embeddings, strict=True)
     ]
-    if module.n_members == 1 or not vectors:
-        return _concatenated([*parts, *vectors], axis=1)
+    has_member_inputs = bool(vectors) or module.bin_vectors is not None
+    if module.n_members == 1 or not has_member_inputs:
+        return _concatenated([*parts, *vectors, *bins], axis=1)
+    # (N, D) -> (K, N, D)
+    shape = np.array([module.n_members, 1, 1])
     if parts:
-        # (N, D) -> (K, N, D)
-        shape = np.array([module.n_members, 1, 1])
         parts = [_concatenated(parts, axis=1).node("Expand", shape)]
-    return _concatenated([*parts, *vectors], axis=2)
+    if bins and module.bin_vectors is None:
+        bins = [bins[0].node("Expand", shape)]
+    return _concatenated([*parts, *vectors, *bins], axis=2)
+
+
+def _bin_vectors(module: BinVectors, bins: Value, n_members: int) -> Value:
+    r"""Return the vectors, (K, N, D), or (N, D) of a single member."""
+    n_vectors, n_slots, _ = module.weight.shape
+    slots = module.slots.cpu().numpy()
+    zero, one = slots.max() - 1, slots.max()
+    is_bin = (slots < zero).astype(bins.dtype)
+    # (N, F * W) -> (N, F, W) -> (F, N, W)
+    spread = bins.node("Gather", np.where(slots < zero, slots, 0), axis=1)
+    spread = spread * is_bin + (slots == one).astype(bins.dtype)
+    spread = spread.node("Reshape", np.array([-1, n_vectors, n_slots]))
+    z = spread.node("Transpose", perm=[1, 0, 2]) @ module.weight
+    # (F, N, M * E) -> (M, N, F * E)
+    vectors = z * z.node("Sigmoid")
+    shape = np.array([n_vectors, -1, module.n_members, module.size])
+    vectors = vectors.node("Reshape", shape).node("Transpose", perm=[2, 1, 0, 3])
+    shape = np.array([module.n_members, -1, n_vectors * module.size])
+    vectors = vectors.node("Reshape", shape)
+    if n_members == 1:
+        return vectors.node("Squeeze", np.array([0]))
+    # The first layer of members without bins has zeros for them.
+    return vectors.node("Gather", np.arange(n_members) % module.n_members, axis=0)
 
 
 def _concatenated(parts: list[Value], axis: int) -> Value:
@@ -267,8 +304,6 @@ def _softmax_linear(module: Any, x: Value) -> Value:
 def _softmax_mlp(module: SoftmaxMLP, x: Value) -> Value:
     x = add_module(module.input_scaling, x).cast_like(module.output.weight)
     x = _fill_missing(x)
-    if module.shown is not None:
-        x = x * module.shown
     return _logits(module, x)
 
 
@@ -313,6 +348,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Any, Value], Value]] = {
     MemberLinear: _member_linear,
     PiecewiseLinear: _piecewise_linear,
     SharedLinear: _shared_linear,
+    SplitMemberLinear: _split_linear,
     SoftmaxCNN: _softmax_cnn,
     SoftmaxLinear: _softmax_linear,
     SoftmaxMLP: _softmax_mlp,

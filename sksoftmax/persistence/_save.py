@@ -47,7 +47,7 @@ _CLASSES: dict[str, type[ModuleClassifier]] = {
 
 # The only attributes that a file can set, and the types that they can have.
 _ATTRIBUTES: dict[str, Any] = {
-    "_alternate_bins": bool,
+    "_half_with_bins": bool,
     "_encoder": TableEncoder | None,
     "_feature_mean": np.ndarray,
     "_feature_scale": np.ndarray,
