@@ -71,39 +71,46 @@ class MemberLinear(EnsembleLinear):
         return mapped if self.bias is None else mapped + self.bias[members]
 
 
-class SplitMemberLinear(EnsembleLinear):
-    r"""A linear map for each member; the last members lack the last input features.
+class BinnedMemberLinear(EnsembleLinear):
+    r"""A linear map for each member of inputs in two parts: features, and bins.
 
     Parameters
     ----------
     n_members : int
         Number of members.
-    n_complete : int
-        Number of members, the first ones, that have all input features.
     in_features : int
-        Number of input features.
-    n_lacking : int
-        Number of input features, the last ones, that the other members lack.
+        Number of features, which all members have.
+    n_members_with_bins : int
+        Number of members, the first ones, that have bins.
+    n_bins : int
+        Number of bins, or of the elements of vectors made of bins.
     out_features : int
         Number of output features.
     bias : bool, default=True
         Whether there is a bias, one for each member.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: a tuple of features, ``(n_members, batch_size, in_features)``, and bins,
+      ``(n_members_with_bins, batch_size, n_bins)``
+    - output: ``(n_members, batch_size, out_features)``
     """
 
     def __init__(
         self,
         n_members: int,
-        n_complete: int,
         in_features: int,
-        n_lacking: int,
+        n_members_with_bins: int,
+        n_bins: int,
         out_features: int,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        n_present = in_features - n_lacking
-        self.weight = nn.Parameter(torch.empty(n_complete, in_features, out_features))
-        self.short_weight = nn.Parameter(
-            torch.empty(n_members - n_complete, n_present, out_features)
+        self.weight = nn.Parameter(torch.empty(n_members, in_features, out_features))
+        self.bin_weight = nn.Parameter(
+            torch.empty(n_members_with_bins, n_bins, out_features)
         )
         self.bias = self._make_bias(n_members, out_features) if bias else None
 
@@ -111,39 +118,44 @@ class SplitMemberLinear(EnsembleLinear):
     def initialize(self, gain: float, generator: torch.Generator | None) -> None:
         r"""Draw normal parameters by the number of inputs that a member has."""
         super().initialize(gain, generator)
-        std = gain / math.sqrt(self.short_weight.shape[1])
-        self.short_weight.normal_(0, std, generator=generator)
+        n_with_bins, n_bins, _ = self.bin_weight.shape
+        n_features = self.weight.shape[1]
+        std = gain / math.sqrt(n_features + n_bins)
+        self.bin_weight.normal_(0, std, generator=generator)
+        self.weight[:n_with_bins] *= math.sqrt(n_features / (n_features + n_bins))
 
     def full_weight(self) -> Tensor:
-        r"""Return the matrices of all members, with zeros for the features they lack.
+        r"""Return the matrices for both parts one after the other, zeros for no bins.
 
-        Of shape (n_members, in_features, out_features).
+        Of shape (n_members, in_features + n_bins, out_features).
         """
-        n_lacking = self.weight.shape[1] - self.short_weight.shape[1]
-        short = nn.functional.pad(self.short_weight, (0, 0, 0, n_lacking))
-        return torch.cat([self.weight, short])
+        n_lacking = len(self.weight) - len(self.bin_weight)
+        padded = nn.functional.pad(self.bin_weight, (0, 0, 0, 0, 0, n_lacking))
+        return torch.cat([self.weight, padded], 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        r"""Map each member's features."""
-        n_complete, n_present = len(self.weight), self.short_weight.shape[1]
-        mapped = [
-            torch.bmm(x[:n_complete], self.weight),
-            torch.bmm(x[n_complete:, :, :n_present], self.short_weight),
-        ]
-        joined = torch.cat(mapped)
-        return joined if self.bias is None else joined + self.bias
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        r"""Map each member's features and bins."""
+        features, bins = x
+        return self._sum(
+            torch.bmm(features, self.weight), torch.bmm(bins, self.bin_weight)
+        )
 
-    def map_by(self, x: Tensor, members: Tensor) -> Tensor:
-        r"""Map the features of some members, given by their numbers in order."""
-        n_complete, n_present = len(self.weight), self.short_weight.shape[1]
-        complete = members[members < n_complete]
-        short = members[len(complete) :] - n_complete
-        mapped = [
-            torch.bmm(x[: len(complete)], self.weight[complete]),
-            torch.bmm(x[len(complete) :, :, :n_present], self.short_weight[short]),
-        ]
-        joined = torch.cat(mapped)
-        return joined if self.bias is None else joined + self.bias[members]
+    def map_by(self, x: tuple[Tensor, Tensor], members: Tensor) -> Tensor:
+        r"""Map the parts of some members, given by their numbers in order."""
+        features, bins = x
+        mapped = torch.bmm(features, self.weight[members])
+        with_bins = members[members < len(self.bin_weight)]
+        mapped[: len(with_bins)].baddbmm_(bins, self.bin_weight[with_bins])
+        return mapped if self.bias is None else mapped + self.bias[members]
+
+    def _sum(self, of_features: Tensor, of_bins: Tensor) -> Tensor:
+        if len(of_bins) < len(of_features):
+            n_with_bins = len(of_bins)
+            of_bins = of_features[:n_with_bins] + of_bins
+            total = torch.cat([of_bins, of_features[n_with_bins:]])
+        else:
+            total = of_features + of_bins
+        return total if self.bias is None else total + self.bias
 
 
 class SharedLinear(EnsembleLinear):

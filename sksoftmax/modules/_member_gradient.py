@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ._ensemble import MemberLinear, SplitMemberLinear
+from ._ensemble import BinnedMemberLinear, MemberLinear
 
 # Output features: a product with fewer is computed transposed. On a CPU a product of 10
 # columns takes four times as long as one of 10 rows.
@@ -45,7 +45,8 @@ def can_be_fused(layers: Sequence[nn.Module]) -> bool:
     if len(layers) % 2 == 0:
         return False
     are_linear = all(
-        isinstance(layer, MemberLinear | SplitMemberLinear)
+        isinstance(layer, MemberLinear | BinnedMemberLinear)
+        and layer.bias is not None
         and all(parameter.requires_grad for parameter in layer.parameters())
         for layer in layers[::2]
     )
@@ -53,18 +54,14 @@ def can_be_fused(layers: Sequence[nn.Module]) -> bool:
 
 
 class Gradients(NamedTuple):
-    r"""The loss of a batch, the logits, and the gradient by the inputs."""
+    r"""The loss of a batch, and the logits of all members, (K, B, C)."""
 
     loss: Tensor
-    # (K, B, C)
     logits: Tensor
-    # (K, B, D); None if it is not needed
-    of_inputs: Tensor | None
 
 
-@torch.no_grad()
 def set_gradients(
-    x: Tensor,
+    x: Tensor | tuple[Tensor, Tensor],
     layers: Sequence[Any],
     y: Tensor,
     sample_weight: Tensor | None,
@@ -74,11 +71,12 @@ def set_gradients(
 
     The layers are :math:`z_i = h_{i-1} W_i + b_i` and :math:`h_i = f_i(z_i)`, with
     :math:`h_0 = x`. The gradients are :math:`dW_i = h_{i-1}^T dz_i`, :math:`db_i` the
-    sum of :math:`dz_i` over the rows, and :math:`dh_{i-1} = dz_i W_i^T`.
+    sum of :math:`dz_i` over the rows, and :math:`dh_{i-1} = dz_i W_i^T`. Autograd goes
+    on from inputs that depend on parameters.
 
     Parameters
     ----------
-    x : Tensor of shape (n_members, batch_size, n_inputs)
+    x : Tensor of shape (n_members, batch_size, n_inputs), or tuple of Tensor
         The inputs of the first layer.
     layers : sequence of Module
         The layers, for which `can_be_fused` is True.
@@ -89,22 +87,24 @@ def set_gradients(
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     """
-    linear = layers[::2]
-    activations = [_ACTIVATIONS[type(layer)] for layer in layers[1::2]]
-    inputs, before = [x], []
-    for layer, activation in zip(linear, activations, strict=False):
-        z = _product(inputs[-1], layer).add_(layer.bias)
-        before.append(z)
-        inputs.append(activation.forward(z))
-    logits = _product(inputs[-1], linear[-1]).add_(linear[-1].bias)
-    loss, gradient = _cross_entropy(logits, y, sample_weight, label_smoothing)
-    for i in reversed(range(len(linear))):
-        _set_gradient(linear[i], inputs[i], gradient)
-        if i:
+    with torch.no_grad():
+        linear = layers[::2]
+        activations = [_ACTIVATIONS[type(layer)] for layer in layers[1::2]]
+        inputs, before = [x], []
+        for layer, activation in zip(linear, activations, strict=False):
+            before.append(_mapped(inputs[-1], layer))
+            inputs.append(activation.forward(before[-1]))
+        logits = _mapped(inputs[-1], linear[-1])
+        loss, gradient = _cross_entropy(logits, y, sample_weight, label_smoothing)
+        for i in range(len(linear) - 1, 0, -1):
+            _set_gradient(linear[i], inputs[i], gradient)
             gradient = torch.bmm(gradient, linear[i].weight.transpose(1, 2))
             gradient = activations[i - 1].backward(gradient, before[i - 1], inputs[i])
-    of_inputs = _of_inputs(x, linear[0], gradient) if x.requires_grad else None
-    return Gradients(loss, logits, of_inputs)
+        _set_gradient(linear[0], x, gradient)
+        learned = _of_learned_inputs(x, linear[0], gradient)
+    if learned:
+        torch.autograd.backward(*zip(*learned, strict=True))
+    return Gradients(loss, logits)
 
 
 def _cross_entropy(
@@ -133,51 +133,43 @@ def _cross_entropy(
     return (losses * share).sum(), gradient.mul_(share * n_members)
 
 
-def _product(x: Tensor, layer: Any) -> Tensor:
-    r"""Return x @ weight for each member: (K, B, H)."""
-    weight = layer.weight
-    if isinstance(layer, SplitMemberLinear):
-        n_complete, short = len(weight), layer.short_weight
-        z = x.new_empty(len(x), x.shape[1], weight.shape[2])
-        torch.bmm(x[:n_complete], weight, out=z[:n_complete])
-        torch.bmm(x[n_complete:, :, : short.shape[1]], short, out=z[n_complete:])
+def _mapped(x: Any, layer: Any) -> Tensor:
+    r"""Return the outputs of a linear layer: (K, B, H)."""
+    if isinstance(layer, BinnedMemberLinear):
+        features, bins = x
+        z = torch.baddbmm(layer.bias, features, layer.weight)
+        z[: len(bins)].baddbmm_(bins, layer.bin_weight)
         return z
-    if weight.shape[2] >= _FEW_OUTPUTS:
-        return torch.bmm(x, weight)
+    if layer.weight.shape[2] >= _FEW_OUTPUTS:
+        return torch.baddbmm(layer.bias, x, layer.weight)
     # (K, C, H) @ (K, H, B) -> (K, C, B) -> (K, B, C)
-    z = torch.bmm(weight.transpose(1, 2), x.transpose(1, 2))
-    return z.transpose(1, 2).contiguous()
+    z = torch.bmm(layer.weight.transpose(1, 2), x.transpose(1, 2))
+    return z.transpose(1, 2).contiguous().add_(layer.bias)
 
 
-def _set_gradient(layer: Any, x: Tensor, gradient: Tensor) -> None:
+def _set_gradient(layer: Any, x: Any, gradient: Tensor) -> None:
     r"""Set the gradients by the parameters of a layer."""
-    weight = layer.weight
     layer.bias.grad = gradient.sum(1, keepdim=True)
-    if isinstance(layer, SplitMemberLinear):
-        n_complete, short = len(weight), layer.short_weight
-        x = x.transpose(1, 2)
-        weight.grad = torch.bmm(x[:n_complete], gradient[:n_complete])
-        short.grad = torch.bmm(
-            x[n_complete:, : short.shape[1]], gradient[n_complete:]
-        )
-    elif weight.shape[2] >= _FEW_OUTPUTS:
-        weight.grad = torch.bmm(x.transpose(1, 2), gradient)
+    if isinstance(layer, BinnedMemberLinear):
+        x, bins = x
+        of_bins = torch.bmm(bins.transpose(1, 2), gradient[: len(bins)])
+        layer.bin_weight.grad = of_bins
+    if layer.weight.shape[2] >= _FEW_OUTPUTS:
+        layer.weight.grad = torch.bmm(x.transpose(1, 2), gradient)
     else:
         product = torch.bmm(gradient.transpose(1, 2), x)
-        weight.grad = product.transpose(1, 2).contiguous()
+        layer.weight.grad = product.transpose(1, 2).contiguous()
 
 
-def _of_inputs(x: Tensor, layer: Any, gradient: Tensor) -> Tensor:
-    r"""Return the gradient by the inputs of the first layer: (K, B, D)."""
-    weight = layer.weight
-    if not isinstance(layer, SplitMemberLinear):
-        return torch.bmm(gradient, weight.transpose(1, 2))
-    n_complete, short = len(weight), layer.short_weight
-    of_x = torch.zeros_like(x)
-    torch.bmm(
-        gradient[:n_complete], weight.transpose(1, 2), out=of_x[:n_complete]
-    )
-    of_x[n_complete:, :, : short.shape[1]] = torch.bmm(
-        gradient[n_complete:], short.transpose(1, 2)
-    )
-    return of_x
+def _of_learned_inputs(
+    x: Any, layer: Any, gradient: Tensor
+) -> list[tuple[Tensor, Tensor]]:
+    r"""Return the inputs that depend on parameters, and the gradients by them."""
+    pairs = [(x, layer.weight)]
+    if isinstance(layer, BinnedMemberLinear):
+        pairs = [(x[0], layer.weight), (x[1], layer.bin_weight)]
+    return [
+        (part, torch.bmm(gradient[: len(part)], weight.transpose(1, 2)))
+        for part, weight in pairs
+        if part.requires_grad
+    ]

@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ._base import SoftmaxModule
-from ._ensemble import MemberLinear, SplitMemberLinear, average_members
+from ._ensemble import BinnedMemberLinear, MemberLinear, average_members
 from ._layers import (
     Dropout,
     Temperature,
@@ -126,10 +127,9 @@ class SoftmaxMLP(SoftmaxModule):
     ) -> None:
         super().__init__()
         self.n_estimators = n_estimators
-        # Whether the first layer of half of the members lacks the bins.
-        is_split = half_with_bins and n_estimators > 1 and not share_weights
-        is_split = is_split and len(hidden_layer_sizes) > 0
-        n_binned = 0
+        n_with_bins, n_binned = n_estimators, 0
+        if half_with_bins and not share_weights and hidden_layer_sizes:
+            n_with_bins = (n_estimators + 1) // 2
         self.input_scaling = make_input_scaling((n_features,), input_scaling)
         if cardinalities is not None or missing is not None or n_bins is not None:
             self.input_scaling = TableInput(
@@ -139,7 +139,7 @@ class SoftmaxMLP(SoftmaxModule):
                 n_bins=n_bins,
                 bin_vector_size=bin_vector_size,
                 n_members=n_estimators,
-                n_members_with_bins=(n_estimators + 1) // 2 if is_split else None,
+                n_members_with_bins=n_with_bins,
             )
             n_features = self.input_scaling.n_outputs
             n_binned = self.input_scaling.n_binned
@@ -148,11 +148,11 @@ class SoftmaxMLP(SoftmaxModule):
         layers = hidden_layers(
             sizes, activation, normalization, dropout, n_estimators, share_weights
         )
-        if is_split and n_binned:
-            layers[0] = SplitMemberLinear(
+        if n_binned and layers and isinstance(layers[0], MemberLinear):
+            layers[0] = BinnedMemberLinear(
                 n_estimators,
-                (n_estimators + 1) // 2,
-                n_features,
+                n_features - n_binned,
+                n_with_bins,
                 n_binned,
                 sizes[1],
                 normalization is None,
@@ -199,7 +199,7 @@ class SoftmaxMLP(SoftmaxModule):
         """
         if isinstance(self.input_scaling, TableInput):
             # It fills in missing values itself.
-            return self.input_scaling.encode(x).to(self.output.weight.dtype)
+            return self.input_scaling.encode(x)
         return fill_missing(self.input_scaling(x).to(self.output.weight.dtype))
 
     def forward_encoded(self, encoded: Tensor, members: Tensor | None = None) -> Tensor:
@@ -219,9 +219,9 @@ class SoftmaxMLP(SoftmaxModule):
         """
         x = self._inputs(encoded)
         if members is not None and self._maps_by_members(members):
-            return self.temperature(self._averages(x, members))
-        logits = self.output(self.hidden(self.input_dropout(x)))
-        return self._combine_members(logits, members)
+            logits: Tensor = self.temperature(self._averages(x, members))
+            return logits
+        return self._combine_members(self.output(self.hidden(x)), members)
 
     def set_gradients(
         self,
@@ -233,59 +233,82 @@ class SoftmaxMLP(SoftmaxModule):
         layers = [*self.hidden, self.output]
         if self.n_estimators == 1 or not can_be_fused(layers):
             return None
-        x = self.input_dropout(self._inputs(encoded))
-        found = set_gradients(x, layers, y, sample_weight, label_smoothing)
-        if found.of_inputs is not None:
-            torch.autograd.backward(x, found.of_inputs)
+        x = self._inputs(encoded)
+        step = set_gradients(x, layers, y, sample_weight, label_smoothing)
         # (K, B, C) -> (B, K, C)
-        return found.loss, found.logits.transpose(0, 1)
+        return step.loss, step.logits.transpose(0, 1)
 
-    def _inputs(self, encoded: Tensor) -> Tensor:
-        r"""Return the inputs of the first layer: (K, B, D), or (B, D) of one member."""
-        x = encoded
-        if isinstance(self.input_scaling, TableInput):
-            x = self.input_scaling.decode(x).to(self.output.weight.dtype)
-        if self.n_estimators > 1 and x.ndim == 2:
-            # (B, D) -> (K, B, D)
-            x = x.expand(self.n_estimators, *x.shape)
-        return x
+    def _inputs(self, encoded: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        r"""Return the inputs of the first layer.
+
+        Of shape (K, B, D), or (B, D) of a single member. A `BinnedMemberLinear` has the
+        features and the bins as two tensors.
+        """
+        if not isinstance(self.input_scaling, TableInput):
+            return self.input_dropout(self._of_members(encoded))
+        features, bins = self.input_scaling.decode(encoded)
+        if bins is None or not isinstance(self._first_layer, BinnedMemberLinear):
+            x = self.input_scaling.join(features, bins)
+            return self.input_dropout(self._of_members(x))
+        n_with_bins = len(self._first_layer.bin_weight)
+        return (
+            self.input_dropout(self._of_members(features)),
+            self.input_dropout(bins.expand(n_with_bins, -1, -1)),
+        )
+
+    @property
+    def _first_layer(self) -> nn.Module:
+        return self.hidden[0] if len(self.hidden) else self.output
+
+    def _of_members(self, x: Tensor) -> Tensor:
+        r"""Return inputs of all members, (K, B, D); unchanged with a single one."""
+        x = x.to(self.output.weight.dtype)
+        if self.n_estimators == 1 or x.ndim == 3:
+            return x
+        return x.expand(self.n_estimators, -1, -1)
 
     def _maps_by_members(self, members: Tensor) -> bool:
         r"""Return whether only the members of each row are worth computing."""
-        layers = [*self.hidden, self.output]
         return (
             members.ndim == 2
             and self.n_estimators <= _MOST_MEMBERS_OF_A_CODE
             and len(members) * self.largest_product >= _MANY_PRODUCTS
             and all(
-                isinstance(layer, MemberLinear | SplitMemberLinear)
-                or not any(True for _ in layer.parameters())
-                for layer in layers
+                isinstance(layer, MemberLinear | BinnedMemberLinear)
+                or next(layer.parameters(), None) is None
+                for layer in [*self.hidden, self.output]
             )
         )
 
-    def _averages(self, x: Tensor, members: Tensor) -> Tensor:
+    def _averages(
+        self, x: Tensor | tuple[Tensor, Tensor], members: Tensor
+    ) -> Tensor:
         r"""Return the average of each row's members; no other members are computed.
 
         Parameters
         ----------
-        x : Tensor of shape (n_estimators, batch_size, n_inputs)
+        x : Tensor or tuple of Tensor
             The inputs of the first layer.
         members : Tensor of shape (batch_size, n_estimators), bool
             The members of each row.
         """
         # (B, K) @ (K) -> (B): a number for each set of members
-        powers = 2 ** torch.arange(self.n_estimators, device=x.device)
+        powers = 2 ** torch.arange(self.n_estimators, device=members.device)
         codes, of_row = torch.unique((members * powers).sum(1), return_inverse=True)
-        logits = x.new_empty(len(members), self.output.weight.shape[-1])
+        weight = self.output.weight
+        logits = weight.new_empty(len(members), weight.shape[-1])
         for number in range(len(codes)):
             rows = (of_row == number).nonzero().flatten()
             chosen = members[rows[0]].nonzero().flatten()
-            part = x[chosen].index_select(1, rows)
+            if isinstance(x, tuple):
+                with_bins = chosen[chosen < len(x[1])]
+                part: Any = (x[0][chosen][:, rows], x[1][with_bins][:, rows])
+            else:
+                part = x[chosen][:, rows]
             for layer in [*self.hidden, self.output]:
                 part = (
                     layer.map_by(part, chosen)
-                    if isinstance(layer, MemberLinear | SplitMemberLinear)
+                    if isinstance(layer, MemberLinear | BinnedMemberLinear)
                     else layer(part)
                 )
             logits[rows] = average_members(part)

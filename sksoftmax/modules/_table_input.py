@@ -249,8 +249,8 @@ class TableInput(nn.Module):
             parts.append((x[:, self.embedded] + 1).nan_to_num(0.0).to(dtype))
         return torch.cat(parts, 1)
 
-    def decode(self, encoded: Tensor) -> Tensor:
-        r"""Return the outputs for encoded rows: the learned vectors are looked up.
+    def decode(self, encoded: Tensor) -> tuple[Tensor, Tensor | None]:
+        r"""Return the outputs of encoded rows in two parts: learned vectors among them.
 
         Parameters
         ----------
@@ -259,32 +259,56 @@ class TableInput(nn.Module):
 
         Returns
         -------
-        inputs : Tensor of shape (batch_size, n_outputs)
-            The result of :meth:`forward`.
+        features : Tensor of shape (batch_size, n_outputs - n_binned)
+            The outputs without the bins; of shape (n_members, batch_size, ...) with
+            learned vectors of categories.
+        bins : Tensor of shape (batch_size, n_binned), or None
+            The bins, if there are any; of shape (n_members_with_bins, batch_size, ...)
+            if they are learned vectors.
         """
-        if not self.embedded and self.bin_vectors is None:
-            return encoded
         n_slots = self.n_binned
         if self.bin_vectors is not None:
             n_slots = len(self.bin_vectors.slots)
         sizes = [n_slots, len(self.embedded)]
         sizes = [encoded.shape[1] - sum(sizes), *sizes]
-        plain, bins, codes = encoded.split(sizes, 1)
-        vectors = [
-            # (B, K * E) -> (K, B, E)
-            layer(code.long()).unflatten(1, (-1, _VECTOR_SIZE)).transpose(0, 1)
-            for code, layer in zip(codes.T, self.embeddings, strict=True)
-        ]
-        if self.bin_vectors is None:
-            bins = bins.expand(self.n_members, -1, -1)
-        else:
+        features, bins, codes = encoded.split(sizes, 1)
+        if self.bin_vectors is not None:
             bins = self.bin_vectors(bins)
-            # Members without bins get zeros, which their first layer ignores.
-            n_lacking = self.n_members - bins.shape[0]
-            bins = nn.functional.pad(bins, (0, 0, 0, 0, 0, n_lacking))
-        plain = plain.expand(self.n_members, -1, -1)
-        inputs = torch.cat([plain, *vectors, bins], 2)
-        return inputs[0] if self.n_members == 1 else inputs
+        if self.embedded:
+            vectors = [
+                # (B, K * E) -> (K, B, E)
+                layer(code.long()).unflatten(1, (-1, _VECTOR_SIZE)).transpose(0, 1)
+                for code, layer in zip(codes.T, self.embeddings, strict=True)
+            ]
+            features = features.expand(self.n_members, -1, -1)
+            features = torch.cat([features, *vectors], 2)
+        return features, bins if n_slots else None
+
+    def join(self, features: Tensor, bins: Tensor | None) -> Tensor:
+        r"""Return both parts of the outputs as one tensor.
+
+        Parameters
+        ----------
+        features, bins : Tensor
+            The result of :meth:`decode`.
+
+        Returns
+        -------
+        inputs : Tensor of shape (batch_size, n_outputs)
+            The result of :meth:`forward`.
+        """
+        if bins is None:
+            bins = features[..., :0]
+        if features.ndim == bins.ndim == 2:
+            return torch.cat([features, bins], 1)
+        if bins.ndim == 2:
+            bins = bins.expand(self.n_members, -1, -1)
+        # Members without bins have zeros.
+        n_lacking = self.n_members - bins.shape[0]
+        bins = nn.functional.pad(bins, (0, 0, 0, 0, 0, n_lacking))
+        features = features.expand(self.n_members, -1, -1)
+        joined = torch.cat([features, bins], 2)
+        return joined[0] if self.n_members == 1 else joined
 
     def forward(self, x: Tensor) -> Tensor:
         r"""Return the inputs of the first layer.
@@ -301,7 +325,7 @@ class TableInput(nn.Module):
             learned vectors, and the bins; of shape (n_members, batch_size, n_outputs)
             with learned vectors of several members.
         """
-        return self.decode(self.encode(x))
+        return self.join(*self.decode(self.encode(x)))
 
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""

@@ -21,10 +21,10 @@ from .._utils.robust_scale import UNLIMITED
 from ..modules._augmentation import RandomShift, RandomWarp
 from ..modules._cnn import Block, SoftmaxCNN
 from ..modules._ensemble import (
+    BinnedMemberLinear,
     MemberBatchNorm,
     MemberLinear,
     SharedLinear,
-    SplitMemberLinear,
 )
 from ..modules._layers import Dropout, Temperature
 from ..modules._linear import SoftmaxLinear
@@ -110,7 +110,7 @@ def _member_linear(module: Any, x: Value) -> Value:
     return _with_bias(module, x @ module.weight)
 
 
-def _split_linear(module: Any, x: Value) -> Value:
+def _binned_linear(module: Any, x: Value) -> Value:
     return _with_bias(module, x @ module.full_weight())
 
 
@@ -348,7 +348,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Any, Value], Value]] = {
     MemberLinear: _member_linear,
     PiecewiseLinear: _piecewise_linear,
     SharedLinear: _shared_linear,
-    SplitMemberLinear: _split_linear,
+    BinnedMemberLinear: _binned_linear,
     SoftmaxCNN: _softmax_cnn,
     SoftmaxLinear: _softmax_linear,
     SoftmaxMLP: _softmax_mlp,
