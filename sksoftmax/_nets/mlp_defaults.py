@@ -35,20 +35,20 @@ _UNITS_OF_MANY_FEATURES = 256
 _DEEP = 5
 
 # Bins per feature.
-_BINS = int(os.environ.get("XB","8"))
-_BINS_OF_MANY_ROWS = int(os.environ.get("XBM","16"))
+_BINS = int(os.environ.get("XB", "8"))
+_BINS_OF_MANY_ROWS = int(os.environ.get("XBM", "16"))
 
 # Elements of the learned vector of a column's bins.
 _EMBEDDING_SIZE = 4
 
 # Learning rate, and the smallest share of it for a small table.
-_LEARNING_RATE = float(os.environ.get('XLR','.012'))
-_SMALLEST_SHARE = float(os.environ.get('XSH','.125'))
+_LEARNING_RATE = float(os.environ.get("XLR", ".012"))
+_SMALLEST_SHARE = float(os.environ.get("XSH", ".125"))
 
 # Weight decay in general, of a wide table, and of a small one.
 _WEIGHT_DECAY = 0.01
 _WEIGHT_DECAY_OF_MANY_FEATURES = 0.1
-_WEIGHT_DECAY_OF_FEW_ROWS = float(os.environ.get('XWD','.3'))
+_WEIGHT_DECAY_OF_FEW_ROWS = float(os.environ.get("XWD", ".3"))
 
 # Dropout rate of the inputs in general, and of a wide table.
 _INPUT_DROPOUT = 0.1
@@ -57,7 +57,10 @@ _INPUT_DROPOUT_OF_MANY_FEATURES = 0.2
 # Averaged nets learn best in few epochs at a high rate; a large and wide table needs
 # more of them.
 _LENGTH = TrainingLength(
-    largest_batch=256, n_steps=int(os.environ.get('XNS','200')), fewest_epochs=6, most_epochs=100
+    largest_batch=256,
+    n_steps=int(os.environ.get("XNS", "200")),
+    fewest_epochs=6,
+    most_epochs=100,
 )
 _FEWEST_EPOCHS_OF_MANY_PIXELS = 32
 

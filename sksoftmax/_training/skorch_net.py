@@ -342,6 +342,7 @@ class SoftmaxNet(NeuralNetClassifier):
         X, (y, weight) = batch
         if self.is_encoded and self.recipe.dtype is torch.float32:
             smoothing = self.recipe.label_smoothing
+            step: tuple[Tensor, Tensor] | None
             step = self.module_.set_gradients(X, y, weight, smoothing)
             if step is not None:
                 return step

@@ -42,15 +42,18 @@ def can_be_fused(layers: Sequence[nn.Module]) -> bool:
     These are linear maps of members and activations, in turn. All parameters have to be
     learned.
     """
-    if len(layers) % 2 == 0:
-        return False
-    are_linear = all(
-        isinstance(layer, MemberLinear | BinnedMemberLinear)
-        and layer.bias is not None
-        and all(parameter.requires_grad for parameter in layer.parameters())
-        for layer in layers[::2]
+    linear, activations = layers[::2], layers[1::2]
+    return (
+        len(linear) == len(activations) + 1
+        and all(type(layer) in _ACTIVATIONS for layer in activations)
+        and all(
+            isinstance(layer, MemberLinear | BinnedMemberLinear)
+            and layer.bias is not None
+            and layer.bias.requires_grad
+            and layer.weight.requires_grad
+            for layer in linear
+        )
     )
-    return are_linear and all(type(layer) in _ACTIVATIONS for layer in layers[1::2])
 
 
 class Gradients(NamedTuple):
@@ -90,7 +93,8 @@ def set_gradients(
     with torch.no_grad():
         linear = layers[::2]
         activations = [_ACTIVATIONS[type(layer)] for layer in layers[1::2]]
-        inputs, before = [x], []
+        inputs: list[Any] = [x]
+        before: list[Tensor] = []
         for layer, activation in zip(linear, activations, strict=False):
             before.append(_mapped(inputs[-1], layer))
             inputs.append(activation.forward(before[-1]))
@@ -103,7 +107,8 @@ def set_gradients(
         _set_gradient(linear[0], x, gradient)
         learned = _of_learned_inputs(x, linear[0], gradient)
     if learned:
-        torch.autograd.backward(*zip(*learned, strict=True))
+        parts, of_parts = zip(*learned, strict=True)
+        torch.autograd.backward(parts, of_parts)
     return Gradients(loss, logits)
 
 
@@ -135,7 +140,7 @@ def _cross_entropy(
 
 def _mapped(x: Any, layer: Any) -> Tensor:
     r"""Return the outputs of a linear layer: (K, B, H)."""
-    if isinstance(layer, BinnedMemberLinear):
+    if isinstance(x, tuple):
         features, bins = x
         z = torch.baddbmm(layer.bias, features, layer.weight)
         z[: len(bins)].baddbmm_(bins, layer.bin_weight)
@@ -150,7 +155,7 @@ def _mapped(x: Any, layer: Any) -> Tensor:
 def _set_gradient(layer: Any, x: Any, gradient: Tensor) -> None:
     r"""Set the gradients by the parameters of a layer."""
     layer.bias.grad = gradient.sum(1, keepdim=True)
-    if isinstance(layer, BinnedMemberLinear):
+    if isinstance(x, tuple):
         x, bins = x
         of_bins = torch.bmm(bins.transpose(1, 2), gradient[: len(bins)])
         layer.bin_weight.grad = of_bins
@@ -166,7 +171,7 @@ def _of_learned_inputs(
 ) -> list[tuple[Tensor, Tensor]]:
     r"""Return the inputs that depend on parameters, and the gradients by them."""
     pairs = [(x, layer.weight)]
-    if isinstance(layer, BinnedMemberLinear):
+    if isinstance(x, tuple):
         pairs = [(x[0], layer.weight), (x[1], layer.bin_weight)]
     return [
         (part, torch.bmm(gradient[: len(part)], weight.transpose(1, 2)))

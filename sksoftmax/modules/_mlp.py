@@ -244,25 +244,23 @@ class SoftmaxMLP(SoftmaxModule):
         Of shape (K, B, D), or (B, D) of a single member. A `BinnedMemberLinear` has the
         features and the bins as two tensors.
         """
-        if not isinstance(self.input_scaling, TableInput):
-            return self.input_dropout(self._of_members(encoded))
-        features, bins = self.input_scaling.decode(encoded)
-        if bins is None or not isinstance(self._first_layer, BinnedMemberLinear):
-            x = self.input_scaling.join(features, bins)
-            return self.input_dropout(self._of_members(x))
-        n_with_bins = len(self._first_layer.bin_weight)
-        return (
-            self.input_dropout(self._of_members(features)),
-            self.input_dropout(bins.expand(n_with_bins, -1, -1)),
-        )
+        x, bins = encoded, None
+        if isinstance(self.input_scaling, TableInput):
+            x, bins = self.input_scaling.decode(encoded)
+        first = self.hidden[0] if len(self.hidden) else self.output
+        if bins is not None and isinstance(first, BinnedMemberLinear):
+            bins = bins.expand(len(first.bin_weight), -1, -1)
+            return self._dropped(self._of_members(x)), self._dropped(bins)
+        if isinstance(self.input_scaling, TableInput):
+            x = self.input_scaling.join(x, bins)
+        return self._dropped(self._of_members(x))
 
-    @property
-    def _first_layer(self) -> nn.Module:
-        return self.hidden[0] if len(self.hidden) else self.output
+    def _dropped(self, x: Tensor) -> Tensor:
+        dropped: Tensor = self.input_dropout(x.to(self.output.weight.dtype))
+        return dropped
 
     def _of_members(self, x: Tensor) -> Tensor:
         r"""Return inputs of all members, (K, B, D); unchanged with a single one."""
-        x = x.to(self.output.weight.dtype)
         if self.n_estimators == 1 or x.ndim == 3:
             return x
         return x.expand(self.n_estimators, -1, -1)
@@ -280,9 +278,7 @@ class SoftmaxMLP(SoftmaxModule):
             )
         )
 
-    def _averages(
-        self, x: Tensor | tuple[Tensor, Tensor], members: Tensor
-    ) -> Tensor:
+    def _averages(self, x: Tensor | tuple[Tensor, Tensor], members: Tensor) -> Tensor:
         r"""Return the average of each row's members; no other members are computed.
 
         Parameters

@@ -229,10 +229,10 @@ class BinVectors(nn.Module):
         """
         n_vectors, n_slots, _ = self.weight.shape
         # (B, F, W) -> (F, B, W); (F, B, W) @ (F, W, K * E) -> (F, B, K * E)
-        slots = slots.unflatten(1, (n_vectors, n_slots)).transpose(0, 1)
+        slots = slots.reshape(-1, n_vectors, n_slots).transpose(0, 1)
         vectors = nn.functional.silu(torch.bmm(slots, self.weight))
-        # (F, B, K, E) -> (K, B, F, E)
-        vectors = vectors.unflatten(2, (self.n_members, self.size))
+        # (F, B, K * E) -> (F, B, K, E) -> (K, B, F, E)
+        vectors = vectors.view(n_vectors, -1, self.n_members, self.size)
         return vectors.permute(2, 1, 0, 3).flatten(2)
 
     def extra_repr(self) -> str:

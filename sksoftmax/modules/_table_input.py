@@ -271,13 +271,15 @@ class TableInput(nn.Module):
             n_slots = len(self.bin_vectors.slots)
         sizes = [n_slots, len(self.embedded)]
         sizes = [encoded.shape[1] - sum(sizes), *sizes]
-        features, bins, codes = encoded.split(sizes, 1)
+        features, bins, codes = torch.split(encoded, sizes, 1)
         if self.bin_vectors is not None:
             bins = self.bin_vectors(bins)
         if self.embedded:
             vectors = [
-                # (B, K * E) -> (K, B, E)
-                layer(code.long()).unflatten(1, (-1, _VECTOR_SIZE)).transpose(0, 1)
+                # (B, K * E) -> (B, K, E) -> (K, B, E)
+                layer(code.long())
+                .view(-1, self.n_members, _VECTOR_SIZE)
+                .transpose(0, 1)
                 for code, layer in zip(codes.T, self.embeddings, strict=True)
             ]
             features = features.expand(self.n_members, -1, -1)

@@ -270,10 +270,14 @@ def _bin_vectors(module: BinVectors, bins: Value, n_members: int) -> Value:
     vectors = vectors.node("Reshape", shape).node("Transpose", perm=[2, 1, 0, 3])
     shape = np.array([module.n_members, -1, n_vectors * module.size])
     vectors = vectors.node("Reshape", shape)
-    if n_members == 1:
-        return vectors.node("Squeeze", np.array([0]))
     # The first layer of members without bins has zeros for them.
-    return vectors.node("Gather", np.arange(n_members) % module.n_members, axis=0)
+    members = np.arange(n_members) % module.n_members
+    result: Value = (
+        vectors.node("Squeeze", np.array([0]))
+        if n_members == 1
+        else vectors.node("Gather", members, axis=0)
+    )
+    return result
 
 
 def _concatenated(parts: list[Value], axis: int) -> Value:

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 
 from sksoftmax import SoftmaxMLPClassifier
 from sksoftmax.modules import PiecewiseLinear, TableInput
-from sksoftmax.modules._piecewise import bin_edges
+from sksoftmax.modules._piecewise import BinVectors, bin_edges
 
 
 def edges_of(values, n_bins):
@@ -86,9 +86,9 @@ def test_missing_values_and_categories_have_no_bins():
     table.update(X)
     table.learn_bins([torch.empty(0), bin_edges(X[:, 1], 2)], X)
     inputs = table(X)
-    # One number, two bins, whether it is missing, two categories.
+    # One number, whether it is missing, two categories, two bins.
     assert inputs.shape == (4, 6) == (4, table.n_outputs)
-    assert_array_equal(inputs[3], [0, 0, 0, 1, 0, 1])
+    assert_array_equal(inputs[3], [0, 1, 0, 1, 0, 0])
 
 
 def steps(n_rows, seed):
@@ -138,7 +138,7 @@ def test_later_parts_keep_the_bins_of_the_first():
     assert_array_equal(classifier.module_.input_scaling.pieces.width, before)
 
 
-def test_every_other_member_has_the_bins():
+def test_half_of_the_members_has_the_bins():
     X, y = steps(300, 0)
     classifier = SoftmaxMLPClassifier(
         (8,), n_bins=4, n_estimators=3, max_epochs=2, random_state=0
@@ -150,17 +150,17 @@ def test_every_other_member_has_the_bins():
         # Changed bins change the logits of the members that have bins.
         module.input_scaling.pieces.left.sub_(0.5)
         changed = (module(torch.from_numpy(X)) != before).any(2).any(0)
-    assert changed.tolist() == [True, False, True]
+    assert changed.tolist() == [True, True, False]
 
 
 def test_all_members_have_the_bins_of_large_tables(monkeypatch):
     X, y = steps(300, 0)
-    for many, is_hidden in ((300, False), (301, True)):
+    for many, n_with_bins in ((300, 3), (301, 2)):
         monkeypatch.setattr("sksoftmax._nets.mlp_defaults.MANY_ROWS", many)
         classifier = SoftmaxMLPClassifier(
             (8,), n_bins=4, n_estimators=3, max_epochs=2, early_stopping=False
         ).fit(X, y)
-        assert (classifier.module_.shown is not None) == is_hidden
+        assert len(classifier.module_.hidden[0].bin_weight) == n_with_bins
 
 
 def test_bins_of_each_column():
@@ -190,3 +190,43 @@ def test_auto_has_no_bins_for_many_features(n_features, has_bins):
     assert classifier.n_bins_.any() == has_bins
     rate = classifier.module_.input_dropout.p
     assert rate == (0.1 if has_bins else 0.2)
+
+
+def test_vectors_of_bins_are_those_of_each_feature_and_member():
+    layer = BinVectors([3, 0, 2], size=4, n_members=2)
+    layer.initialize(torch.Generator().manual_seed(0))
+    bins = torch.rand(7, 5, generator=torch.Generator().manual_seed(1))
+    vectors = layer(layer.spread(bins))
+    assert vectors.shape == (2, 7, layer.n_outputs) == (2, 7, 8)
+    # (F, W, K * E): the last of W slots is the bias.
+    weight = layer.weight.unflatten(2, (2, 4))
+    for member in range(2):
+        first = bins[:, :3] @ weight[0, :3, member] + weight[0, 3, member]
+        # The slot without a bin is not used.
+        second = bins[:, 3:] @ weight[1, :2, member] + weight[1, 3, member]
+        expected = torch.nn.functional.silu(torch.cat([first, second], 1))
+        torch.testing.assert_close(vectors[member], expected)
+
+
+@pytest.mark.parametrize("n_estimators", [1, 3])
+@pytest.mark.parametrize("share_weights", [False, True])
+def test_vectors_of_bins_learn_steps(n_estimators, share_weights):
+    (X, y), (X_new, y_new) = steps(2_000, 0), steps(2_000, 1)
+    guess = log_loss(y_new, np.full((len(y_new), 2), 0.5))
+    classifier = SoftmaxMLPClassifier(
+        (32,),
+        embedding_size=3,
+        n_bins=32,
+        n_estimators=n_estimators,
+        share_weights=share_weights,
+        input_dropout=0.0,
+        random_state=0,
+    ).fit(X, y)
+    assert classifier.module_.input_scaling.bin_vectors.size == 3
+    assert log_loss(y_new, classifier.predict_proba(X_new)) < 0.7 * guess
+
+
+def test_no_vectors_leave_the_bins_as_they_are():
+    X, y = steps(200, 0)
+    classifier = SoftmaxMLPClassifier((4,), embedding_size=None, max_epochs=1)
+    assert classifier.fit(X, y).module_.input_scaling.bin_vectors is None

@@ -342,14 +342,15 @@ def test_members_hold_out_rows_in_turn():
 
 
 def test_rows_are_held_out_by_members_with_bins_and_without(monkeypatch):
-    # Every other member has piecewise-linear inputs.
+    # The first half of the members has bins.
     X, y = load_digits(return_X_y=True)
     classifier = SoftmaxMLPClassifier(4, max_epochs=1, random_state=0)
     _, weight, _ = fit_and_see_held_out(classifier, X, y, monkeypatch)
-    shown = classifier.module_.shown[:, 0].bool().all(1).numpy()
+    has_bins = np.arange(12) < len(classifier.module_.hidden[0].bin_weight)
+    assert has_bins.sum() == 6
     left_out = weight == 0
-    assert (left_out[:, shown].sum(1) == 1).all()
-    assert (left_out[:, ~shown].sum(1) == 1).all()
+    assert (left_out[:, has_bins].sum(1) == 1).all()
+    assert (left_out[:, ~has_bins].sum(1) == 1).all()
 
 
 def test_validation_rows_are_predicted_by_members_that_did_not_train_on_them():
