@@ -36,8 +36,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int or "auto", default="auto"
-        Width of each hidden layer. "auto" is two layers: of 128 units below 20,000
-        rows, of 192 from there on, or of 256 if there are more than 256 features.
+        Width of each hidden layer. "auto" is two layers: of 64 units below 1,500 rows,
+        of 128 below 20,000 rows, and of 256 from there on.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="silu"
         Activation function of the hidden layers.
     normalization : {"auto", "batch", "layer"} or None, default="auto"
@@ -47,7 +47,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Dropout rate after each hidden layer.
     input_dropout : float or "auto", default="auto"
         Dropout rate of the scaled inputs. "auto" is 0.1, or 0.2 for more than 256
-        features, and 0 in restarts.
+        features or from 20,000 rows on, and 0 in restarts.
     input_scaling : {"smooth", "standard"} or None, default="smooth"
         Scaling of the features, with statistics learned in ``fit``. "standard" gives
         zero mean and unit variance. "smooth" takes the square root of counts before
@@ -55,13 +55,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         outliers. None changes nothing.
     n_bins : int, array-like of shape (n_features,), "auto" or None, default="auto"
         Number of bins that the range of each column of numbers is divided into, so
-        that the first layer has a parameter for each part of it (piecewise-linear
-        encoding); 0 in an array and None mean no bins. "auto" is 8, or 0 for more than
-        256 features. Below 20,000 rows only half of the nets get the bins, since bins
-        help to memorize a table.
+        that a net has a parameter for each part of it (piecewise-linear encoding); 0 in
+        an array and None mean no bins. "auto" is 8, or 16 from 20,000 rows on, or 0
+        for more than 256 features. Below 20,000 rows only half of the nets get the
+        bins, since bins help to memorize a table.
     embedding_size : int, "auto" or None, default="auto"
         Elements of the learned vector that the bins of each column are mapped to, by a
-        linear map and the activation SiLU; None leaves the bins as they are.
+        linear map and the activation SiLU; "auto" is 4. None leaves the bins as they
+        are, for the first layer.
     n_estimators : int, default=12
         Number of nets, trained on the same batches and averaged in prediction.
     share_weights : bool, default=False
@@ -75,7 +76,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Optimizer.
     learning_rate : float or "auto", default="auto"
         Highest learning rate of ``lr_schedule``. "auto" is 0.012. Below 1,500 rows,
-        for "adamw", it is less in proportion to the rows, but at least 0.0015.
+        for "adamw", it is less in proportion to the rows, but at least 0.003.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="cosine"
@@ -83,14 +84,15 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         or constant.
     weight_decay : float or "auto", default="auto"
         Decay of the matrices, not of biases and normalization: decoupled with "adamw",
-        an L2 penalty with the other optimizers. "auto" is 0.01; 0.1 for more than 256
-        features; and 0.3 for "adamw" below 1,500 rows.
+        an L2 penalty with the other optimizers. "auto" is 0.01; 0.05 from 20,000
+        rows on; 0.1 for more than 256 features; and 0.3 for "adamw" below 1,500 rows.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 200 steps, in 6 to 100 epochs; in at
-        least 32 for 20,000 rows or more of more than 256 features. Up to two restarts
-        may follow, see the notes. A number at which the loss still falls gives a
+        Passes over the rows. "auto" makes about 200 steps, in 6 to 100 epochs: about
+        100 for "adamw" below 1,500 rows; at least 8 epochs from 20,000 rows on, and 32
+        if there are more than 256 features as well. Up to two restarts may follow, see
+        the notes. A number at which the loss still falls gives a
         ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
@@ -206,7 +208,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     **Restarts**: with ``max_epochs="auto"`` and validation rows, the schedule starts
     again, twice as long, while the net underfits: the best epoch is late and the
     training loss is close to the validation loss; below 20,000 rows also if the last
-    epoch is the best. A restart ends when half of it has gained nothing.
+    epoch is the best. A restart ends when half of it has gained nothing, and another
+    one follows if the loss fell by 3% or more.
 
     **Copies** of a row, with equal features (as float32) and labels, count as one row
     with the sum of their weights. Equal rows with other labels are held out together.
@@ -427,7 +430,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         is_kept = is_stream or isinstance(self.hidden_layer_sizes, str)
         if is_new or not is_kept:
             attributes["hidden_layer_sizes_"] = mlp_defaults.hidden_layer_sizes(
-                self.hidden_layer_sizes, len(rows), n_features
+                self.hidden_layer_sizes, len(rows), is_stream=is_stream
             )
         learn_inputs = partial(learn_scaling_and_bins, n_bins=n_bins, bins=bins)
         return Plan(recipe, attributes=attributes, learn_inputs=learn_inputs)
@@ -447,7 +450,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             activation=self.activation,
             normalization=mlp_defaults.normalization(self.normalization, len(sizes)),
             dropout=self.dropout,
-            input_dropout=mlp_defaults.input_dropout(self.input_dropout, n_features),
+            input_dropout=mlp_defaults.input_dropout(
+                self.input_dropout, n_features, n_rows_is_large=not self._half_with_bins
+            ),
             input_scaling=self.input_scaling,
             n_estimators=self.n_estimators,
             share_weights=self.share_weights,

@@ -6,7 +6,6 @@ tables.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -25,43 +24,46 @@ FEW_ROWS = 1_500
 # and its features repeat one another.
 MANY_FEATURES = 256
 
-# Units of each hidden layer: of a table that is not large, of a large one, and of a
-# large and wide one.
+# Units of each hidden layer: of a small table, of one that is neither small nor large,
+# and of a large one.
+_UNITS_OF_FEW_ROWS = 64
 _UNITS = 128
-_UNITS_OF_MANY_ROWS = 192
-_UNITS_OF_MANY_FEATURES = 256
+_UNITS_OF_MANY_ROWS = 256
 
 # Hidden layers: from here on, gradient descent needs normalized layers.
 _DEEP = 5
 
-# Bins per feature.
-_BINS = int(os.environ.get("XB", "8"))
-_BINS_OF_MANY_ROWS = int(os.environ.get("XBM", "16"))
+# Bins per feature, in general and of a large table.
+_BINS = 8
+_BINS_OF_MANY_ROWS = 16
 
 # Elements of the learned vector of a column's bins.
 _EMBEDDING_SIZE = 4
 
 # Learning rate, and the smallest share of it for a small table.
-_LEARNING_RATE = float(os.environ.get("XLR", ".012"))
-_SMALLEST_SHARE = float(os.environ.get("XSH", ".125"))
+_LEARNING_RATE = 0.012
+_SMALLEST_SHARE = 1 / 4
 
-# Weight decay in general, of a wide table, and of a small one.
+# Weight decay in general, of a large table, of a wide one, and of a small one.
 _WEIGHT_DECAY = 0.01
+_WEIGHT_DECAY_OF_MANY_ROWS = 0.05
 _WEIGHT_DECAY_OF_MANY_FEATURES = 0.1
-_WEIGHT_DECAY_OF_FEW_ROWS = float(os.environ.get("XWD", ".3"))
+_WEIGHT_DECAY_OF_FEW_ROWS = 0.3
 
-# Dropout rate of the inputs in general, and of a wide table.
+# Dropout rate of the inputs in general, and of a wide or large table.
 _INPUT_DROPOUT = 0.1
-_INPUT_DROPOUT_OF_MANY_FEATURES = 0.2
+_INPUT_DROPOUT_OF_LARGE = 0.2
 
-# Averaged nets learn best in few epochs at a high rate; a large and wide table needs
-# more of them.
+# Averaged nets learn best in few epochs at a high rate.
 _LENGTH = TrainingLength(
-    largest_batch=256,
-    n_steps=int(os.environ.get("XNS", "200")),
-    fewest_epochs=6,
-    most_epochs=100,
+    largest_batch=256, n_steps=200, fewest_epochs=6, most_epochs=100
 )
+
+# Steps of a small table. Twice as many at half the rate predict as well.
+_STEPS_OF_FEW_ROWS = 100
+
+# Epochs of a large table, and of a large and wide one.
+_FEWEST_EPOCHS_OF_MANY_ROWS = 8
 _FEWEST_EPOCHS_OF_MANY_PIXELS = 32
 
 # Restarts while the net underfits.
@@ -80,13 +82,20 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
     is_stream : bool
         Whether an unknown number of rows will follow.
     """
-    length, n_rows_is_large = _LENGTH, n_rows >= MANY_ROWS
-    if n_rows_is_large and n_features > MANY_FEATURES:
-        length = replace(length, fewest_epochs=_FEWEST_EPOCHS_OF_MANY_PIXELS)
+    n_rows_is_large = n_rows >= MANY_ROWS and not is_stream
     # The values for small tables are measured with "adamw" alone.
     n_rows_is_small = (
         n_rows < FEW_ROWS and parameters.optimizer == "adamw" and not is_stream
     )
+    length = _LENGTH
+    if n_rows_is_large:
+        is_wide = n_features > MANY_FEATURES
+        fewest = (
+            _FEWEST_EPOCHS_OF_MANY_PIXELS if is_wide else _FEWEST_EPOCHS_OF_MANY_ROWS
+        )
+        length = replace(length, fewest_epochs=fewest)
+    elif n_rows_is_small:
+        length = replace(length, n_steps=_STEPS_OF_FEW_ROWS)
     # Validation rows decide about restarts.
     restarts = parameters.max_epochs == "auto" and bool(parameters.early_stopping)
     return replace(
@@ -95,7 +104,10 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
             parameters.learning_rate, n_rows if n_rows_is_small else FEW_ROWS
         ),
         weight_decay=_weight_decay(
-            parameters.weight_decay, n_features, n_rows_is_small=n_rows_is_small
+            parameters.weight_decay,
+            n_features,
+            n_rows_is_small=n_rows_is_small,
+            n_rows_is_large=n_rows_is_large,
         ),
         n_restarts=_RESTARTS if restarts else 0,
         restart_if_best_is_last=not n_rows_is_large,
@@ -113,27 +125,31 @@ def _learning_rate(value: float | str, n_rows: int) -> float:
 
 
 def _weight_decay(
-    value: float | str, n_features: int, *, n_rows_is_small: bool
+    value: float | str,
+    n_features: int,
+    *,
+    n_rows_is_small: bool,
+    n_rows_is_large: bool,
 ) -> float:
-    r"""Return the weight decay; "auto" is larger for small and for wide tables."""
+    r"""Return the weight decay; "auto" is larger for small, large and wide tables."""
     if not isinstance(value, str):
         return value
     if n_rows_is_small:
         return _WEIGHT_DECAY_OF_FEW_ROWS
     if n_features > MANY_FEATURES:
         return _WEIGHT_DECAY_OF_MANY_FEATURES
-    return _WEIGHT_DECAY
+    return _WEIGHT_DECAY_OF_MANY_ROWS if n_rows_is_large else _WEIGHT_DECAY
 
 
-def hidden_layer_sizes(value: Any, n_rows: int, n_features: int) -> tuple[int, ...]:
+def hidden_layer_sizes(value: Any, n_rows: int, *, is_stream: bool) -> tuple[int, ...]:
     r"""Return the width of each hidden layer; "auto" is two layers."""
     if not isinstance(value, str):
         return check_sizes("hidden_layer_sizes", value)
+    if n_rows < FEW_ROWS and not is_stream:
+        return (_UNITS_OF_FEW_ROWS, _UNITS_OF_FEW_ROWS)
     if n_rows < MANY_ROWS:
         return (_UNITS, _UNITS)
-    if n_features <= MANY_FEATURES:
-        return (_UNITS_OF_MANY_ROWS, _UNITS_OF_MANY_ROWS)
-    return (_UNITS_OF_MANY_FEATURES, _UNITS_OF_MANY_FEATURES)
+    return (_UNITS_OF_MANY_ROWS, _UNITS_OF_MANY_ROWS)
 
 
 def normalization(value: str | None, n_layers: int) -> str | None:
@@ -143,12 +159,14 @@ def normalization(value: str | None, n_layers: int) -> str | None:
     return "batch" if n_layers >= _DEEP else None
 
 
-def input_dropout(value: float | str, n_features: int) -> float:
-    r"""Return the dropout rate of the inputs; "auto" is higher for a wide table."""
+def input_dropout(
+    value: float | str, n_features: int, *, n_rows_is_large: bool
+) -> float:
+    r"""Return the dropout rate of the inputs; "auto" is higher for a large table."""
     if not isinstance(value, str):
         return value
-    if n_features > MANY_FEATURES:
-        return _INPUT_DROPOUT_OF_MANY_FEATURES
+    if n_features > MANY_FEATURES or n_rows_is_large:
+        return _INPUT_DROPOUT_OF_LARGE
     return _INPUT_DROPOUT
 
 

@@ -29,6 +29,10 @@ _WARM_WORSE = 0.99
 # Epochs: after fewer, a loss is mostly that of the initial parameters.
 _FEWEST_TELLING = 5
 
+# Share of the validation loss that a restart has to take off, for another one to
+# follow.
+_WORTHWHILE = 0.03
+
 # Log loss: a restart cannot lower a smaller one by much.
 _NEGLIGIBLE_LOSS = 0.001
 
@@ -78,6 +82,18 @@ def underfits(history: History, restart_if_best_is_last: bool = False) -> bool:
     is_close = last["train_loss"] >= _CLOSE * smallest
     is_last = restart_if_best_is_last and last["valid_loss"] <= _AS_GOOD * smallest
     return bool((is_last or (is_late and is_close)) and smallest > _NEGLIGIBLE_LOSS)
+
+
+def has_gained(history: History, following: Round) -> bool:
+    r"""Return whether the last restart gained enough for the following one.
+
+    True after the first round, which was no restart.
+    """
+    last_start = following.start - (following.end - following.start) // 2
+    if not last_start:
+        return True
+    losses = [epoch["valid_loss"] for epoch in history]
+    return bool(min(losses) <= (1 - _WORTHWHILE) * min(losses[:last_start]))
 
 
 def has_stalled(history: History, current: Round) -> bool:

@@ -27,7 +27,7 @@ from .monitors import (
 from .optimizers import make_gradients_dense
 from .pruning import EasyRows
 from .recipe import Recipe
-from .restarts import Round, has_stalled, plan_rounds, underfits
+from .restarts import Round, has_gained, has_stalled, plan_rounds, underfits
 from .schedules import StepSchedule
 from .stream import FEWEST_NORMALIZED, Pace, running_statistics
 
@@ -221,8 +221,10 @@ class SoftmaxNet(NeuralNetClassifier):
         if not current.start:
             return True
         before = self._epochs_here()[: current.start]
-        return not self.stop_training_ and underfits(
-            before, self.recipe.restart_if_best_is_last
+        return (
+            not self.stop_training_
+            and underfits(before, self.recipe.restart_if_best_is_last)
+            and has_gained(before, current)
         )
 
     def _start_schedule(self, name: str, first: int) -> None:

@@ -18,8 +18,8 @@ def recipe(n_rows=5_000, n_features=20, *, is_stream=False, **parameters):
 @pytest.mark.parametrize(
     ("n_rows", "expected"),
     [
-        (10, 0.0015),
-        (187, 0.0015),
+        (10, 0.003),
+        (375, 0.003),
         (750, 0.006),
         (1_499, 0.011992),
         (1_500, 0.012),
@@ -32,9 +32,17 @@ def test_learning_rate_of_a_small_table_is_in_proportion_to_its_rows(n_rows, exp
 
 @pytest.mark.parametrize(
     ("n_rows", "n_features", "expected"),
-    [(1_499, 20, 0.3), (1_500, 20, 0.01), (1_500, 256, 0.01), (1_500, 257, 0.1)],
+    [
+        (1_499, 20, 0.3),
+        (1_500, 20, 0.01),
+        (1_500, 256, 0.01),
+        (1_500, 257, 0.1),
+        (19_999, 20, 0.01),
+        (20_000, 20, 0.05),
+        (20_000, 257, 0.1),
+    ],
 )
-def test_weight_decay_of_small_and_of_wide_tables(n_rows, n_features, expected):
+def test_weight_decay_of_small_large_and_wide_tables(n_rows, n_features, expected):
     assert recipe(n_rows, n_features).weight_decay == expected
 
 
@@ -60,20 +68,23 @@ def test_batch_is_about_a_sixteenth_of_the_rows(n_rows, expected):
     ("n_rows", "n_features", "expected"),
     [
         (32, 20, 100),
+        (160, 20, 20),
         (3_200, 20, 15),
-        (50_000, 20, 6),
-        (20_000, 256, 6),
+        (19_999, 20, 6),
+        (20_000, 256, 8),
+        (50_000, 20, 8),
         (19_999, 257, 6),
         (20_000, 257, 32),
         (20_000, 784, 32),
     ],
 )
-def test_epochs_make_200_steps_within_limits(n_rows, n_features, expected):
+def test_epochs_make_100_or_200_steps_within_limits(n_rows, n_features, expected):
     batch_size = recipe(n_rows, n_features).batch_size
     n_epochs = recipe(n_rows, n_features).max_epochs
     assert n_epochs == expected
     if 6 < n_epochs < 100 and n_rows < 20_000:
-        assert n_epochs * n_rows / batch_size == pytest.approx(200, rel=0.1)
+        n_steps = 100 if n_rows < 1_500 else 200
+        assert n_epochs * n_rows / batch_size == pytest.approx(n_steps, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -107,18 +118,23 @@ def test_parameters_that_are_numbers_stay():
 
 
 @pytest.mark.parametrize(
-    ("value", "n_rows", "n_features", "expected"),
+    ("value", "n_rows", "expected"),
     [
-        ("auto", 19_999, 784, (128, 128)),
-        ("auto", 20_000, 256, (192, 192)),
-        ("auto", 20_000, 257, (256, 256)),
-        (7, 10**6, 784, (7,)),
-        ([5, 6], 10**6, 784, (5, 6)),
-        ((), 10, 2, ()),
+        ("auto", 1_499, (64, 64)),
+        ("auto", 1_500, (128, 128)),
+        ("auto", 19_999, (128, 128)),
+        ("auto", 20_000, (256, 256)),
+        (7, 10**6, (7,)),
+        ([5, 6], 10**6, (5, 6)),
+        ((), 10, ()),
     ],
 )
-def test_hidden_layers(value, n_rows, n_features, expected):
-    assert defaults.hidden_layer_sizes(value, n_rows, n_features) == expected
+def test_hidden_layers(value, n_rows, expected):
+    assert defaults.hidden_layer_sizes(value, n_rows, is_stream=False) == expected
+
+
+def test_hidden_layers_of_a_stream_are_those_of_more_rows():
+    assert defaults.hidden_layer_sizes("auto", 1, is_stream=True) == (128, 128)
 
 
 @pytest.mark.parametrize(
@@ -130,13 +146,22 @@ def test_normalization(value, n_layers, expected):
 
 
 def test_bins_and_dropout_of_the_inputs():
-    assert [defaults.n_bins(v, 256) for v in ("auto", None, 5)] == [8, 0, 5]
-    assert defaults.n_bins("auto", 257) == 0
-    assert defaults.input_dropout("auto", 256) == 0.1
-    assert defaults.input_dropout("auto", 257) == 0.2
-    assert defaults.input_dropout(0.4, 257) == 0.4
-    assert defaults.alternate_bins(19_999)
-    assert not defaults.alternate_bins(20_000)
+    assert [defaults.n_bins(v, 9, 256) for v in ("auto", None, 5)] == [8, 0, 5]
+    assert defaults.n_bins("auto", 20_000, 256) == 16
+    assert defaults.n_bins("auto", 20_000, 257) == 0
+    for value, n_features, n_rows_is_large, expected in (
+        ("auto", 256, False, 0.1),
+        ("auto", 256, True, 0.2),
+        ("auto", 257, False, 0.2),
+        (0.4, 257, True, 0.4),
+    ):
+        rate = defaults.input_dropout(
+            value, n_features, n_rows_is_large=n_rows_is_large
+        )
+        assert rate == expected
+    assert [defaults.embedding_size(v) for v in ("auto", None, 7)] == [4, 0, 7]
+    assert defaults.half_with_bins(19_999)
+    assert not defaults.half_with_bins(20_000)
 
 
 @pytest.mark.parametrize(
@@ -145,22 +170,32 @@ def test_bins_and_dropout_of_the_inputs():
         (
             "hidden_layer_sizes",
             {
+                defaults._UNITS_OF_FEW_ROWS,
                 defaults._UNITS,
                 defaults._UNITS_OF_MANY_ROWS,
-                defaults._UNITS_OF_MANY_FEATURES,
+                defaults.FEW_ROWS,
                 defaults.MANY_ROWS,
-                defaults.MANY_FEATURES,
             },
         ),
         (
             "input_dropout",
             {
                 defaults._INPUT_DROPOUT,
-                defaults._INPUT_DROPOUT_OF_MANY_FEATURES,
+                defaults._INPUT_DROPOUT_OF_LARGE,
                 defaults.MANY_FEATURES,
+                defaults.MANY_ROWS,
             },
         ),
-        ("n_bins", {defaults._BINS, defaults.MANY_FEATURES, defaults.MANY_ROWS}),
+        (
+            "n_bins",
+            {
+                defaults._BINS,
+                defaults._BINS_OF_MANY_ROWS,
+                defaults.MANY_FEATURES,
+                defaults.MANY_ROWS,
+            },
+        ),
+        ("embedding_size", {defaults._EMBEDDING_SIZE}),
         (
             "learning_rate",
             {
@@ -174,7 +209,9 @@ def test_bins_and_dropout_of_the_inputs():
             {
                 defaults._WEIGHT_DECAY,
                 defaults._WEIGHT_DECAY_OF_MANY_FEATURES,
+                defaults._WEIGHT_DECAY_OF_MANY_ROWS,
                 defaults._WEIGHT_DECAY_OF_FEW_ROWS,
+                defaults.MANY_ROWS,
                 defaults.MANY_FEATURES,
                 defaults.FEW_ROWS,
             },
@@ -184,6 +221,9 @@ def test_bins_and_dropout_of_the_inputs():
             "max_epochs",
             {
                 defaults._LENGTH.n_steps,
+                defaults._STEPS_OF_FEW_ROWS,
+                defaults._FEWEST_EPOCHS_OF_MANY_ROWS,
+                defaults.FEW_ROWS,
                 defaults._LENGTH.fewest_epochs,
                 defaults._LENGTH.most_epochs,
                 defaults._FEWEST_EPOCHS_OF_MANY_PIXELS,

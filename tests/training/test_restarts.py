@@ -20,6 +20,7 @@ from sksoftmax import (
 from sksoftmax._nets import mlp_defaults
 from sksoftmax._training.restarts import (
     Round,
+    has_gained,
     has_stalled,
     late_fall,
     plan_rounds,
@@ -133,6 +134,13 @@ def test_restart_if_the_last_epoch_is_about_as_good_as_the_best(held_out, expect
 def test_large_tables_restart_only_if_the_losses_are_close(n_rows, expected):
     recipe = mlp_defaults.recipe(mlp(), n_rows, n_features=2, is_stream=False)
     assert recipe.restart_if_best_is_last is expected
+
+
+@pytest.mark.parametrize(("last", "expected"), [(0.96, True), (0.98, False)])
+def test_a_second_restart_needs_a_gain_of_the_first(last, expected):
+    first, second = plan_rounds(1, 2)[1:]
+    assert has_gained(history_of([1.0], 1), first)
+    assert has_gained(history_of([1.0, 1.5, last], 1), second) is expected
 
 
 def test_no_restart_without_validation_rows():
