@@ -209,7 +209,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     again, twice as long, while the net underfits: the best epoch is late and the
     training loss is close to the validation loss; below 20,000 rows also if the last
     epoch is the best. A restart ends when half of it has gained nothing, and another
-    one follows if the loss fell by 3% or more.
+    one follows if the loss fell by a tenth or more.
 
     **Copies** of a row, with equal features (as float32) and labels, count as one row
     with the sum of their weights. Equal rows with other labels are held out together.

@@ -31,7 +31,7 @@ _FEWEST_TELLING = 5
 
 # Share of the validation loss that a restart has to take off, for another one to
 # follow.
-_WORTHWHILE = 0.03
+_WORTHWHILE = 0.1
 
 # Log loss: a restart cannot lower a smaller one by much.
 _NEGLIGIBLE_LOSS = 0.001

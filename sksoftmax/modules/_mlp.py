@@ -217,10 +217,10 @@ class SoftmaxMLP(SoftmaxModule):
         logits : Tensor of shape (batch_size, n_classes)
             As in :meth:`forward`.
         """
-        x = self._inputs(encoded)
         if members is not None and self._maps_by_members(members):
-            logits: Tensor = self.temperature(self._averages(x, members))
+            logits: Tensor = self.temperature(self._averages(encoded, members))
             return logits
+        x = self._inputs(encoded)
         return self._combine_members(self.output(self.hidden(x)), members)
 
     def set_gradients(
@@ -238,37 +238,38 @@ class SoftmaxMLP(SoftmaxModule):
         # (K, B, C) -> (B, K, C)
         return step.loss, step.logits.transpose(0, 1)
 
-    def _inputs(self, encoded: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def _inputs(
+        self, encoded: Tensor, members: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
         r"""Return the inputs of the first layer.
 
         Of shape (K, B, D), or (B, D) of a single member. A `BinnedMemberLinear` has the
-        features and the bins as two tensors.
+        features and the bins as two tensors. ``members`` are the numbers of K members.
         """
+        n_members = self.n_estimators if members is None else len(members)
         x, bins = encoded, None
         if isinstance(self.input_scaling, TableInput):
-            x, bins = self.input_scaling.decode(encoded)
+            x, bins = self.input_scaling.decode(encoded, members)
         first = self.hidden[0] if len(self.hidden) else self.output
         if bins is not None and isinstance(first, BinnedMemberLinear):
-            bins = bins.expand(len(first.bin_weight), -1, -1)
-            return self._dropped(self._of_members(x)), self._dropped(bins)
+            n_with_bins = len(first.bin_weight)
+            if members is not None:
+                n_with_bins = int((members < n_with_bins).sum())
+            bins = bins.expand(n_with_bins, -1, -1)
+            return self._dropped(_expanded(x, n_members)), self._dropped(bins)
         if isinstance(self.input_scaling, TableInput):
             x = self.input_scaling.join(x, bins)
-        return self._dropped(self._of_members(x))
+        return self._dropped(_expanded(x, n_members))
 
     def _dropped(self, x: Tensor) -> Tensor:
         dropped: Tensor = self.input_dropout(x.to(self.output.weight.dtype))
         return dropped
 
-    def _of_members(self, x: Tensor) -> Tensor:
-        r"""Return inputs of all members, (K, B, D); unchanged with a single one."""
-        if self.n_estimators == 1 or x.ndim == 3:
-            return x
-        return x.expand(self.n_estimators, -1, -1)
-
     def _maps_by_members(self, members: Tensor) -> bool:
         r"""Return whether only the members of each row are worth computing."""
         return (
             members.ndim == 2
+            and len(self.hidden) > 0
             and self.n_estimators <= _MOST_MEMBERS_OF_A_CODE
             and len(members) * self.largest_product >= _MANY_PRODUCTS
             and all(
@@ -278,13 +279,13 @@ class SoftmaxMLP(SoftmaxModule):
             )
         )
 
-    def _averages(self, x: Tensor | tuple[Tensor, Tensor], members: Tensor) -> Tensor:
+    def _averages(self, encoded: Tensor, members: Tensor) -> Tensor:
         r"""Return the average of each row's members; no other members are computed.
 
         Parameters
         ----------
-        x : Tensor or tuple of Tensor
-            The inputs of the first layer.
+        encoded : Tensor of shape (batch_size, n_encoded)
+            The encoded rows.
         members : Tensor of shape (batch_size, n_estimators), bool
             The members of each row.
         """
@@ -296,18 +297,14 @@ class SoftmaxMLP(SoftmaxModule):
         for number in range(len(codes)):
             rows = (of_row == number).nonzero().flatten()
             chosen = members[rows[0]].nonzero().flatten()
-            if isinstance(x, tuple):
-                with_bins = chosen[chosen < len(x[1])]
-                part: Any = (x[0][chosen][:, rows], x[1][with_bins][:, rows])
-            else:
-                part = x[chosen][:, rows]
+            x: Any = self._inputs(encoded[rows], chosen)
             for layer in [*self.hidden, self.output]:
-                part = (
-                    layer.map_by(part, chosen)
+                x = (
+                    layer.map_by(x, chosen)
                     if isinstance(layer, MemberLinear | BinnedMemberLinear)
-                    else layer(part)
+                    else layer(x)
                 )
-            logits[rows] = average_members(part)
+            logits[rows] = average_members(x)
         return logits
 
     @contextmanager
@@ -323,3 +320,10 @@ class SoftmaxMLP(SoftmaxModule):
             yield
         finally:
             self.input_dropout.p = p
+
+
+def _expanded(x: Tensor, n_members: int) -> Tensor:
+    r"""Return inputs of all members, (K, B, D); unchanged with a single one."""
+    if n_members == 1 or x.ndim == 3:
+        return x
+    return x.expand(n_members, -1, -1)

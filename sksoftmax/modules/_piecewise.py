@@ -214,13 +214,15 @@ class BinVectors(nn.Module):
         with_one = nn.functional.pad(with_zero, (0, 1), value=1.0)
         return with_one.index_select(1, self.slots)
 
-    def forward(self, slots: Tensor) -> Tensor:
+    def forward(self, slots: Tensor, members: Tensor | None = None) -> Tensor:
         r"""Return the vectors of a batch.
 
         Parameters
         ----------
         slots : Tensor of shape (batch_size, n_slots)
             The result of :meth:`spread`.
+        members : Tensor of int64, default=None
+            Numbers of the members whose vectors are returned; all if None.
 
         Returns
         -------
@@ -228,11 +230,16 @@ class BinVectors(nn.Module):
             The vectors of each member.
         """
         n_vectors, n_slots, _ = self.weight.shape
+        weight: Tensor = self.weight
+        if members is not None:
+            shape = (n_vectors, n_slots, self.n_members, self.size)
+            weight = weight.view(shape)[:, :, members].flatten(2)
         # (B, F, W) -> (F, B, W); (F, B, W) @ (F, W, K * E) -> (F, B, K * E)
         slots = slots.reshape(-1, n_vectors, n_slots).transpose(0, 1)
-        vectors = nn.functional.silu(torch.bmm(slots, self.weight))
+        vectors = nn.functional.silu(torch.bmm(slots, weight))
         # (F, B, K * E) -> (F, B, K, E) -> (K, B, F, E)
-        vectors = vectors.view(n_vectors, -1, self.n_members, self.size)
+        n_members = weight.shape[2] // self.size
+        vectors = vectors.view(n_vectors, -1, n_members, self.size)
         return vectors.permute(2, 1, 0, 3).flatten(2)
 
     def extra_repr(self) -> str:

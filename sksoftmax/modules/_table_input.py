@@ -249,13 +249,17 @@ class TableInput(nn.Module):
             parts.append((x[:, self.embedded] + 1).nan_to_num(0.0).to(dtype))
         return torch.cat(parts, 1)
 
-    def decode(self, encoded: Tensor) -> tuple[Tensor, Tensor | None]:
+    def decode(
+        self, encoded: Tensor, members: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         r"""Return the outputs of encoded rows in two parts: learned vectors among them.
 
         Parameters
         ----------
         encoded : Tensor of shape (batch_size, n_encoded)
             The result of :meth:`encode`.
+        members : Tensor of int64, default=None
+            Numbers of the members whose learned vectors are returned; all if None.
 
         Returns
         -------
@@ -273,7 +277,10 @@ class TableInput(nn.Module):
         sizes = [encoded.shape[1] - sum(sizes), *sizes]
         features, bins, codes = torch.split(encoded, sizes, 1)
         if self.bin_vectors is not None:
-            bins = self.bin_vectors(bins)
+            with_bins = None
+            if members is not None:
+                with_bins = members[members < self.bin_vectors.n_members]
+            bins = self.bin_vectors(bins, with_bins)
         if self.embedded:
             vectors = [
                 # (B, K * E) -> (B, K, E) -> (K, B, E)
@@ -284,6 +291,8 @@ class TableInput(nn.Module):
             ]
             features = features.expand(self.n_members, -1, -1)
             features = torch.cat([features, *vectors], 2)
+            if members is not None:
+                features = features[members]
         return features, bins if n_slots else None
 
     def join(self, features: Tensor, bins: Tensor | None) -> Tensor:
@@ -300,7 +309,7 @@ class TableInput(nn.Module):
             The result of :meth:`forward`.
         """
         if bins is None:
-            bins = features[..., :0]
+            return features if self.n_members > 1 or features.ndim == 2 else features[0]
         if features.ndim == bins.ndim == 2:
             return torch.cat([features, bins], 1)
         if bins.ndim == 2:

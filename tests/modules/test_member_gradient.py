@@ -129,9 +129,11 @@ def test_a_large_table_is_encoded_by_batches_with_the_same_result(monkeypatch):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_only_members_of_a_row_are_computed(monkeypatch):
-    module = make_module("categories", n_estimators=6).eval()
-    x, _ = make_rows("categories", 9)
+@pytest.mark.parametrize("sizes", [(40, 8), ()])
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_only_members_of_a_row_are_computed(inputs, sizes, monkeypatch):
+    module = make_module(inputs, n_estimators=6, hidden_layer_sizes=sizes).eval()
+    x, _ = make_rows(inputs, 9)
     members = torch.zeros(9, 6, dtype=torch.bool)
     members[torch.arange(9), torch.arange(9) % 3] = True
     members[torch.arange(9), torch.arange(9) % 3 + 3] = True
