@@ -84,8 +84,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         or constant.
     weight_decay : float or "auto", default="auto"
         Decay of the matrices, not of biases and normalization: decoupled with "adamw",
-        an L2 penalty with the other optimizers. "auto" is 0.01; 0.05 from 20,000
-        rows on; 0.1 for more than 256 features; and 0.3 for "adamw" below 1,500 rows.
+        an L2 penalty with the other optimizers. "auto" is 0.01; 0.1 for more than 256
+        features; and 0.3 for "adamw" below 1,500 rows.
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"

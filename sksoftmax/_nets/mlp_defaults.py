@@ -44,9 +44,8 @@ _EMBEDDING_SIZE = 4
 _LEARNING_RATE = 0.012
 _SMALLEST_SHARE = 1 / 4
 
-# Weight decay in general, of a large table, of a wide one, and of a small one.
+# Weight decay in general, of a wide table, and of a small one.
 _WEIGHT_DECAY = 0.01
-_WEIGHT_DECAY_OF_MANY_ROWS = 0.05
 _WEIGHT_DECAY_OF_MANY_FEATURES = 0.1
 _WEIGHT_DECAY_OF_FEW_ROWS = 0.3
 
@@ -104,10 +103,7 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
             parameters.learning_rate, n_rows if n_rows_is_small else FEW_ROWS
         ),
         weight_decay=_weight_decay(
-            parameters.weight_decay,
-            n_features,
-            n_rows_is_small=n_rows_is_small,
-            n_rows_is_large=n_rows_is_large,
+            parameters.weight_decay, n_features, n_rows_is_small=n_rows_is_small
         ),
         n_restarts=_RESTARTS if restarts else 0,
         restart_if_best_is_last=not n_rows_is_large,
@@ -125,20 +121,16 @@ def _learning_rate(value: float | str, n_rows: int) -> float:
 
 
 def _weight_decay(
-    value: float | str,
-    n_features: int,
-    *,
-    n_rows_is_small: bool,
-    n_rows_is_large: bool,
+    value: float | str, n_features: int, *, n_rows_is_small: bool
 ) -> float:
-    r"""Return the weight decay; "auto" is larger for small, large and wide tables."""
+    r"""Return the weight decay; "auto" is larger for small and for wide tables."""
     if not isinstance(value, str):
         return value
     if n_rows_is_small:
         return _WEIGHT_DECAY_OF_FEW_ROWS
     if n_features > MANY_FEATURES:
         return _WEIGHT_DECAY_OF_MANY_FEATURES
-    return _WEIGHT_DECAY_OF_MANY_ROWS if n_rows_is_large else _WEIGHT_DECAY
+    return _WEIGHT_DECAY
 
 
 def hidden_layer_sizes(value: Any, n_rows: int, *, is_stream: bool) -> tuple[int, ...]:

@@ -80,7 +80,10 @@ def underfits(history: History, restart_if_best_is_last: bool = False) -> bool:
     smallest = history[best]["valid_loss"]
     is_late = best >= _LATE * (len(history) - 1)
     is_close = last["train_loss"] >= _CLOSE * smallest
-    is_last = restart_if_best_is_last and last["valid_loss"] <= _AS_GOOD * smallest
+    # The losses of noise hardly differ from one another.
+    has_learned = history[0]["valid_loss"] > _AS_GOOD * smallest
+    is_last = last["valid_loss"] <= _AS_GOOD * smallest and has_learned
+    is_last = is_last and restart_if_best_is_last
     return bool((is_last or (is_late and is_close)) and smallest > _NEGLIGIBLE_LOSS)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .._data.hold_out import predict_by, row_weight, unseen_by
 from .._utils.compat import BATCH_NORMS
+from ..modules._base import SoftmaxModule
 from .batches import Batch, BatchIterator, TensorTable, as_tensors
 from .callbacks import BestEpoch, EpochReport, interrupts_stop_training
 from .checkpoint import Checkpoint
@@ -327,7 +328,9 @@ class SoftmaxNet(NeuralNetClassifier):
             return self._step(batch)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        loss, logits = self._set_gradients(batch)
+        loss, logits, has_gradients = self._set_gradients(batch)
+        if not has_gradients:
+            return {"loss": loss, "y_pred": logits}
         if self.has_gradient_listeners_:
             make_gradients_dense(self.module_.parameters())
             self.notify(
@@ -339,15 +342,19 @@ class SoftmaxNet(NeuralNetClassifier):
         self.optimizer_.step()
         return {"loss": loss, "y_pred": logits}
 
-    def _set_gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        r"""Set the gradients of a batch; return the loss and the logits."""
+    def _set_gradients(self, batch: Batch) -> tuple[Tensor, Tensor, bool]:
+        r"""Set the gradients of a batch.
+
+        Returns the loss, the logits, and whether any parameter has a gradient.
+        """
         X, (y, weight) = batch
-        if self.is_encoded and self.recipe.dtype is torch.float32:
+        module = self.module_
+        if isinstance(module, SoftmaxModule) and self.recipe.dtype is torch.float32:
+            encoded = X if self.is_encoded else module.encode(X)
             smoothing = self.recipe.label_smoothing
-            step: tuple[Tensor, Tensor] | None
-            step = self.module_.set_gradients(X, y, weight, smoothing)
+            step = module.set_gradients(encoded, y, weight, smoothing)
             if step is not None:
-                return step
+                return *step, True
         logits = self._training_logits(X)
         loss = self.get_loss(logits, batch[1], training=True)
         if loss.requires_grad:
@@ -358,7 +365,7 @@ class SoftmaxNet(NeuralNetClassifier):
         elif not self.has_users_callbacks_:
             # No callback will unfreeze a layer later.
             raise ValueError(_nothing_learns(self.module_))
-        return loss.detach(), logits
+        return loss.detach(), logits, bool(loss.requires_grad)
 
     def _training_logits(self, X: Tensor) -> Tensor:
         r"""Return the logits of a batch, computed in the dtype of the recipe."""

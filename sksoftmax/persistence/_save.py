@@ -32,6 +32,7 @@ from .._utils.files import (
     read_document,
     write_document,
 )
+from ._older_files import upgraded
 
 # The only classes that a file can name.
 _CLASSES: dict[str, type[ModuleClassifier]] = {
@@ -271,6 +272,7 @@ def load(
     document, tensors = read_document(Path(path))
     _check_class(path, document, module)
     try:
+        document, tensors = upgraded(document, tensors)
         classifier = _make_classifier(document, tensors, module, device)
         _set_attributes(classifier, document["attributes"], tensors)
         state = {

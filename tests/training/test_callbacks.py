@@ -280,7 +280,7 @@ class TestSearch:
 
 def test_best_epoch_is_that_of_a_callback_of_skorch(iris):
     skorch = EarlyStopping(monitor="valid_acc", lower_is_better=False, load_best=True)
-    model = MLP(max_epochs=9, callbacks=[skorch])
+    model = MLP(max_epochs=30, callbacks=[skorch])
     model.fit(*iris, X_val=iris[0], y_val=iris[1])
     restored = dict(model.net_.callbacks_)["EarlyStopping"].best_epoch_
     assert model.best_epoch_ == restored < model.n_iter_

@@ -122,6 +122,8 @@ def test_when_a_net_underfits(held_out, trained, expected):
         # A difference of a thousandth is chance.
         ([0.9, 0.8, 0.6, 0.5, 0.5005], True),
         ([9e-3, 8e-3, 7e-3, 2e-3, 9e-4], False),
+        # Nothing was learned.
+        ([0.701, 0.7, 0.7005, 0.7, 0.7005], False),
     ],
 )
 def test_restart_if_the_last_epoch_is_about_as_good_as_the_best(held_out, expected):
