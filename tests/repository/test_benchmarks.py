@@ -1,7 +1,6 @@
 r"""Every benchmark measures and prints its tables, on little data."""
 
 import re
-import runpy
 import sys
 import warnings
 from pathlib import Path
@@ -15,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from .example_data import write_images, write_otto
+from .benchmarks import BENCHMARKS, benchmark, printed_rows
+from .example_data import write_images
 
-BENCHMARKS = Path(__file__).parents[2] / "examples" / "benchmarks"
 pytestmark = pytest.mark.usefixtures("folder")
 
 
@@ -65,10 +64,6 @@ def test_leaks_benchmark(capsys):
         assert max(map(float, rows[name])) < 100
 
 
-def benchmark(name):
-    return runpy.run_path(str(BENCHMARKS / name))
-
-
 def test_speed_benchmark_measures_every_contestant(capsys):
     speed = benchmark("speed.py")
     X, y = speed["make_data"](600, 20, 3)
@@ -109,13 +104,6 @@ def test_scaling_benchmark_measures_and_draws(tmp_path):
     assert all(s > 0 for by_job in measured.values() for s in by_job.values())
     scaling["draw"]({"rows": measured, "width": measured}, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").stat().st_size > 5000
-
-
-@pytest.fixture
-def accuracy(monkeypatch):
-    # The script imports small_tables.py from its folder.
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    return benchmark("accuracy.py")
 
 
 @pytest.fixture
@@ -169,74 +157,6 @@ def test_duality_gap_bounds_the_objective(linear):
         optimum, smallest_gap = measure(exact.fit(X, y), X, y, 1.0, l1_ratio)
         assert 0 < 1 - optimum / value < gap
         assert abs(smallest_gap) < 1e-6
-
-
-def printed_rows(output):
-    r"""Return {name: cells} of the rows of the printed tables."""
-    lines = [line.strip("| ").split(" | ") for line in output.splitlines()]
-    return {name: cells for name, *cells in lines if cells}
-
-
-def test_accuracy_benchmark_of_small_tables(accuracy, capsys):
-    names = [
-        "SoftmaxRegression",
-        "LogisticRegression",
-        "HistGradientBoostingClassifier",
-    ]
-    options = ["--seeds", "2", "--folds", "3", "--estimators", *names]
-    accuracy["main"](["--only", "small", "--tables", "iris", "moons", *options])
-    rows = printed_rows(capsys.readouterr().out)
-    assert rows["log loss, 3 folds"] == names
-    losses = np.array([rows["iris"], rows["moons"]], dtype=float)
-    assert (losses < np.log([[3], [2]])).all()
-    # Both linear models have the same optimum.
-    np.testing.assert_allclose(losses[:, 0], losses[:, 1], atol=0.01)
-    ranks = [float(rows[name][0]) for name in names]
-    assert sum(ranks) == pytest.approx(6)
-    shares = [float(rows[name][1]) for name in names]
-    np.testing.assert_allclose(
-        shares, (losses / np.log([[3], [2]])).mean(axis=0), atol=1e-3
-    )
-
-
-def test_accuracy_benchmark_of_otto_and_images(accuracy, capsys, folder):
-    write_otto(folder, rows_per_class=15)
-    write_images(folder / "MNIST")
-    write_images(folder / "FashionMNIST")
-    for section in ("otto", "mnist", "calibration"):
-        names = ["SoftmaxRegression", "LogisticRegression"]
-        accuracy["main"](["--only", section, "--folds", "2", "--estimators", *names])
-        captured = capsys.readouterr()
-        rows = printed_rows(captured.out)
-        scores = [float(rows[name][0]) for name in names]
-        assert all(0 < score <= 1 for score in scores)
-        assert captured.err.count("Otto, seed 0") == 4 * (section != "mnist")
-
-
-def test_accuracy_benchmark_prepares_strings_and_missing_values(accuracy):
-    rng = np.random.default_rng(0)
-    X = pd.DataFrame({"number": rng.normal(size=120), "color": ["red", "green"] * 60})
-    y = np.where((X["number"] > 0) ^ (X["color"] == "red"), "yes", "no")
-    X.loc[::10, "number"] = np.nan
-    X.loc[::7, "color"] = np.nan
-    # A color that is not among the training rows.
-    X.loc[119, "color"] = "blue"
-    for name, make in accuracy["TABLES"].items():
-        if name not in {"SoftmaxMLPClassifier", "SoftmaxMLPClassifier-16", "TabM"}:
-            classifier = make(0).fit(X[:100], y[:100])
-            assert classifier.predict_proba(X[100:]).shape == (20, 2)
-
-
-def test_calibration_error(accuracy):
-    classes = np.array(["no", "yes"])
-    y = np.array(["yes", "yes", "no", "no"])
-    sure = np.array([[0.0, 1.0]] * 4)
-    assert accuracy["calibration_error"](y, sure, classes) == pytest.approx(0.5)
-    unsure = np.array([[0.49, 0.51]] * 4)
-    assert accuracy["calibration_error"](y, unsure, classes) == pytest.approx(0.01)
-    # Gaps of opposite sign in two bins do not cancel.
-    mixed = np.array([[0.3, 0.7], [0.3, 0.7], [0.1, 0.9], [0.1, 0.9]])
-    assert accuracy["calibration_error"](y, mixed, classes) == pytest.approx(0.6)
 
 
 def test_small_tables():
