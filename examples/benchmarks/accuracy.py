@@ -7,8 +7,9 @@ of their fits, on the same folds in the same run: log loss on Otto by cross-vali
 accuracy on the official test sets of MNIST and Fashion-MNIST, log loss on small tables,
 and how well the probabilities are calibrated. CatBoost, LightGBM, XGBoost, and RealMLP
 and TabM of ``pytabkit``, take part where they are installed, with their defaults;
-RealMLP and TabM keep the epoch of the lowest log loss. ``contestants.py`` has the list,
-and the settings of LightGBM for Otto and images, which are not its defaults.
+RealMLP and TabM keep the epoch of the lowest log loss, RealMLP without smoothed labels.
+``contestants.py`` has the list, and the settings of LightGBM for Otto and images, which
+are not its defaults.
 
 Otto, MNIST and Fashion-MNIST need the real files: ``SKSOFTMAX_DATA`` points to a folder
 that holds ``otto/``, ``MNIST/`` and ``FashionMNIST/``. Most of the small tables need
