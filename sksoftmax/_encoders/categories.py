@@ -42,6 +42,14 @@ class TableEncoder:
         r"""Return the mask of the categorical columns."""
         return np.array([categories is not None for categories in self.categories])
 
+    @property
+    def cardinalities(self) -> list[int | None]:
+        r"""Return the number of categories of each column; None for numbers."""
+        return [
+            None if categories is None else len(categories)
+            for categories in self.categories
+        ]
+
     def to_arrays(self) -> list[NDArray[Any] | None]:
         r"""Return the categories as arrays."""
         return [

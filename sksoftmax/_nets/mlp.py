@@ -30,8 +30,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Each net minimizes the cross-entropy of the softmax of its logits. The inputs are
     scaled inside, so raw tables and pixels can go in. Prefer it to
-    :class:`SoftmaxRegression` where classes are not separated by planes, and to
-    :class:`SoftmaxCNNClassifier` unless the features are the pixels of an image.
+    :class:`SoftmaxRegression` where planes do not separate the classes, and to
+    :class:`SoftmaxCNNClassifier` unless the features are pixels.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         bins, since bins help to memorize a table.
     embedding_size : int, "auto" or None, default="auto"
         Elements of the learned vector that the bins of each column are mapped to, by a
-        linear map and the activation SiLU; "auto" is 4. None leaves the bins as they
-        are, for the first layer.
+        linear map and the activation SiLU; "auto" is 4, None leaves the bins as they
+        are.
     n_estimators : int, default=12
         Number of nets, trained on the same batches and averaged in prediction.
     share_weights : bool, default=False
@@ -90,10 +90,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" makes about 200 steps, in 6 to 100 epochs: about
-        100 for "adamw" below 1,500 rows; at least 8 epochs from 20,000 rows on, and 32
-        if there are more than 256 features as well. Up to two restarts may follow, see
-        the notes. A number at which the loss still falls gives a
-        ``ConvergenceWarning``.
+        100 for "adamw" below 1,500 rows; at least 8 epochs from 20,000 rows on, or 32
+        with more than 256 features. Up to two restarts may follow, see the notes. A
+        number at which the loss still falls gives a ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     early_stopping : bool or "auto", default="auto"
@@ -103,17 +102,16 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         are six nets or more, and the nets that left out a row predict it. With
         ``X_val``, "auto" keeps the best epoch too.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, stratified by class. Equal rows, and rows of an
-        equal entry in ``groups``, are held out together. For ``early_stopping=True``
+        Share of the rows to hold out, stratified by class, for ``early_stopping=True``
         and for a temperature, if ``fit`` gets no ``X_val``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.
     temperature_scaling : bool or "auto", default="auto"
         Whether to divide the logits by a number that is learned from validation rows
-        after training, so that the probabilities are calibrated. Validation rows are
-        those of early stopping; without them at most 2,000 rows, or 4,000 of which
-        groups of four nets or more leave out different parts. "auto" does it if rows
-        are held out anyway, and from 20,000 rows on. See the notes.
+        after training, so that the probabilities are calibrated: from those of early
+        stopping, else from at most 2,000 rows, or 4,000 of which groups of four nets or
+        more leave out different parts. "auto" does it if rows are held out anyway, and
+        from 20,000 rows on. See the notes.
     tol : float, default=1e-4
         Smallest improvement of the best score that counts.
     scoring : {"loss", "accuracy"}, default="loss"
@@ -126,8 +124,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Whether ``fit`` continues from the module of the previous fit.
     checkpoint : str or path-like or None, default=None
         File in which ``fit`` keeps the state of the training after each epoch, or a
-        directory with a file for each fit. A killed fit goes on from there and ends
-        with the same bits. Needs an integer as ``random_state``. See the notes.
+        directory with a file for each fit. A killed fit goes on from there, with the
+        same bits. Needs an integer as ``random_state``. See the notes.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the validation rows, the order of the batches
         and dropout.
@@ -160,11 +158,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     is_categorical_ : ndarray of bool of shape (`n_features_in_`,) or None
         Mask of the categorical features; None if there are none.
     categories_ : list of (ndarray or None) of length `n_features_in_`, or None
-        Categories of each feature, None for numbers; None if no feature is
-        categorical.
+        Categories of each feature, None for numbers; None without any.
     n_bins_ : ndarray of shape (`n_features_in_`,)
-        Number of bins of each feature: 0 for categories and for numbers of one or two
-        values.
+        Number of bins of each feature: 0 for categories and numbers of two values.
     hidden_layer_sizes_ : tuple of int
         Width of each hidden layer.
     module_ : SoftmaxMLP
@@ -179,8 +175,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Validation score after each epoch; None without validation rows. With a
-        temperature, the log loss is that at the best temperature of the epoch.
+        Validation score after each epoch, with a temperature at the best one; None
+        without validation rows.
     device_ : torch.device
         Device of the module.
 
@@ -193,38 +189,33 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Notes
     -----
-    **Missing values** (NaN, None, NA, null) need no preparation. A missing number is
-    replaced by the mean (by 0 with ``input_scaling=None``), and a feature with missing
-    numbers in ``fit`` gets one more input, which is 1 for them. A missing category is a
-    category of its own.
+    **Missing values** (NaN, None, NA, null): a missing number is replaced by the mean
+    (by 0 with ``input_scaling=None``), and a feature with missing numbers in ``fit``
+    gets one more input, which is 1 for them. A missing category is one of its own.
 
     **Categories**: a feature of up to 16 categories is one-hot encoded; with more, a
     vector is learned for each category. Categories that ``fit`` has not seen count as
     missing. The first call of ``partial_fit`` learns the categories, so pass a
-    categorical dtype that has all of them. ``fit`` warns about features with more than
-    half as many categories as rows, from 30 rows on, and about dates as text; use an
-    encoder for them. ``predict`` warns if no value of a feature is a known category.
+    categorical dtype that has all of them. ``fit`` warns about nearly unique categories
+    and dates as text, and ``predict`` if no value of a feature is a known category.
 
     **Restarts**: with ``max_epochs="auto"`` and validation rows, the schedule starts
     again, twice as long, while the net underfits: the best epoch is late and the
     training loss is close to the validation loss; below 20,000 rows also if the last
-    epoch is the best. A restart ends when half of it has gained nothing, and another
-    one follows if the loss fell by a tenth or more.
+    epoch is the best. It ends when half of it has gained nothing; another one follows
+    if the loss fell by a tenth or more.
 
     **Copies** of a row, with equal features (as float32) and labels, count as one row
-    with the sum of their weights. Equal rows with other labels are held out together.
-    A number of rows on this page is that of distinct rows. Tables of few categories or
-    levels, in which a quarter of all combinations occurs, are exempt.
+    with the sum of their weights. Equal rows with other labels are held out together,
+    as groups are. Tables with a quarter of all combinations of values are exempt.
 
     **Temperature**: for averages of the nets that left out a row it is carried over to
-    the average of all nets. In 92 fits to tables of 200 to 15,000 rows, the best
-    temperature on test rows was 0.99 times it in the median, and the log loss within 1%
-    of the least in 86%. The epoch is chosen by the loss at its best temperature.
+    the average of all nets. The epoch is chosen by the loss at its best temperature.
 
     **Checkpoint**: ``fit`` goes on from the last whole epoch if the file is of a fit
     with the same parameters, data and ``random_state``; a finished fit is returned at
-    once. Any other file is an error and stays as it is; delete it to train anew. The
-    file holds data and no code. ``partial_fit`` keeps no checkpoint.
+    once. Any other file is an error and stays as it is. The file holds data and no
+    code. ``partial_fit`` keeps no checkpoint.
 
     References
     ----------
@@ -436,27 +427,21 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         return Plan(recipe, attributes=attributes, learn_inputs=learn_inputs)
 
     def _build_module(self, generator: torch.Generator) -> SoftmaxMLP:
-        sizes, n_features = self.hidden_layer_sizes_, self.n_features_in_
-        cardinalities = None
-        if self._encoder is not None:
-            cardinalities = [
-                None if categories is None else len(categories)
-                for categories in self._encoder.categories
-            ]
+        sizes, encoder = self.hidden_layer_sizes_, self._encoder
         return SoftmaxMLP(
-            n_features,
+            self.n_features_in_,
             len(self.classes_),
             hidden_layer_sizes=sizes,
             activation=self.activation,
             normalization=mlp_defaults.normalization(self.normalization, len(sizes)),
             dropout=self.dropout,
             input_dropout=mlp_defaults.input_dropout(
-                self.input_dropout, n_features, n_rows_is_large=not self._half_with_bins
+                self.input_dropout, self.n_features_in_, not self._half_with_bins
             ),
             input_scaling=self.input_scaling,
             n_estimators=self.n_estimators,
             share_weights=self.share_weights,
-            cardinalities=cardinalities,
+            cardinalities=None if encoder is None else encoder.cardinalities,
             missing=self._has_missing.tolist() if self._has_missing.any() else None,
             n_bins=self.n_bins_.tolist() if self.n_bins_.any() else None,
             bin_vector_size=mlp_defaults.embedding_size(self.embedding_size),

@@ -151,9 +151,7 @@ def normalization(value: str | None, n_layers: int) -> str | None:
     return "batch" if n_layers >= _DEEP else None
 
 
-def input_dropout(
-    value: float | str, n_features: int, *, n_rows_is_large: bool
-) -> float:
+def input_dropout(value: float | str, n_features: int, n_rows_is_large: bool) -> float:
     r"""Return the dropout rate of the inputs; "auto" is higher for a large table."""
     if not isinstance(value, str):
         return value

@@ -32,6 +32,19 @@ def make_gradients_dense(parameters: Iterable[Tensor]) -> None:
             parameter.grad = gradient.to_dense()
 
 
+def merged_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    r"""Return the groups of parameters, with one group for equal options.
+
+    skorch makes a group of each pattern of names, and a step makes one call per group.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for group in groups:
+        options = {name: value for name, value in group.items() if name != "params"}
+        known = merged.setdefault(repr(options), {**options, "params": []})
+        known["params"] += group["params"]
+    return list(merged.values())
+
+
 class _Optimizer(torch.optim.Optimizer):
     r"""Base of the optimizers: steps by the kernels alone, and shares of steps.
 

@@ -13,19 +13,18 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from torch import Tensor, nn
 
 from .._data.hold_out import predict_by, row_weight, unseen_by
-from .._utils.compat import BATCH_NORMS
-from ..modules._base import SoftmaxModule
 from .batches import Batch, BatchIterator, TensorTable, as_tensors
 from .callbacks import BestEpoch, EpochReport, interrupts_stop_training
 from .checkpoint import Checkpoint
 from .epoch import record_batches, record_epoch
+from .gradients import nothing_learns, set_gradients
 from .losses import EpochTotals, ValidationTotals, WeightedCrossEntropy
 from .monitors import (
     check_callbacks,
     missing_validation_explained,
     users_callbacks,
 )
-from .optimizers import make_gradients_dense
+from .optimizers import make_gradients_dense, merged_groups
 from .pruning import EasyRows
 from .recipe import Recipe
 from .restarts import Round, has_gained, has_stalled, plan_rounds, underfits
@@ -101,10 +100,10 @@ class SoftmaxNet(NeuralNetClassifier):
             self.optimizer_: Any = None
             return self
         if next(self.module_.parameters(), None) is None:
-            raise ValueError(_nothing_learns(self.module_))
+            raise ValueError(nothing_learns(self.module_))
         super().initialize_optimizer()
         groups = self.optimizer_.param_groups
-        groups[:] = _merged(groups)
+        groups[:] = merged_groups(groups)
         return self
 
     def get_loss(
@@ -186,7 +185,7 @@ class SoftmaxNet(NeuralNetClassifier):
                         break
                     self._run_epoch(epoch, data, checkpoint)
         if n_epochs and self.optimizer_.n_done == n_steps_before:
-            raise ValueError(_nothing_learns(self.module_))
+            raise ValueError(nothing_learns(self.module_))
         return self
 
     def _begin_training(self, train: TensorTable, valid: TensorTable | None) -> _Data:
@@ -328,7 +327,7 @@ class SoftmaxNet(NeuralNetClassifier):
             return self._step(batch)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        loss, logits, has_gradients = self._set_gradients(batch)
+        loss, logits, has_gradients = set_gradients(self, batch)
         if not has_gradients:
             return {"loss": loss, "y_pred": logits}
         if self.has_gradient_listeners_:
@@ -341,50 +340,6 @@ class SoftmaxNet(NeuralNetClassifier):
             )
         self.optimizer_.step()
         return {"loss": loss, "y_pred": logits}
-
-    def _set_gradients(self, batch: Batch) -> tuple[Tensor, Tensor, bool]:
-        r"""Set the gradients of a batch.
-
-        Returns the loss, the logits, and whether any parameter has a gradient.
-        """
-        X, (y, weight) = batch
-        module = self.module_
-        if isinstance(module, SoftmaxModule) and self.recipe.dtype is torch.float32:
-            encoded = X if self.is_encoded else module.encode(X)
-            smoothing = self.recipe.label_smoothing
-            step = module.set_gradients(encoded, y, weight, smoothing)
-            if step is not None:
-                return *step, True
-        logits = self._training_logits(X)
-        loss = self.get_loss(logits, batch[1], training=True)
-        if loss.requires_grad:
-            # The loss is the mean of K members, each of which learns as it would alone.
-            # A factor as an argument of `backward` would make PyTorch import SymPy.
-            n_members = logits.shape[1] if logits.ndim == 3 else 1
-            torch.autograd.backward(loss * n_members)
-        elif not self.has_users_callbacks_:
-            # No callback will unfreeze a layer later.
-            raise ValueError(_nothing_learns(self.module_))
-        return loss.detach(), logits, bool(loss.requires_grad)
-
-    def _training_logits(self, X: Tensor) -> Tensor:
-        r"""Return the logits of a batch, computed in the dtype of the recipe."""
-        try:
-            if self.recipe.dtype is torch.float32:
-                return self.infer(X)
-            with torch.autocast(X.device.type, dtype=self.recipe.dtype):
-                return self.infer(X).float()
-        except ValueError as error:
-            layers = self.module_.modules()
-            if len(X) > 1 or not any(
-                isinstance(layer, BATCH_NORMS) for layer in layers
-            ):
-                raise
-            raise ValueError(
-                "Got a batch of 1 row, but batch normalization (normalization='batch', "
-                "or a layer of your module) needs at least 2. Expected more rows, a "
-                "larger batch_size or another normalization."
-            ) from error
 
     @torch.no_grad()
     def validation_step(self, batch: Batch, **fit_params: Any) -> dict[str, Tensor]:
@@ -405,34 +360,10 @@ class SoftmaxNet(NeuralNetClassifier):
         )
 
 
-def _merged(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    r"""Return the groups of parameters, with one group for equal options.
-
-    skorch makes a group of each pattern of names, and a step makes one call per group.
-    """
-    merged: dict[str, dict[str, Any]] = {}
-    for group in groups:
-        options = {name: value for name, value in group.items() if name != "params"}
-        known = merged.setdefault(repr(options), {**options, "params": []})
-        known["params"] += group["params"]
-    return list(merged.values())
-
-
 def probabilities(logits: Tensor) -> Tensor:
     r"""Return the probabilities of logits, (B, C) or of members, (B, K, C): (B, C)."""
     proba = logits.softmax(-1)
     return proba.mean(1) if proba.ndim == 3 else proba
-
-
-def _nothing_learns(module: nn.Module) -> str:
-    parameters = list(module.parameters())
-    n_free = sum(parameter.requires_grad for parameter in parameters)
-    return (
-        "Nothing can be learned: the loss depends on no parameter that requires a "
-        f"gradient; {n_free} of the module's {len(parameters)} parameters do. Expected "
-        "at least one: call requires_grad_(True) on a layer, and leave out "
-        "torch.no_grad() and detach() in forward."
-    )
 
 
 def make_net(

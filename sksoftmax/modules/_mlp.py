@@ -246,7 +246,9 @@ class SoftmaxMLP(SoftmaxModule):
         Of shape (K, B, D), or (B, D) of a single member. A `BinnedMemberLinear` has the
         features and the bins as two tensors. ``members`` are the numbers of K members.
         """
-        n_members = self.n_estimators if members is None else len(members)
+        n_members = self.n_estimators if self.n_estimators > 1 else None
+        if members is not None:
+            n_members = len(members)
         x, bins = encoded, None
         if isinstance(self.input_scaling, TableInput):
             x, bins = self.input_scaling.decode(encoded, members)
@@ -322,8 +324,8 @@ class SoftmaxMLP(SoftmaxModule):
             self.input_dropout.p = p
 
 
-def _expanded(x: Tensor, n_members: int) -> Tensor:
-    r"""Return inputs of all members, (K, B, D); unchanged with a single one."""
-    if n_members == 1 or x.ndim == 3:
+def _expanded(x: Tensor, n_members: int | None) -> Tensor:
+    r"""Return inputs of all members, (K, B, D); unchanged in a net without members."""
+    if n_members is None or x.ndim == 3:
         return x
     return x.expand(n_members, -1, -1)

@@ -152,9 +152,7 @@ def test_bins_and_dropout_of_the_inputs():
         ("auto", 257, False, 0.2),
         (0.4, 257, True, 0.4),
     ):
-        rate = defaults.input_dropout(
-            value, n_features, n_rows_is_large=n_rows_is_large
-        )
+        rate = defaults.input_dropout(value, n_features, n_rows_is_large)
         assert rate == expected
     assert [defaults.embedding_size(v) for v in ("auto", None, 7)] == [4, 0, 7]
     assert defaults.half_with_bins(19_999)
