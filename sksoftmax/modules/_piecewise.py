@@ -239,7 +239,7 @@ class BinVectors(nn.Module):
         vectors = nn.functional.silu(torch.bmm(slots, weight))
         # (F, B, K * E) -> (F, B, K, E) -> (K, B, F, E)
         n_members = weight.shape[2] // self.size
-        vectors = vectors.view(n_vectors, -1, n_members, self.size)
+        vectors = vectors.view(n_vectors, slots.shape[1], n_members, self.size)
         return vectors.permute(2, 1, 0, 3).flatten(2)
 
     def extra_repr(self) -> str:
