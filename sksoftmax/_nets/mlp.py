@@ -36,7 +36,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int or "auto", default="auto"
-        Width of each hidden layer. "auto" is two layers: of 64 units below 1,500 rows,
+        Width of each hidden layer. "auto" is two layers: of 64 units below 750 rows,
         of 128 below 20,000 rows, and of 256 from there on.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="silu"
         Activation function of the hidden layers.
@@ -89,8 +89,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     batch_size : int or "auto", default="auto"
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
-        Passes over the rows. "auto" makes about 200 steps, in 6 to 100 epochs: about
-        100 for "adamw" below 1,500 rows; at least 8 epochs from 20,000 rows on, or 32
+        Passes over the rows. "auto" makes about 200 steps, in 6 to 100 epochs: as few
+        as 100 for "adamw" below 1,500 rows; at least 8 epochs from 20,000 rows on, or 32
         with more than 256 features. Up to two restarts may follow, see the notes. A
         number at which the loss still falls gives a ``ConvergenceWarning``.
     label_smoothing : float, default=0.0

@@ -24,9 +24,11 @@ FEW_ROWS = 1_500
 # and its features repeat one another.
 MANY_FEATURES = 256
 
-# Units of each hidden layer: of a small table, of one that is neither small nor large,
-# and of a large one.
-_UNITS_OF_FEW_ROWS = 64
+# Rows: below, narrow layers predict as well, in less time.
+_VERY_FEW_ROWS = 750
+
+# Units of each hidden layer: of very few rows, in general, and of a large table.
+_UNITS_OF_VERY_FEW_ROWS = 64
 _UNITS = 128
 _UNITS_OF_MANY_ROWS = 256
 
@@ -58,8 +60,8 @@ _LENGTH = TrainingLength(
     largest_batch=256, n_steps=200, fewest_epochs=6, most_epochs=100
 )
 
-# Steps of a small table. Twice as many at half the rate predict as well.
-_STEPS_OF_FEW_ROWS = 100
+# Smallest share of these steps for a small table.
+_SMALLEST_SHARE_OF_STEPS = 1 / 2
 
 # Epochs of a large table, and of a large and wide one.
 _FEWEST_EPOCHS_OF_MANY_ROWS = 8
@@ -94,7 +96,8 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
         )
         length = replace(length, fewest_epochs=fewest)
     elif n_rows_is_small:
-        length = replace(length, n_steps=_STEPS_OF_FEW_ROWS)
+        share = max(n_rows / FEW_ROWS, _SMALLEST_SHARE_OF_STEPS)
+        length = replace(length, n_steps=round(share * length.n_steps))
     # Validation rows decide about restarts.
     restarts = parameters.max_epochs == "auto" and bool(parameters.early_stopping)
     return replace(
@@ -137,8 +140,8 @@ def hidden_layer_sizes(value: Any, n_rows: int, *, is_stream: bool) -> tuple[int
     r"""Return the width of each hidden layer; "auto" is two layers."""
     if not isinstance(value, str):
         return check_sizes("hidden_layer_sizes", value)
-    if n_rows < FEW_ROWS and not is_stream:
-        return (_UNITS_OF_FEW_ROWS, _UNITS_OF_FEW_ROWS)
+    if n_rows < _VERY_FEW_ROWS and not is_stream:
+        return (_UNITS_OF_VERY_FEW_ROWS, _UNITS_OF_VERY_FEW_ROWS)
     if n_rows < MANY_ROWS:
         return (_UNITS, _UNITS)
     return (_UNITS_OF_MANY_ROWS, _UNITS_OF_MANY_ROWS)

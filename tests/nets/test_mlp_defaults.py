@@ -66,6 +66,7 @@ def test_batch_is_about_a_sixteenth_of_the_rows(n_rows, expected):
     [
         (32, 20, 100),
         (160, 20, 20),
+        (1_200, 20, 9),
         (3_200, 20, 15),
         (19_999, 20, 6),
         (20_000, 256, 8),
@@ -80,7 +81,7 @@ def test_epochs_make_100_or_200_steps_within_limits(n_rows, n_features, expected
     n_epochs = recipe(n_rows, n_features).max_epochs
     assert n_epochs == expected
     if 6 < n_epochs < 100 and n_rows < 20_000:
-        n_steps = 100 if n_rows < 1_500 else 200
+        n_steps = max(100, 200 * min(1, n_rows / 1_500))
         assert n_epochs * n_rows / batch_size == pytest.approx(n_steps, rel=0.1)
 
 
@@ -117,8 +118,8 @@ def test_parameters_that_are_numbers_stay():
 @pytest.mark.parametrize(
     ("value", "n_rows", "expected"),
     [
-        ("auto", 1_499, (64, 64)),
-        ("auto", 1_500, (128, 128)),
+        ("auto", 749, (64, 64)),
+        ("auto", 750, (128, 128)),
         ("auto", 19_999, (128, 128)),
         ("auto", 20_000, (256, 256)),
         (7, 10**6, (7,)),
@@ -165,10 +166,10 @@ def test_bins_and_dropout_of_the_inputs():
         (
             "hidden_layer_sizes",
             {
-                defaults._UNITS_OF_FEW_ROWS,
+                defaults._UNITS_OF_VERY_FEW_ROWS,
                 defaults._UNITS,
                 defaults._UNITS_OF_MANY_ROWS,
-                defaults.FEW_ROWS,
+                defaults._VERY_FEW_ROWS,
                 defaults.MANY_ROWS,
             },
         ),
@@ -214,7 +215,7 @@ def test_bins_and_dropout_of_the_inputs():
             "max_epochs",
             {
                 defaults._LENGTH.n_steps,
-                defaults._STEPS_OF_FEW_ROWS,
+                defaults._LENGTH.n_steps * defaults._SMALLEST_SHARE_OF_STEPS,
                 defaults._FEWEST_EPOCHS_OF_MANY_ROWS,
                 defaults.FEW_ROWS,
                 defaults._LENGTH.fewest_epochs,
