@@ -43,7 +43,7 @@ with mlflow.start_run() as run:
     classifier = SoftmaxMLPClassifier(
         (32,),
         n_estimators=2,
-        max_epochs=5,
+        max_epochs=10,
         early_stopping=False,
         random_state=0,
         callbacks=[MlflowLogger(run, MlflowClient(), terminate_after_train=False)],

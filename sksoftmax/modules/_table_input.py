@@ -300,8 +300,10 @@ class TableInput(nn.Module):
 
         Parameters
         ----------
-        features, bins : Tensor
-            The result of :meth:`decode`.
+        features : Tensor of shape (batch_size, n_outputs - n_binned)
+            The first result of :meth:`decode`.
+        bins : Tensor of shape (batch_size, n_binned), or None
+            The second result of :meth:`decode`.
 
         Returns
         -------

@@ -146,7 +146,7 @@ def test_mlflow_tracking(capsys, monkeypatch):
     finally:
         mlflow.set_tracking_uri(None)
     losses = re.search(r"by epoch: (.*)", output)[1].split()
-    assert len(losses) == 5
+    assert len(losses) == 10
     assert float(losses[-1]) < float(losses[0])
     assert float(re.search(r"accuracy (\S+)", output)[1]) > 0.9
     assert "the same to the last bit: True" in output

@@ -134,9 +134,9 @@ def scaled(X, mean=0.0, std=1.0):
 @pytest.mark.parametrize(
     ("n_samples", "n_epochs"),
     # Batches of n_rows / 16, but at least 32 and at most 256 rows.
-    [(64, 100), (500, 12), (1000, 12), (2000, 12), (9000, 6)],
+    [(64, 50), (500, 6), (1000, 8), (2000, 12), (9000, 6)],
 )
-def test_auto_makes_about_two_hundred_steps(n_samples, n_epochs):
+def test_auto_makes_about_two_hundred_steps_and_fewer_for_few_rows(n_samples, n_epochs):
     X = np.random.default_rng(0).normal(size=(n_samples, 2))
     classifier = SoftmaxMLPClassifier(
         2, n_estimators=1, n_bins=None, early_stopping=False, random_state=0
@@ -147,7 +147,7 @@ def test_auto_makes_about_two_hundred_steps(n_samples, n_epochs):
 @pytest.mark.parametrize(
     ("n_samples", "n_features", "rate", "decay"),
     [
-        (40, 2, 0.0015, 0.3),
+        (40, 2, 0.003, 0.3),
         (750, 2, 0.006, 0.3),
         (1_499, 257, 0.012 * 1_499 / 1_500, 0.3),
         (1_500, 256, 0.012, 0.01),
