@@ -107,9 +107,25 @@ def set_gradients(
         _set_gradient(linear[0], x, gradient)
         learned = _of_learned_inputs(x, linear[0], gradient)
     if learned:
-        parts, of_parts = zip(*learned, strict=True)
-        torch.autograd.backward(parts, of_parts)
+        torch.autograd.backward([_Potential.apply(*pair) for pair in learned])
     return Gradients(loss, logits)
+
+
+class _Potential(torch.autograd.Function):
+    r"""A number whose gradient by a tensor is given.
+
+    Gradients as an argument of `backward` would make PyTorch import SymPy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return x.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        # The gradient by the number is 1.
+        return ctx.saved_tensors[0], None
 
 
 def _cross_entropy(
