@@ -20,9 +20,9 @@ from .monitors import check_monitors, users_callbacks
 from .skorch_net import SoftmaxNet
 from .stream import Pace
 
-# Numbers: a larger encoded table, of more than 256 MiB, would cost more memory than the
+# Numbers: a larger encoded table, of more than 512 MiB, would cost more memory than the
 # time of encoding its batches is worth.
-_MOST_ENCODED_NUMBERS = 2**26
+_MOST_ENCODED_NUMBERS = 2**27
 
 # Rows that are encoded at once.
 _ENCODED_ROWS = 4096

@@ -193,7 +193,7 @@ class TestCopies:
         classifier.fit(np.tile(X, (5, 1)), np.tile(y, 5))
         assert log_loss(y_test, classifier.predict_proba(X_test)) < 0.56
         # That of 1,500 rows is 0.012.
-    assert classifier.net_.lr == pytest.approx(0.003)
+        assert classifier.net_.lr == pytest.approx(0.003)
 
     @for_every
     def test_count_as_weights(self, classifier):
