@@ -32,7 +32,12 @@ def set_gradients(net: SoftmaxNet, batch: Batch) -> Step:
     """
     X, (y, weight) = batch
     module, recipe = net.module_, net.recipe
-    if isinstance(module, SoftmaxModule) and recipe.dtype is torch.float32:
+    # Rows are encoded here only if autograd will not encode them once more.
+    if (
+        isinstance(module, SoftmaxModule)
+        and recipe.dtype is torch.float32
+        and (net.is_encoded or module.writes_gradients)
+    ):
         encoded = X if net.is_encoded else module.encode(X)
         step = module.set_gradients(encoded, y, weight, recipe.label_smoothing)
         if step is not None:

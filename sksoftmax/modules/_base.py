@@ -62,6 +62,11 @@ class SoftmaxModule(nn.Module):
     has_encoding: bool = False
     n_estimators: int = 1
 
+    @property
+    def writes_gradients(self) -> bool:
+        r"""Whether :meth:`set_gradients` sets gradients, for the present layers."""
+        return False
+
     def encode(self, x: Tensor) -> Tensor:
         r"""Return what training does not change of the rows; by default all of them.
 

@@ -223,6 +223,11 @@ class SoftmaxMLP(SoftmaxModule):
         x = self._inputs(encoded)
         return self._combine_members(self.output(self.hidden(x)), members)
 
+    @property
+    def writes_gradients(self) -> bool:
+        r"""Whether :meth:`set_gradients` sets gradients, for the present layers."""
+        return self.n_estimators > 1 and can_be_fused([*self.hidden, self.output])
+
     def set_gradients(
         self,
         encoded: Tensor,
@@ -230,9 +235,9 @@ class SoftmaxMLP(SoftmaxModule):
         sample_weight: Tensor | None,
         label_smoothing: float,
     ) -> tuple[Tensor, Tensor] | None:
-        layers = [*self.hidden, self.output]
-        if self.n_estimators == 1 or not can_be_fused(layers):
+        if not self.writes_gradients:
             return None
+        layers = [*self.hidden, self.output]
         x = self._inputs(encoded)
         step = set_gradients(x, layers, y, sample_weight, label_smoothing)
         # (K, B, C) -> (B, K, C)
