@@ -22,7 +22,7 @@ from .._training.batches import convert
 from .._utils.arrays import as_tensor
 from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
-from ..modules._ensemble import average_members
+from ..modules._ensemble import average_views
 
 # Logits: sums and differences of smaller ones are far from the limits of float32.
 _LARGE_LOGIT = 1e15
@@ -265,7 +265,7 @@ class PredictionMixin:
 
     def _forward(self, rows: Tensor, module: nn.Module) -> Tensor:
         logits = [self._view_logits(view, module) for view in self._views(rows)]
-        return logits[0] if len(logits) == 1 else average_members(torch.stack(logits))
+        return logits[0] if len(logits) == 1 else average_views(torch.stack(logits))
 
     def _views(self, rows: Tensor) -> list[Tensor]:
         r"""Return the views of the rows, variants whose predictions are averaged."""

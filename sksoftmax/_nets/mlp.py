@@ -64,7 +64,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         linear map and the activation SiLU; "auto" is 4, None leaves the bins as they
         are.
     n_estimators : int, default=12
-        Number of nets, trained on the same batches and averaged in prediction.
+        Number of nets, trained on the same batches; averaged at a temperature of 1.5.
     share_weights : bool, default=False
         Whether the nets share their matrices and differ in scales and biases, as in
         TabM: less memory, but not less time on a CPU.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._data.hold_out import parts_of, predict_by, row_weight
-from ..modules._ensemble import average_members
+from ..modules._ensemble import average_views
 from .batches import BatchIterator, TensorTable
 
 # Largest temperature, and the inverse of the smallest one; no training needs a larger
@@ -196,7 +196,7 @@ def best_temperature(
         return _temperature_of_one_view(logits[0], y, weight, expected)
 
     def loss(log_temperature: float) -> float:
-        log_proba = average_members(logits / math.exp(log_temperature))
+        log_proba = average_views(logits / math.exp(log_temperature))
         losses = F.nll_loss(log_proba, y, reduction="none")
         distance = log_temperature - math.log(expected)
         return float(losses @ weight) + _PENALTY_ROWS * distance**2
@@ -247,7 +247,7 @@ def temperature_of_average(
     r"""Return the temperature of the average of all members from that of parts of them.
 
     The average of a part of the members has larger logits than the average of all.
-    Let :math:`\ell_g` be the logarithm of the mean probabilities of part :math:`g`, and
+    Let :math:`\ell_g` be the logits of the average of part :math:`g`, and
     :math:`\ell` that of all members. :math:`T` is the best temperature of the parts if
     the derivative of the log loss is zero,
 
@@ -264,9 +264,9 @@ def temperature_of_average(
     Parameters
     ----------
     parts : Tensor of shape (n_parts, n_samples, n_classes)
-        Logarithms of the mean probabilities of each part of the members, for all rows.
+        Logits of the average of each part of the members, for all rows.
     whole : Tensor of shape (n_samples, n_classes)
-        Logarithms of the mean probabilities of all members.
+        Logits of the average of all members.
     weight : Tensor of shape (n_parts, n_samples)
         Weight of each part for each row.
     temperature : float

@@ -11,6 +11,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+# The temperature at which members are averaged. On Otto and 39 small tables it predicts
+# better than 1, the mean of the probabilities, and than the mean of the logits.
+AVERAGING_TEMPERATURE = 1.5
+
 
 class EnsembleLinear(nn.Module):
     r"""Base of the linear maps of K members.
@@ -242,26 +246,54 @@ class MemberBatchNorm(nn.BatchNorm1d):
         return normalized.view(n_rows, n_members, n_features).transpose(0, 1)
 
 
-def average_members(logits: Tensor, members: Tensor | None = None) -> Tensor:
-    r"""Return the logarithm of the members' mean probabilities.
+def average_members(
+    logits: Tensor,
+    members: Tensor | None = None,
+    temperature: float = AVERAGING_TEMPERATURE,
+) -> Tensor:
+    r"""Return the logits of the average of the members.
+
+    For the logits :math:`\ell_k` of member :math:`k`, it is
+    :math:`a \log \mathrm{mean}_k \, \mathrm{softmax}(\ell_k / a)`. With a temperature
+    :math:`a` of 1, the probabilities are averaged; with a large one, the logits are.
 
     Parameters
     ----------
     logits : Tensor of shape (n_members, batch_size, n_classes)
         The logits of each member.
     members : Tensor of shape (..., batch_size, n_members), bool, default=None
-        Members whose probabilities are averaged for each row; all of them if None.
+        Members that are averaged for each row; all of them if None.
+    temperature : float, default=1.5
+        The temperature at which probabilities are averaged.
 
     Returns
     -------
-    log_proba : Tensor of shape (..., batch_size, n_classes)
-        These are also logits of the mean probabilities.
+    logits : Tensor of shape (..., batch_size, n_classes)
+        The logits of the average. Equal members have these logits, except for a
+        constant of each row.
     """
     # (K, B, C) -> (B, C, K): PyTorch sums over the last axis in the same order for each
     # row; over the first axis the order depends on the row's place in the batch.
-    log_proba = logits.log_softmax(2).movedim(0, -1).contiguous()
+    log_proba = (logits / temperature).log_softmax(2).movedim(0, -1).contiguous()
     if members is None:
-        return log_proba.logsumexp(-1) - math.log(len(logits))
+        return (log_proba.logsumexp(-1) - math.log(len(logits))) * temperature
     # (..., B, K) -> (..., B, 1, K)
     log_proba = log_proba.masked_fill(~members.unsqueeze(-2), -math.inf)
-    return log_proba.logsumexp(-1) - members.sum(-1, keepdim=True).log()
+    n_members = members.sum(-1, keepdim=True)
+    return (log_proba.logsumexp(-1) - n_members.log()) * temperature
+
+
+def average_views(logits: Tensor) -> Tensor:
+    r"""Return the logarithm of the mean probabilities of several views of each row.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_views, batch_size, n_classes)
+        The logits of each view.
+
+    Returns
+    -------
+    log_proba : Tensor of shape (batch_size, n_classes)
+        These are also logits of the mean probabilities.
+    """
+    return average_members(logits, temperature=1.0)

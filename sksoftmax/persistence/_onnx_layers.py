@@ -21,6 +21,7 @@ from .._utils.robust_scale import UNLIMITED
 from ..modules._augmentation import RandomShift, RandomWarp
 from ..modules._cnn import Block, SoftmaxCNN
 from ..modules._ensemble import (
+    AVERAGING_TEMPERATURE,
     BinnedMemberLinear,
     MemberBatchNorm,
     MemberLinear,
@@ -64,6 +65,13 @@ def log_mean_proba(logits: Value, axis: int) -> Value:
     r"""Add the logarithm of the mean probabilities over the first or second axis."""
     proba = logits.node("Softmax", axis=2)
     return proba.node("ReduceMean", np.array([axis]), keepdims=0).node("Log")
+
+
+def _average_of_members(logits: Value) -> Value:
+    r"""Add the logits of the average of all members, (K, B, C) -> (B, C)."""
+    temperature = np.array(AVERAGING_TEMPERATURE, dtype=np.float32)
+    divided = logits.node("Div", temperature)
+    return log_mean_proba(divided, axis=0).node("Mul", temperature)
 
 
 def _check_options(module: nn.Module, **options: Any) -> None:
@@ -329,7 +337,7 @@ def _softmax_cnn(module: SoftmaxCNN, x: Value) -> Value:
 def _logits(module: SoftmaxMLP | SoftmaxCNN, x: Value) -> Value:
     logits = add_module(module.output, add_module(module.hidden, x))
     if module.n_estimators > 1:
-        logits = log_mean_proba(logits, axis=0)
+        logits = _average_of_members(logits)
     return add_module(module.temperature, logits)
 
 

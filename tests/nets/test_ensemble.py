@@ -19,7 +19,12 @@ from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
 from sksoftmax._data.hold_out import HoldOut, deal_folds
 from sksoftmax._training.losses import WeightedCrossEntropy
 from sksoftmax.modules import SoftmaxCNN, SoftmaxMLP
-from sksoftmax.modules._ensemble import MemberBatchNorm, SharedLinear, average_members
+from sksoftmax.modules._ensemble import (
+    AVERAGING_TEMPERATURE,
+    MemberBatchNorm,
+    SharedLinear,
+    average_members,
+)
 
 
 def generator(seed=0):
@@ -144,11 +149,11 @@ def test_each_convolutional_member_predicts_as_a_net_with_its_parameters(options
             assert_allclose(logits[:, k], alone[k], atol=1e-5)
             # Each member has the batch statistics of its part of the ensemble.
             alone[k] = member.eval()(x)
-    expected = torch.stack(alone).softmax(2)
-    assert_allclose(mean.exp(), expected.mean(0), atol=1e-6)
+    assert_allclose(mean.softmax(1), average(torch.stack(alone)), atol=1e-6)
     with torch.no_grad():
         some = ensemble(x, torch.tensor([[True, False, True]] * 6))
-    assert_allclose(some.exp(), (expected[0] + expected[2]) / 2, atol=1e-6)
+    two = torch.stack([alone[0], alone[2]])
+    assert_allclose(some.softmax(1), average(two), atol=1e-6)
     assert not torch.allclose(logits[:, 0], logits[:, 1], atol=1e-2)
 
 
@@ -185,19 +190,42 @@ def test_temperature_of_a_convolutional_net():
     assert_allclose(classifier.decision_function(X_test), divided * divisor, rtol=1e-5)
 
 
-def test_prediction_is_the_mean_probability():
+def average(logits):
+    r"""Return the probabilities of the average of members, (K, B, C) -> (B, C)."""
+    mean = (logits / AVERAGING_TEMPERATURE).softmax(2).mean(0)
+    return (mean.log() * AVERAGING_TEMPERATURE).softmax(1)
+
+
+def test_prediction_is_the_mean_probability_at_a_temperature():
     ensemble = make_ensemble()
     x = torch.randn(11, 5, generator=generator(2))
     with torch.no_grad():
-        members = ensemble(x).numpy()
-        mean = ensemble.eval()(x).numpy()
-    assert_allclose(np.exp(mean), softmax(members, axis=2).mean(1), rtol=1e-5)
+        members = ensemble(x).transpose(0, 1)
+        mean = ensemble.eval()(x)
+    assert_allclose(mean.softmax(1), average(members), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "average"),
+    [(1.0, lambda x: np.log(softmax(x, axis=2).mean(0))), (1e4, lambda x: x.mean(0))],
+)
+def test_average_lies_between_that_of_probabilities_and_of_logits(temperature, average):
+    logits = torch.randn(6, 5, 4, generator=generator(1), dtype=torch.float64)
+    found = average_members(logits, temperature=temperature).softmax(1)
+    assert_allclose(found, softmax(average(logits.numpy()), axis=1), atol=1e-3)
+
+
+def test_equal_members_are_their_average():
+    logits = torch.randn(1, 5, 4, generator=generator(1)).expand(3, -1, -1)
+    assert_allclose(average_members(logits).softmax(1), logits[0].softmax(1), rtol=1e-5)
 
 
 def test_mean_of_vanishing_probabilities_is_finite():
     logits = torch.tensor([[[0.0, 300.0]], [[0.0, 200.0]]])
     expected = logsumexp([-300, -200]) - np.log(2)
-    assert_allclose(average_members(logits)[0, 0], expected, rtol=1e-6)
+    found = average_members(logits, temperature=1.0)
+    assert_allclose(found[0, 0], expected, rtol=1e-6)
+    assert average_members(logits).isfinite().all()
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -358,16 +386,11 @@ def test_validation_rows_are_predicted_by_members_that_did_not_train_on_them():
     x = torch.randn(11, 5, generator=generator(2))
     members = torch.tensor([[True, False, False], [False, True, True]])
     with torch.no_grad():
-        expected = [
-            member_of(ensemble, 0)(x[:1]).softmax(1),
-            (
-                member_of(ensemble, 1)(x[1:2]).softmax(1)
-                + member_of(ensemble, 2)(x[1:2]).softmax(1)
-            )
-            / 2,
-        ]
+        alone = [member_of(ensemble, k) for k in range(3)]
+        two = torch.stack([alone[1](x[1:2]), alone[2](x[1:2])])
+        expected = [alone[0](x[:1]).softmax(1), average(two)]
         logits = ensemble(x[:2], members)
-    assert_allclose(logits.exp(), torch.cat(expected), rtol=1e-4)
+    assert_allclose(logits.softmax(1), torch.cat(expected), rtol=1e-4)
 
 
 def test_the_only_row_of_a_class_is_trained_on_by_all_members():

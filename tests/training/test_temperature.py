@@ -97,13 +97,13 @@ def test_epoch_is_chosen_at_its_best_temperature(early_stopping):
         classifier = SoftmaxMLPClassifier(
             (64,),
             n_estimators=2,
-            learning_rate=0.012,
+            learning_rate=0.006,
             weight_decay=0.01,
             max_epochs=30,
             early_stopping=early_stopping,
             n_iter_no_change=30,
             temperature_scaling=is_scaled,
-            random_state=0,
+            random_state=2,
         ).fit(*parts, X_val=X[1000:], y_val=y[1000:])
         scores[is_scaled] = np.array(classifier.validation_scores_)
         loss = log_loss(y[1000:], classifier.predict_proba(X[1000:]))
