@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from ._ensemble import average_members
+from ._ensemble import MemberAverage
 from ._layers import RandomLayer, Temperature
 from ._scaling import InputScaling
 from ._table_input import TableInput
@@ -42,6 +42,8 @@ class SoftmaxModule(nn.Module):
     n_estimators : int, default=1
         Number K of members. With several, ``forward(x, members)`` averages a part of
         them in evaluation.
+    average : MemberAverage
+        Averages the logits of several members; only modules with several have it.
 
     Notes
     -----
@@ -61,6 +63,7 @@ class SoftmaxModule(nn.Module):
     largest_product: int = 0
     has_encoding: bool = False
     n_estimators: int = 1
+    average: MemberAverage
 
     @property
     def writes_gradients(self) -> bool:
@@ -154,7 +157,7 @@ class SoftmaxModule(nn.Module):
             # (K, B, C) -> (B, K, C)
             logits = logits.transpose(0, 1)
         elif self.n_estimators > 1:
-            logits = average_members(logits, members)
+            logits = self.average(logits, members)
         scaled: Tensor = self.temperature(logits)
         return scaled
 

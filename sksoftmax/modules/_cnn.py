@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ._base import SoftmaxModule
+from ._ensemble import MemberAverage
 from ._layers import (
     ACTIVATIONS,
     Dropout,
@@ -146,6 +147,8 @@ class SoftmaxCNN(SoftmaxModule):
         head += hidden_layers(sizes, activation, normalization, dropout, n_estimators)
         self.hidden = nn.Sequential(*head)
         self.output = linear(n_estimators, sizes[-1], n_classes)
+        if n_estimators > 1:
+            self.average = MemberAverage()
         self.temperature = Temperature()
         initialize(self, activation, generator)
 

@@ -246,10 +246,39 @@ class MemberBatchNorm(nn.BatchNorm1d):
         return normalized.view(n_rows, n_members, n_features).transpose(0, 1)
 
 
+class MemberAverage(nn.Module):
+    r"""The logits of the average of the members, at a temperature that files keep.
+
+    Attributes
+    ----------
+    temperature : Tensor of shape ()
+        The temperature at which probabilities are averaged, 1.5; in ensembles of files
+        of version 0.1.0, it is 1.
+
+    Notes
+    -----
+    **Shape**
+
+    - input: ``(n_members, batch_size, n_classes)``
+    - members: ``(..., batch_size, n_members)``, bool
+    - output: ``(..., batch_size, n_classes)``
+    """
+
+    temperature: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("temperature", torch.tensor(AVERAGING_TEMPERATURE))
+
+    def forward(self, logits: Tensor, members: Tensor | None = None) -> Tensor:
+        r"""Average all members, or those that are given for each row."""
+        return average_members(logits, members, self.temperature)
+
+
 def average_members(
     logits: Tensor,
     members: Tensor | None = None,
-    temperature: float = AVERAGING_TEMPERATURE,
+    temperature: float | Tensor = AVERAGING_TEMPERATURE,
 ) -> Tensor:
     r"""Return the logits of the average of the members.
 
@@ -263,7 +292,7 @@ def average_members(
         The logits of each member.
     members : Tensor of shape (..., batch_size, n_members), bool, default=None
         Members that are averaged for each row; all of them if None.
-    temperature : float, default=1.5
+    temperature : float or Tensor of shape (), default=1.5
         The temperature at which probabilities are averaged.
 
     Returns

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ._base import SoftmaxModule
-from ._ensemble import BinnedMemberLinear, MemberLinear, average_members
+from ._ensemble import BinnedMemberLinear, MemberAverage, MemberLinear
 from ._layers import (
     Dropout,
     Temperature,
@@ -159,6 +159,8 @@ class SoftmaxMLP(SoftmaxModule):
             )
         self.hidden = nn.Sequential(*layers)
         self.output = linear(n_estimators, sizes[-1], n_classes)
+        if n_estimators > 1:
+            self.average = MemberAverage()
         self.temperature = Temperature()
         self.largest_product = n_estimators * max(
             map(math.prod, pairwise([*sizes, n_classes]))
@@ -311,7 +313,7 @@ class SoftmaxMLP(SoftmaxModule):
                     if isinstance(layer, MemberLinear | BinnedMemberLinear)
                     else layer(x)
                 )
-            logits[rows] = average_members(x)
+            logits[rows] = self.average(x)
         return logits
 
     @contextmanager

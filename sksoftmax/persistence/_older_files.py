@@ -1,4 +1,4 @@
-r"""Files of version 0.1.0: perceptrons with another order of inputs and members."""
+r"""Files of version 0.1.0: another average, and order of inputs and members."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from torch import Tensor
 _FIRST = "module.hidden.0."
 _INPUTS = "module.input_scaling."
 
+# Name of the tensors of the last layers.
+_AVERAGE = "module.average.temperature"
+_TEMPERATURE = "module.temperature.value"
+
 # Attribute of version 0.1.0: True if only every other member had the bins.
 _ALTERNATE = "_alternate_bins"
 
@@ -20,10 +24,14 @@ def upgraded(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     r"""Return a document and its tensors in the form of this version.
 
-    In version 0.1.0 the bins followed the numbers, and the members with bins alternated
-    with those without. Now the bins come last, and the members with bins first. Bins
-    had no learned vectors.
+    In version 0.1.0 the probabilities of members were averaged at a temperature of 1.
+    The bins followed the numbers, and the members with bins alternated with those
+    without. Now the bins come last, and the members with bins first. Bins had no
+    learned vectors.
     """
+    is_ensemble = document["parameters"].get("n_estimators", 1) > 1
+    if is_ensemble and _TEMPERATURE in tensors and _AVERAGE not in tensors:
+        tensors = tensors | {_AVERAGE: torch.ones(())}
     attributes = dict(document["attributes"])
     if _ALTERNATE not in attributes:
         return document, tensors

@@ -21,8 +21,8 @@ from .._utils.robust_scale import UNLIMITED
 from ..modules._augmentation import RandomShift, RandomWarp
 from ..modules._cnn import Block, SoftmaxCNN
 from ..modules._ensemble import (
-    AVERAGING_TEMPERATURE,
     BinnedMemberLinear,
+    MemberAverage,
     MemberBatchNorm,
     MemberLinear,
     SharedLinear,
@@ -67,11 +67,11 @@ def log_mean_proba(logits: Value, axis: int) -> Value:
     return proba.node("ReduceMean", np.array([axis]), keepdims=0).node("Log")
 
 
-def _average_of_members(logits: Value) -> Value:
-    r"""Add the logits of the average of all members, (K, B, C) -> (B, C)."""
-    temperature = np.array(AVERAGING_TEMPERATURE, dtype=np.float32)
-    divided = logits.node("Div", temperature)
-    return log_mean_proba(divided, axis=0).node("Mul", temperature)
+def _member_average(module: MemberAverage, logits: Value) -> Value:
+    temperature = module.temperature.cpu().numpy()
+    # (K, B, C) -> (B, C)
+    mean = log_mean_proba(logits.node("Div", temperature), axis=0)
+    return mean.node("Mul", temperature)
 
 
 def _check_options(module: nn.Module, **options: Any) -> None:
@@ -337,7 +337,7 @@ def _softmax_cnn(module: SoftmaxCNN, x: Value) -> Value:
 def _logits(module: SoftmaxMLP | SoftmaxCNN, x: Value) -> Value:
     logits = add_module(module.output, add_module(module.hidden, x))
     if module.n_estimators > 1:
-        logits = _average_of_members(logits)
+        logits = add_module(module.average, logits)
     return add_module(module.temperature, logits)
 
 
@@ -356,6 +356,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Any, Value], Value]] = {
     **dict.fromkeys(_WITHOUT_EFFECT, lambda module, x: x),
     Block: _sequential,
     InputScaling: _scaling,
+    MemberAverage: _member_average,
     MemberBatchNorm: _member_batch_norm,
     MemberLinear: _member_linear,
     PiecewiseLinear: _piecewise_linear,
