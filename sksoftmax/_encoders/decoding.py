@@ -111,7 +111,11 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def is_gray(image: Image.Image) -> bool:
-    r"""Return whether the mode of an image has no colors."""
+    r"""Return whether the mode of an image, or its palette, has no colors."""
+    if image.mode == "P":
+        # (number of colors, 3)
+        palette = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
+        return bool((palette == palette[:, :1]).all())
     return image.mode in _GRAY
 
 

@@ -43,8 +43,9 @@ class ImageReader(TransformerMixin, BaseEstimator):
     ----------
     image_shape : tuple of int or None, default=None
         ``(height, width)``, ``(n_channels, height, width)`` or ``(height, width,
-        n_channels)``, to which all images are resized. None is the size of the first
-        image in ``fit``; an image of another size is then an error.
+        n_channels)``, to which all images are resized; channels come first where a
+        shape can be read in both ways. None is the size of the first image in ``fit``;
+        an image of another size is then an error.
     mode : {"auto", "L", "RGB", "RGBA"}, default="auto"
         Mode of Pillow to which all images are converted: "L" has one channel (gray),
         "RGB" three, "RGBA" four, with transparency. "auto" is the mode of the channels
@@ -260,16 +261,10 @@ class ImageReader(TransformerMixin, BaseEstimator):
 
     def _make_form(self, sources: Sequence[Source]) -> Form:
         r"""Return the form of all rows; the first source is read if it is needed."""
-        channels, size = _split(self.image_shape)
+        channels, size = _split(self.image_shape, self.mode)
         mode = self.mode
         if mode == "auto" and channels is not None:
             mode = {count: name for name, count in CHANNELS.items()}[channels]
-        elif channels not in (None, CHANNELS.get(mode)):
-            raise ValueError(
-                f"Got image_shape={self.image_shape} and mode={mode!r}, but expected "
-                f"{CHANNELS[mode]} channels for this mode. Leave the channels out of "
-                "image_shape, or set mode='auto'."
-            )
         is_open = mode == "auto"
         if is_open or size is None:
             is_gray, first_size = _look_at_first(sources)
@@ -306,28 +301,30 @@ def _n_pixels(form: Form) -> int:
 
 
 def _split(
-    image_shape: Sequence[int] | None,
+    image_shape: Sequence[int] | None, mode: str
 ) -> tuple[int | None, tuple[int, int] | None]:
     r"""Return the number of channels and (height, width); None for what is left open.
 
     Raises
     ------
     ValueError
-        If the shape is none of an image.
+        If the shape is not that of an image.
     """
     if image_shape is None:
         return None, None
     shape = check_sizes("image_shape", image_shape)
-    counts = set(CHANNELS.values())
     if len(shape) == 2:
         return None, (shape[0], shape[1])
+    counts = set(CHANNELS.values()) if mode == "auto" else {CHANNELS[mode]}
     if len(shape) == 3 and shape[0] in counts:
         return shape[0], (shape[1], shape[2])
     if len(shape) == 3 and shape[2] in counts:
         return shape[2], (shape[0], shape[1])
     raise ValueError(
-        f"Got image_shape={image_shape}, but expected (height, width), (n_channels, "
-        "height, width) or (height, width, n_channels) with 1, 3 or 4 channels."
+        f"Got image_shape={image_shape} and mode={mode!r}, but expected (height, "
+        "width), (n_channels, height, width) or (height, width, n_channels) with "
+        f"n_channels in {sorted(counts)} for this mode. Leave the channels out, or set "
+        "another mode."
     )
 
 
@@ -380,4 +377,6 @@ def _reader_of_a_worker() -> Callable[..., list[Failure]]:
         failures: list[Failure] = module.read_into_file(*arguments)
         return failures
 
-    return read
+    # The backends of joblib other than loky would look for its name as well.
+    wrapped: Callable[..., list[Failure]] = joblib.wrap_non_picklable_objects(read)
+    return wrapped

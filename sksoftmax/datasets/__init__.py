@@ -1,8 +1,8 @@
 r"""Loaders for MNIST, Fashion-MNIST, Kaggle's Otto Group challenge and image folders.
 
-The files of the data sets are looked for in ``data_home``, else in the folder that the environment
-variable ``SKSOFTMAX_DATA`` names, else in ``sksoftmax`` under scikit-learn's own
-data folder (see :func:`sklearn.datasets.get_data_home`).
+The files of the data sets are looked for in ``data_home``, else in the folder that the
+environment variable ``SKSOFTMAX_DATA`` names, else in ``sksoftmax`` under
+scikit-learn's own data folder (see :func:`sklearn.datasets.get_data_home`).
 """
 
 from ._image_folder import load_image_folder

@@ -130,9 +130,9 @@ def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
     )
     if not names:
         raise ValueError(
-            f"Got {str(root)!r}, which has no folders, but expected one for each class. "
-            "For images without labels, pass a list of their paths to ImageReader, such "
-            "as sorted(pathlib.Path(path).glob('*.png'))."
+            f"Got {str(root)!r}, which has no folders, but expected a folder for each "
+            "class. For images without labels, pass their paths to ImageReader, for "
+            "instance sorted(pathlib.Path(path).glob('*.png'))."
         )
     codes = {name: code for code, name in enumerate(names)}
     samples = folder.make_dataset(
