@@ -42,10 +42,9 @@ class ImageReader(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     image_shape : tuple of int or None, default=None
-        ``(height, width)``, ``(n_channels, height, width)`` or ``(height, width,
-        n_channels)``, to which all images are resized; channels come first where a
-        shape can be read in both ways. None is the size of the first image in ``fit``;
-        an image of another size is then an error.
+        ``(height, width)`` or ``(n_channels, height, width)``, to which all images are
+        resized. None is the size of the first image in ``fit``; an image of another
+        size is then an error.
     mode : {"auto", "L", "RGB", "RGBA"}, default="auto"
         Mode of Pillow to which all images are converted: "L" has one channel (gray),
         "RGB" three, "RGBA" four, with transparency. "auto" is the mode of the channels
@@ -318,13 +317,14 @@ def _split(
     counts = set(CHANNELS.values()) if mode == "auto" else {CHANNELS[mode]}
     if len(shape) == 3 and shape[0] in counts:
         return shape[0], (shape[1], shape[2])
-    if len(shape) == 3 and shape[2] in counts:
-        return shape[2], (shape[0], shape[1])
+    if len(shape) == 3 and shape[2] == 1 and 1 in counts:
+        # Gray pixels have the same order with the channel last.
+        return 1, (shape[0], shape[1])
     raise ValueError(
         f"Got image_shape={image_shape} and mode={mode!r}, but expected (height, "
-        "width), (n_channels, height, width) or (height, width, n_channels) with "
-        f"n_channels in {sorted(counts)} for this mode. Leave the channels out, or set "
-        "another mode."
+        f"width) or (n_channels, height, width) with n_channels in {sorted(counts)}. "
+        "Rows hold channel after channel: pass (height, width) and the mode here, and "
+        "(n_channels, height, width) or nothing to the classifier."
     )
 
 

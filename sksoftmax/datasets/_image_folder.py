@@ -10,10 +10,9 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._utils.estimators import shortened
+from .._utils.image_files import IMAGE_ENDINGS
 from ._home import CONSTRAINTS, validated
 
-# Endings beyond those that torchvision takes for images.
-_MORE_EXTENSIONS = (".gif", ".jp2", ".avif")
 # Number of folders that a message names.
 _N_SHOWN = 5
 
@@ -116,12 +115,10 @@ def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
     r"""Return the sorted names of the classes, and the path and class of each image."""
     from torchvision.datasets import folder
 
-    endings = (*folder.IMG_EXTENSIONS, *_MORE_EXTENSIONS)
-
     def is_image(file: str) -> bool:
         parts = Path(file).relative_to(root).parts
         is_hidden = any(part.startswith(".") for part in parts)
-        return not is_hidden and folder.has_file_allowed_extension(file, endings)
+        return not is_hidden and file.lower().endswith(IMAGE_ENDINGS)
 
     names = sorted(
         entry.name
@@ -143,7 +140,7 @@ def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
     if empty:
         raise ValueError(
             f"Got no image in the folders [{shortened(empty, _N_SHOWN)}] of "
-            f"{str(root)!r}, but expected files that end with {', '.join(endings)} in "
-            "the folder of each class. Move other folders elsewhere."
+            f"{str(root)!r}, but expected files in the folder of each class that end "
+            f"with {', '.join(IMAGE_ENDINGS)}. Move other folders elsewhere."
         )
     return names, samples
