@@ -133,8 +133,6 @@ def refuse(values: Any, name: str) -> None:
     TypeError
         The message has the code that converts the container.
     """
-    if name == "X":
-        _refuse_images(values)
     remedy = _remedy(values, name)
     if remedy is not None:
         expected = _ROWS if name == "X" else _VALUES
@@ -221,6 +219,8 @@ def _without_nullable(values: Any) -> Any:
 
 
 def _remedy(values: Any, name: str) -> str | None:
+    if isinstance(values, Dataset) and (of_images := remedy_for_images(values)):
+        return of_images
     for kind, remedy in _REMEDIES.items():
         if isinstance(values, kind):
             return remedy.format(name=name)
