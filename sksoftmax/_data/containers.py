@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from .._utils.arrays import from_any_device
 from .._utils.frames import is_frame
-from .._utils.image_files import remedy_for_images
+from .._utils.image_files import is_image, remedy_for_images
 
 _ROWS = "an array, a DataFrame or a sequence of rows"
 _VALUES = "an array, a Series or a sequence with an entry for each row"
@@ -219,7 +219,9 @@ def _without_nullable(values: Any) -> Any:
 
 
 def _remedy(values: Any, name: str) -> str | None:
-    if isinstance(values, Dataset) and (of_images := remedy_for_images(values)):
+    # A pipeline in a search takes a column of paths, but none of these.
+    is_no_column = isinstance(values, Dataset | str | os.PathLike) or is_image(values)
+    if name == "X" and is_no_column and (of_images := remedy_for_images(values)):
         return of_images
     for kind, remedy in _REMEDIES.items():
         if isinstance(values, kind):

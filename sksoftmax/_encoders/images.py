@@ -50,10 +50,10 @@ class ImageReader(TransformerMixin, BaseEstimator):
         "RGB" three, "RGBA" four, with transparency. "auto" is the mode of the channels
         in ``image_shape``. Without them, it is "L" if the first image in ``fit`` is
         gray, and an image with colors is then an error; otherwise it is "RGB".
-    resample : {"nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"}, \
-            default="bilinear"
-        Filter of :meth:`PIL.Image.Image.resize`. All but "nearest" average over the
-        pixels when an image becomes smaller.
+    resample : str, default="bilinear"
+        Filter of :meth:`PIL.Image.Image.resize`: "nearest", "box", "bilinear",
+        "hamming", "bicubic" or "lanczos". All but "nearest" average over the pixels
+        when an image becomes smaller.
     n_jobs : int, default=None
         Number of processes that read paths and bytes, as in :class:`joblib.Parallel`:
         None is 1, -1 is all processors. Images of Pillow are read in this process.
@@ -98,13 +98,14 @@ class ImageReader(TransformerMixin, BaseEstimator):
 
     Examples
     --------
-    Ten digits as the contents of PNG files; paths are read in the same way.
-
     >>> import io
     >>> from PIL import Image
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.pipeline import make_pipeline
     >>> from sksoftmax import ImageReader, SoftmaxCNNClassifier
+
+    Digits as the contents of PNG files; paths are read in the same way.
+
     >>> digits = load_digits()
     >>> files = []
     >>> for pixels in digits.images:
@@ -116,6 +117,8 @@ class ImageReader(TransformerMixin, BaseEstimator):
     (1, 8, 8)
     >>> reader.transform(files).shape
     (1797, 64)
+
+    From files to classes:
 
     >>> classifier = make_pipeline(
     ...     ImageReader((8, 8), mode="L"),
