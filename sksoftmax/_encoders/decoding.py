@@ -24,8 +24,10 @@ Failure = tuple[int, bool, str]
 
 # Number of channels of the modes of Pillow that rows may have.
 CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
-# Pillow's filters for resizing.
-FILTERS = {name.lower(): code for name, code in Image.Resampling.__members__.items()}
+# Codes of Pillow's filters for resizing.
+FILTERS = {
+    name.lower(): int(code) for name, code in Image.Resampling.__members__.items()
+}
 
 _GRAY_16_BITS = {"I;16", "I;16B", "I;16L", "I;16N"}
 # "I" and "F" have numbers of 32 bits.

@@ -57,14 +57,14 @@ class ImageReader(TransformerMixin, BaseEstimator):
     n_jobs : int, default=None
         Number of processes that read paths and bytes, as in :class:`joblib.Parallel`:
         None is 1, -1 is all processors. Images of Pillow are read in this process.
-    max_nbytes : int or None, default=2**30
-        Bytes of rows up to which the result is an array in memory. A larger one is
-        a memory-mapped file, which ``fit`` and ``predict`` of our classifiers read in
-        parts. None is always an array in memory.
+    max_nbytes : int or None, default=1_073_741_824
+        Bytes of rows up to which the result is an array in memory, by default 1 GiB. A
+        larger one is a memory-mapped file, which ``fit`` and ``predict`` of our
+        classifiers read in parts. None is always an array in memory.
     temp_folder : str or path-like or None, default=None
         Folder of that file, which is deleted with the array. None is Python's folder of
-        temporary files, see :func:`tempfile.gettempdir`. If that is in memory, as
-        ``/tmp`` of some systems, name a folder on a disk.
+        temporary files, ``tempfile.gettempdir()``. If that is in memory, as ``/tmp`` of
+        some systems, name a folder on a disk.
 
     Attributes
     ----------

@@ -142,9 +142,11 @@ def test_the_reader_before_a_meta_estimator(paths, colored):
     assert pipeline.fit(X_train, y_train).score(X_test, y_test) > 0.95
 
 
-def test_fitted_pipelines_in_files(paths, colored):
+@pytest.mark.parametrize("image_shape", [None, (6, 6)])
+def test_fitted_pipelines_in_files(image_shape, paths, colored):
     y = colored[1]
-    pipeline = make_pipeline(ImageReader(), SoftmaxRegression()).fit(paths, y)
+    pipeline = make_pipeline(ImageReader(image_shape), SoftmaxRegression())
+    pipeline.fit(paths, y)
     expected = pipeline.predict_proba(paths)
     for copied in (
         pickle.loads(pickle.dumps(pipeline)),
