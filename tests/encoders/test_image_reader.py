@@ -282,6 +282,38 @@ def test_parts_are_written_where_they_belong(paths, monkeypatch, tmp_path):
         assert_array_equal(reader.fit_transform(paths), ROWS)
 
 
+READ = """
+import io, sys
+from pathlib import Path
+from PIL import Image
+from sksoftmax import ImageReader
+
+def peak():
+    status = dict(
+        line.split(":") for line in Path("/proc/self/status").read_text().splitlines()
+    )
+    return int(status["VmHWM"].split()[0]) * 1024
+
+file = io.BytesIO()
+Image.linear_gradient("L").resize((1000, 1000)).save(file, "PNG")
+reader = ImageReader(max_nbytes=0, temp_folder=sys.argv[1])
+reader.fit_transform([file.getvalue()])
+Path("/proc/self/clear_refs").write_text("5")
+before = peak()
+rows = reader.fit_transform([file.getvalue()] * 300)
+assert rows[299].tobytes() == rows[0].tobytes()
+print(rows.nbytes, peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_memory_of_a_large_result(tmp_path):
+    output = subprocess.check_output([sys.executable, "-c", READ, tmp_path], text=True)
+    n_bytes, grown = map(int, output.split())
+    assert n_bytes == 300_000_000
+    assert grown < 100_000_000
+
+
 def test_default_folder_is_that_of_temporary_files(paths, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     reader = ImageReader(max_nbytes=0).fit(paths)
