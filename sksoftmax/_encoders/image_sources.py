@@ -128,9 +128,11 @@ def _remedy(X: Any) -> str | None:
         if hasattr(X, "samples"):
             return "Pass [path for path, _ in X.samples] and the labels X.targets."
         return "Pass [image for image, _ in X] and [label for _, label in X]."
-    if isinstance(X, np.ndarray | Tensor) and len(X):
-        return _remedy_of_array(X)
-    if isinstance(X, DataLoader | Mapping | Set) or not hasattr(X, "__len__"):
+    if isinstance(X, np.ndarray | Tensor) and X.ndim:
+        return _remedy_of_array(X) if len(X) else None
+    if isinstance(X, np.ndarray | Tensor | DataLoader | Mapping | Set) or not hasattr(
+        X, "__len__"
+    ):
         return "Pass a list."
     return None
 

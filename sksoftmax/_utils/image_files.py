@@ -12,22 +12,7 @@ import pandas as pd
 from torch.utils.data import Dataset
 
 from .frames import is_frame
-
-# Endings of the names of image files, in lower case.
-IMAGE_ENDINGS = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".jp2",
-    ".jpeg",
-    ".jpg",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
+from .images import IMAGE_ENDINGS
 
 # How the contents of image files begin: PNG, JPEG, GIF, BMP, WebP and TIFF.
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from .._utils.estimators import shortened
-from .._utils.image_files import IMAGE_ENDINGS
+from .._utils.images import IMAGE_ENDINGS
 from ._home import CONSTRAINTS, validated
 
 # Number of folders that a message names.

@@ -117,6 +117,8 @@ def test_column_of_a_table(paths):
         (set, "Pass a list"),
         (lambda paths: None, "Got NoneType for X"),
         (lambda paths: 5, "Pass a list"),
+        (lambda paths: np.array(paths[0]), "Pass a list"),
+        (lambda paths: torch.tensor(5), "Pass a list"),
         (lambda paths: PIXELS, "Got ndarray of uint8.*pixels already"),
         (lambda paths: torch.tensor(PIXELS), "pixels already: leave ImageReader out"),
         (lambda paths: np.array(read_bytes(paths)), "NumPy drops zeros"),
