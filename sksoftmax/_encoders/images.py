@@ -181,12 +181,12 @@ class ImageReader(TransformerMixin, BaseEstimator):
         Raises
         ------
         FileNotFoundError
-            If there is no first file, where it is read.
+            If the first file is missing and its size or mode is needed.
         TypeError
             If `X` is no container of images.
         ValueError
-            If `image_shape` is none of an image, does not fit `mode`, or if the first
-            image cannot be read.
+            If `image_shape` is not that of an image or does not fit to `mode`, or if
+            the first image cannot be read.
         """
         form = self._make_form(check_sources(X))
         self._form = form
