@@ -55,6 +55,7 @@ NO_INVENTORY.write_bytes(
 intersphinx_mapping = {
     name: (url, (None, str(NO_INVENTORY)))
     for name, url in {
+        "PIL": "https://pillow.readthedocs.io/en/stable/",
         "joblib": "https://joblib.readthedocs.io/en/stable/",
         "matplotlib": "https://matplotlib.org/stable/",
         "numpy": "https://numpy.org/doc/stable/",

@@ -1,5 +1,6 @@
 r"""PyTorch softmax classifiers with the manners of scikit-learn's own estimators."""
 
+from ._encoders.images import ImageReader
 from ._encoders.neighbors import NeighborsEncoder
 from ._linear.grid_search import SoftmaxGridSearchCV
 from ._linear.regression import SoftmaxRegression
@@ -10,6 +11,7 @@ from ._nets.net import SoftmaxNetClassifier
 from ._utils.compat import __version__
 
 __all__ = [
+    "ImageReader",
     "NeighborsEncoder",
     "SoftmaxCNNClassifier",
     "SoftmaxGridSearchCV",

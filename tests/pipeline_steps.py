@@ -2,6 +2,7 @@ r"""Steps of scikit-learn that stand before a classifier, each with rows for it.
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -37,7 +38,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from sksoftmax import NeighborsEncoder
+from sksoftmax import ImageReader, NeighborsEncoder
 
 N_ROWS = 60
 _rng = np.random.default_rng(0)
@@ -49,6 +50,10 @@ WITH_HOLES = np.where(_rng.random(NUMBERS.shape) < 0.2, np.nan, NUMBERS)
 COLORS = np.array(["red", "green", "blue"])[_rng.integers(0, 3, (N_ROWS, 2))]
 TEXTS = [f"the {color} house is number {label}" for color, label in
          zip(COLORS[:, 0], LABELS, strict=True)]  # fmt: skip
+IMAGES = [
+    Image.fromarray(pixels)
+    for pixels in _rng.integers(0, 4, size=(N_ROWS, 5, 6), dtype=np.uint8)
+]
 TABLE = pd.DataFrame(
     {"width": WITH_HOLES[:, 0], "height": NUMBERS[:, 1], "color": COLORS[:, 0]}
 )
@@ -104,6 +109,7 @@ STEPS = {
     "SelectKBest chi2": (SelectKBest(chi2, k=2), COUNTS),
     "SelectPercentile": (SelectPercentile(mutual_info_classif), NUMBERS),
     "NeighborsEncoder": (NeighborsEncoder(n_neighbors=3), NUMBERS),
+    "ImageReader": (ImageReader((4, 4)), IMAGES),
     "CountVectorizer": (CountVectorizer(), TEXTS),
     "CountVectorizer characters": (
         CountVectorizer(analyzer="char_wb", ngram_range=(1, 2)),

@@ -17,14 +17,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from .._utils.arrays import from_any_device
 from .._utils.frames import is_frame
+from .._utils.image_files import is_image, remedy_for_images
 
 _ROWS = "an array, a DataFrame or a sequence of rows"
 _VALUES = "an array, a Series or a sequence with an entry for each row"
-
-_IMAGES = (
-    "Pass one flat row of pixels for each image, channel by channel: "
-    "np.stack([np.atleast_3d(image).transpose(2, 0, 1).ravel() for image in images])."
-)
 
 # How to convert containers of other types, the more special types first.
 _REMEDIES: dict[Any, str] = {
@@ -68,6 +64,7 @@ def as_table(X: Any) -> Any:
         If the rows of a sequence differ in length.
     """
     X = from_any_device(X)
+    _refuse_images(X)
     if _holds_rows(X):
         return _as_array(X.tolist())
     if isinstance(X, np.ndarray) and X.dtype.names is None:
@@ -222,13 +219,15 @@ def _without_nullable(values: Any) -> Any:
 
 
 def _remedy(values: Any, name: str) -> str | None:
+    # A pipeline in a search takes a column of paths, but none of these.
+    is_no_column = isinstance(values, Dataset | str | os.PathLike) or is_image(values)
+    if name == "X" and is_no_column and (of_images := remedy_for_images(values)):
+        return of_images
     for kind, remedy in _REMEDIES.items():
         if isinstance(values, kind):
             return remedy.format(name=name)
     if type(values).__module__.startswith("polars.") and hasattr(values, "collect"):
         return f"Pass {name}.collect()."
-    if _is_image(values):
-        return _IMAGES
     # Some of scipy's matrices are mappings.
     if isinstance(values, Mapping) and not issparse(values):
         return (
@@ -244,9 +243,7 @@ def _remedy(values: Any, name: str) -> str | None:
 def _refuse_rows(rows: Sequence[Any]) -> None:
     r"""Raise an error if the first element of a sequence is no row of a table."""
     first = rows[0] if len(rows) else None
-    if _is_image(first):
-        remedy = _IMAGES
-    elif isinstance(first, Mapping):
+    if isinstance(first, Mapping):
         remedy = "Pass pandas.DataFrame(X)."
     elif issparse(first):
         remedy = "Pass scipy.sparse.vstack(X)."
@@ -262,9 +259,13 @@ def _refuse_rows(rows: Sequence[Any]) -> None:
     )
 
 
-def _is_image(values: Any) -> bool:
-    # Pillow is optional, hence the name of its package.
-    return type(values).__module__.startswith("PIL.")
+def _refuse_images(X: Any) -> None:
+    r"""Raise an error for images of Pillow and for image files."""
+    remedy = remedy_for_images(X)
+    if remedy is not None:
+        raise TypeError(
+            f"Got images in a {_name(X)} for X, but expected {_ROWS}. {remedy}"
+        )
 
 
 def _name(values: Any) -> str:

@@ -10,6 +10,22 @@ from .estimators import check_sizes
 # Numbers of channels that images have: gray, RGB, and RGB with transparency.
 CHANNELS = (1, 3, 4)
 
+# Endings of the names of image files, in lower case.
+IMAGE_ENDINGS = (
+    ".avif",
+    ".bmp",
+    ".gif",
+    ".jp2",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
+
 
 def square_image_shape(n_features: int) -> tuple[int, int, int] | None:
     r"""Return the shape of a square image of one channel or three, None without one."""

@@ -39,11 +39,12 @@ SYNONYMS = [
         "hidden_layer_sizes hidden_units hidden_layers hidden_sizes hidden_dims "
         "hidden_size hidden_dim layers layer_sizes units n_units d_block n_blocks "
         "width depth",
-        "image_shape image_size img_size input_shape",
+        "image_shape image_size img_size input_shape target_size",
         "input_scaling scaling scaler standardize normalize",
         "learning_rate lr learning_rate_init eta eta0 step_size base_lr max_lr",
         "max_epochs max_iter epochs n_epochs num_epochs nb_epoch n_iter iterations "
         "num_iterations num_boost_round n_steps max_steps",
+        "mode color_mode pil_mode",
         "module model net network model_fn build_fn",
         "n_estimators n_members ensemble_size n_ensemble n_ens num_models k",
         "n_iter_no_change patience early_stopping_rounds early_stopping_patience",
@@ -53,6 +54,7 @@ SYNONYMS = [
         "param_grid params param_distributions grid search_spaces",
         "precision dtype amp use_amp mixed_precision",
         "random_state seed random_seed rng manual_seed",
+        "resample interpolation",
         "sample_weight weight weights sample_weights",
         "scoring eval_metric metric metrics monitor",
         "tol tolerance min_delta threshold",

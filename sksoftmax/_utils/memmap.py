@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -89,6 +92,30 @@ def blocks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
         block = X[start : start + pages.rows_at_once]
         yield block
         pages.read(len(block))
+
+
+@contextmanager
+def temporary_file(folder: str | os.PathLike[str] | None) -> Iterator[str]:
+    r"""Return the path of an empty file, which is deleted after the block.
+
+    An array that maps it keeps its contents until the array is deleted.
+    """
+    descriptor, path = tempfile.mkstemp(prefix="sksoftmax-", dir=folder)
+    os.close(descriptor)
+    try:
+        yield path
+    finally:
+        # Windows has deleted it if it was mapped.
+        with suppress(FileNotFoundError, PermissionError):
+            os.unlink(path)
+
+
+def map_temporary(path: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    r"""Return the bytes of a temporary file as an array that can be written to."""
+    # Windows deletes no file that is mapped, unless it was opened with this flag.
+    flags = os.O_RDWR | getattr(os, "O_TEMPORARY", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(path, flags), "r+b") as file:
+        return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
 
 
 def in_parts(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:

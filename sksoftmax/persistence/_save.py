@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .._classifier.module_classifier import ModuleClassifier
 from .._classifier.state import restore_module, weights_of
 from .._encoders.categories import TableEncoder
+from .._encoders.images import ImageReader
 from .._encoders.neighbors import NeighborsEncoder
 from .._linear.grid_search import SoftmaxGridSearchCV
 from .._linear.regression import SoftmaxRegression
@@ -138,6 +139,7 @@ TRUSTED_TYPES = [
     for trusted in (
         *_CLASSES.values(),
         SoftmaxGridSearchCV,
+        ImageReader,
         NeighborsEncoder,
         *_SAFE_FUNCTIONS,
     )

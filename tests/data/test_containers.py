@@ -28,7 +28,6 @@ from .tables import (
     MLP,
     N_ROWS,
     POLARS,
-    RANDOM,
     SEQUENCES,
     TENSOR,
     Pairs,
@@ -65,8 +64,8 @@ NO_TABLES = {
     "IterableDataset": (Stream, r"X, y = \(torch.cat\(part\) for part in zip"),
     "DataLoader": (lambda: DataLoader(Pairs()), r"zip\(\*loader\)"),
     "LazyFrame": (POLARS.lazy, r"Pass X.collect\(\)"),
-    "image": (lambda: images()[0], r"np.stack\("),
-    "images": (images, r"np.stack\("),
+    "image": (lambda: images()[0], r"ImageReader.*Pass a list of images, \[X\]"),
+    "images": (images, r"make_pipeline\(ImageReader\(\), classifier\)"),
     "generator": (lambda: (row for row in X), r"Pass list\(X\)"),
     "map": (lambda: map(list, X), r"Pass list\(X\)"),
     "dict": (lambda: {"a": X[:, 0], "b": X[:, 1]}, r"Pass pandas.DataFrame\(X\)"),
@@ -140,19 +139,6 @@ class TestNoTables:
         ]
         for rows, labels in tables:
             assert np.array_equal(SoftmaxRegression().fit(rows, labels).coef_, expected)
-
-    def test_remedy_of_images(self):
-        pixels = RANDOM.integers(0, 256, (5, 3, 4, 3), dtype=np.uint8)
-        pictures = [Image.fromarray(image) for image in pixels]
-        rows = np.stack(
-            [np.atleast_3d(image).transpose(2, 0, 1).ravel() for image in pictures]
-        )
-        assert np.array_equal(rows, pixels.transpose(0, 3, 1, 2).reshape(5, -1))
-        gray = [Image.fromarray(image[..., 0]) for image in pixels]
-        rows = np.stack(
-            [np.atleast_3d(image).transpose(2, 0, 1).ravel() for image in gray]
-        )
-        assert np.array_equal(rows, pixels[..., 0].reshape(5, -1))
 
     @every
     def test_rows_of_different_lengths(self, make):

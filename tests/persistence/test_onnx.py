@@ -220,6 +220,7 @@ UNKNOWN_STEPS = {
     "CountVectorizer characters": "countvectorizer",
     "FunctionTransformer log1p": "functiontransformer",
     "HashingVectorizer": "hashingvectorizer",
+    "ImageReader": "imagereader",
     "IterativeImputer": "iterativeimputer",
     "KBinsDiscretizer": "kbinsdiscretizer",
     "MissingIndicator": "featureunion",

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from .example_data import check_submission, write_images, write_otto
@@ -159,6 +160,22 @@ def test_out_of_core(capsys):
     assert len(accuracies) == 2
     assert min(map(float, accuracies)) > 0.95
     assert "the same to the last bit: True" in output
+
+
+def test_image_folder(capsys, folder):
+    output = run("image_folder.py", capsys)
+    assert "1200 images in .../train" in output
+    accuracies = re.findall(r"accuracy(?: of three folds:)? (\S+)", output)
+    assert len(accuracies) == 5
+    assert min(map(float, accuracies)) > 0.8
+    assert float(accuracies[0]) > 0.9
+    assert float(accuracies[-1]) > 0.9
+    # The prose says: the broken file is named, and a large result is in a file.
+    assert re.search(r"'\.\.\./test/9999\.png' in row 597 \(", output)
+    assert "memmap of shape (1200, 64), uint8" in output
+    submission = pd.read_csv(folder / "submission.csv")
+    assert list(submission) == ["file", "class"]
+    assert submission["file"].tolist() == [f"{n}.png" for n in range(1200, 1797)]
 
 
 def test_distributed_search():

@@ -23,8 +23,8 @@ IMPORTED_AS = {
     "optuna-integration": "optuna_integration",
     "scikit-learn": "sklearn",
 }
-# Dependencies of scikit-learn, which need not be required again.
-IMPLIED = {"joblib"}
+# Dependencies of scikit-learn and torchvision, which need not be required again.
+IMPLIED = {"joblib", "PIL"}
 
 
 def modules_of(requirements):

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from torch import nn
 
 from sksoftmax import (
+    ImageReader,
     NeighborsEncoder,
     SoftmaxCNNClassifier,
     SoftmaxGridSearchCV,
@@ -19,6 +20,7 @@ from sksoftmax import (
 from sksoftmax._utils.keywords import SYNONYMS, synonyms
 
 ESTIMATORS = [
+    ImageReader(),
     NeighborsEncoder(),
     SoftmaxCNNClassifier(),
     SoftmaxGridSearchCV(SoftmaxRegression(), {"C": [0.1, 1.0]}),
@@ -88,6 +90,9 @@ FOREIGN = [
     (SoftmaxRegressionCV, {"C": 1.0}, r"Use Cs \(inverses of the strength"),
     (SoftmaxRegressionCV, {"n_folds": 3}, "Use cv instead of n_folds."),
     (NeighborsEncoder, {"k": 3}, "Use n_neighbors instead of k."),
+    (ImageReader, {"target_size": (8, 8)}, "Use image_shape instead of target_size."),
+    (ImageReader, {"color_mode": "L"}, "Use mode instead of color_mode."),
+    (ImageReader, {"interpolation": "box"}, "Use resample instead of interpolation."),
 ]
 FOREIGN_TO_NETS = [
     ({"module__width": 3}, r"Use module_params=\{'width': \.\.\.\}"),
