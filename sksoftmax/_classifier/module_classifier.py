@@ -16,11 +16,13 @@ from .._utils.progress import CallbackSupportMixin
 from .._utils.random import global_generator_seeded
 from .categories import CategoriesMixin
 from .prediction import PredictionMixin
+from .row_shapes import RowShapesMixin
 from .state import StateMixin
 
 
 class ModuleClassifier(
     CategoriesMixin,
+    RowShapesMixin,
     StateMixin,
     PredictionMixin,
     CallbackSupportMixin,

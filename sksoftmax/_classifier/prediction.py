@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from .._data.containers import as_column
 from .._data.features import check_features
 from .._data.labels import as_labels
-from .._training.batches import convert
+from .._data.row_shapes import RowLayout
+from .._training.batches import convert, unfolded
 from .._utils.arrays import as_tensor
 from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
@@ -214,9 +215,10 @@ class PredictionMixin:
         if not hasattr(self, "module_"):
             # Called for its error alone: for one row it takes as long as a layer.
             check_is_fitted(self)
-        return self._logits_of(check_features(self, X, reset=False))
+        features, layout = check_features(self, X, reset=False)
+        return self._logits_of(features, layout)
 
-    def _logits_of(self, features: NDArray[Any]) -> Tensor:
+    def _logits_of(self, features: NDArray[Any], layout: RowLayout | None) -> Tensor:
         r"""Return the logits of validated rows."""
         dtype = torch.float32 if features.dtype == np.float32 else torch.float64
         if issparse(features):
@@ -225,26 +227,29 @@ class PredictionMixin:
             self.module_.eval()
         pages = Pages(features)
         with torch.inference_mode():
-            logits = self._in_pieces(as_tensor(features), pages).cpu().to(dtype)
+            rows = as_tensor(features)
+            logits = self._in_pieces(rows, pages, layout).cpu().to(dtype)
             large = large_rows(logits)
             if large is None:
                 return logits
-            rows = as_tensor(pages.take(large.numpy()))
+            rows = unfolded(as_tensor(pages.take(large.numpy())), layout)
             parts = torch.split(rows, self._prediction_rows)
             wide = recomputed(self.module_, self._forward, parts)
             return logits.index_copy(0, large, into_range(wide, dtype))
 
-    def _in_pieces(self, rows: Tensor, pages: Pages) -> Tensor:
+    def _in_pieces(
+        self, rows: Tensor, pages: Pages, layout: RowLayout | None
+    ) -> Tensor:
         n_rows = self._prediction_rows
         if len(rows) <= n_rows:
-            return self._forward(self._batch(rows), self.module_)
+            return self._forward(self._batch(rows, layout), self.module_)
         first, *later = torch.split(rows, n_rows)
-        start = self._forward(self._batch(first), self.module_)
+        start = self._forward(self._batch(first, layout), self.module_)
         # One large tensor: small ones would split the memory that pieces free.
         logits = start.new_empty(len(rows), start.shape[1])
         logits[:n_rows] = start
         for number, piece in enumerate(later, 1):
-            part = self._forward(self._batch(piece), self.module_)
+            part = self._forward(self._batch(piece, layout), self.module_)
             logits[number * n_rows :][: len(piece)] = part
             pages.read(len(piece))
         return logits
@@ -254,9 +259,9 @@ class PredictionMixin:
         r"""Dtype of batches; None if the module converts them itself."""
         return torch.float32 if self._has_user_module else None
 
-    def _batch(self, rows: Tensor) -> Tensor:
-        r"""Return rows as the module takes them: on its device, of its dtype."""
-        batch = self._to_device(rows)
+    def _batch(self, rows: Tensor, layout: RowLayout | None) -> Tensor:
+        r"""Return rows as the module takes them: on its device, with axes and dtype."""
+        batch = unfolded(self._to_device(rows), layout)
         if not self._has_user_module:
             return batch
         batch = convert(batch, self._input_dtype)
@@ -276,7 +281,7 @@ class PredictionMixin:
         if n_missing <= 0 or largest_product_of(module) >= _COSTLY_PRODUCT:
             logits: Tensor = module(rows)
             return logits
-        filled = torch.cat([rows, rows.new_zeros(n_missing, rows.shape[1])])
+        filled = torch.cat([rows, rows.new_zeros(n_missing, *rows.shape[1:])])
         logits = module(filled)[: len(rows)]
         return logits
 

@@ -237,6 +237,7 @@ class TrainedClassifier(ModuleClassifier):
             as_tensor(rows).to(self.device_) if len(rows) < len(data.y) else None,
             dtype=dtype,
             pages=pages,
+            layout=data.layout,
         )
 
     def _train(

@@ -175,6 +175,9 @@ def _as_array(X: Any) -> NDArray[Any]:
     if array.dtype.kind in "US":
         # NumPy turns numbers beside text into text; objects keep them.
         return np.array(rows, dtype=object)
+    if array.ndim > 2 and isinstance(rows[0], np.ndarray):
+        # Images: float64 would take eight times the memory of bytes.
+        return array
     # A sequence has no dtype; float64 loses nothing.
     return array.astype(np.float64) if array.dtype.kind in "iufb" else array
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._utils.arrays import as_tensor
 from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
 from .._utils.images import CHANNELS
@@ -41,9 +40,17 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     Parameters
     ----------
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(n_channels, height, width)``. None is a square gray
-        image if the number of features is a square, a square image of three channels if
-        it is three squares, and else one line of pixels.
+        Shape of an image, such that ``row.reshape(image_shape)`` is the image of a flat
+        row: ``(height, width)``, ``(n_channels, height, width)``, or ``(height, width,
+        n_channels)`` as Pillow and matplotlib have it. None takes the axes of ``X``.
+        Flat rows are then a square gray image if the number of features is a square, a
+        square image of three channels if it is three squares, and else one line of
+        pixels.
+    channels_last : bool or "auto", default="auto"
+        Whether the channels are the last axis of an image, in ``image_shape`` if it is
+        given and else in ``X``. "auto" finds it out: 1, 3 or 4 entries beside two
+        longer axes are the channels. If that does not tell, ``image_shape`` has them
+        first, and axes of ``X`` raise a ValueError.
     channels : sequence of int, default=(16, 32, 96)
         Number of output channels of each block of convolutions. Processors are fastest
         with multiples of 16.
@@ -243,6 +250,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseSoftmaxClassifier._parameter_constraints,
         "image_shape": ["array-like", None],
+        "channels_last": ["boolean", StrOptions({"auto"})],
         "channels": ["array-like"],
         "convolutions_per_block": [Interval(Integral, 1, None, closed="left")],
         "kernel_size": [
@@ -279,6 +287,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self,
         image_shape: Sequence[int] | None = None,
         *,
+        channels_last: bool | str = "auto",
         channels: Sequence[int] = (16, 32, 96),
         convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
@@ -318,6 +327,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         verbose: int = 0,
     ) -> None:
         self.image_shape = image_shape
+        self.channels_last = channels_last
         self.channels = channels
         self.convolutions_per_block = convolutions_per_block
         self.kernel_size = kernel_size
@@ -374,7 +384,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         n_channels, height, width = self.image_shape_
         if n_channels not in CHANNELS[1:]:
             return
-        sample = as_tensor(data.sample(rows, _SAMPLE_IMAGES))
+        sample = data.sample(rows, _SAMPLE_IMAGES)
         if channels_seem_last(sample.float(), self.image_shape_):
             warnings.warn(
                 f"X is taken for images of shape {self.image_shape_}, channel after "
@@ -393,7 +403,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "Got channels=(), but expected at least one convolution. Without any, "
                 "use SoftmaxMLPClassifier."
             )
-        shape = cnn_defaults.image_shape(self.image_shape, self.n_features_in_)
+        if self._row_shape is None:
+            # A file of version 0.1.0.
+            self._row_layout((self.n_features_in_,), reset=True)
+        n_channels, height, width = self._row_shape_in_fit.shape
+        shape = n_channels, height, width
         augmentation = cnn_defaults.augmentation(self.augmentation, shape[1:])
         self.image_shape_ = shape
         return SoftmaxCNN(

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from .._training.recipe import Recipe, TrainingLength, net_recipe
-from .._utils.images import check_image_shape, square_image_shape
 
 _LENGTH = TrainingLength(
     largest_batch=128, n_steps=7000, fewest_epochs=12, most_epochs=60
@@ -45,13 +44,6 @@ def recipe(parameters: Any, n_rows: int) -> Recipe:
         data_pruning=data_pruning,
         temperature_scaling=parameters.temperature_scaling,
     )
-
-
-def image_shape(value: Sequence[int] | None, n_features: int) -> tuple[int, int, int]:
-    r"""Return channels, height and width; None is a square or a line of pixels."""
-    if value is not None:
-        return check_image_shape(value, n_features)
-    return square_image_shape(n_features) or (1, 1, n_features)
 
 
 def augmentation(value: Any, size: Sequence[int]) -> Any:

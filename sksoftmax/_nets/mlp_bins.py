@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from .._classifier.plan import learn_scaling
 from .._data.training_rows import TrainingRows
 from .._encoders.categories import TableEncoder
-from .._utils.arrays import as_tensor
 from ..modules._piecewise import bin_edges
 from . import mlp_defaults
 
@@ -63,7 +62,7 @@ def find_bins(
     r"""Return at most ``n_bins`` bins of each feature."""
     if not n_bins.any():
         return Bins([torch.empty(0)] * len(n_bins), torch.empty(0))
-    X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
+    X = data.sample(rows, _SAMPLE_ROWS)
     edges = [
         # No values have no bins.
         bin_edges(column if largest else column[:0], largest)

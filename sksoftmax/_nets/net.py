@@ -2,7 +2,7 @@ r"""The estimator around the user's own module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -15,7 +15,7 @@ from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
 from .._training.recipe import TrainingLength, net_recipe
-from .._utils.arrays import as_tensor
+from .._utils.compat import StrOptions
 from .._utils.keywords import explain_keywords
 from ..modules._output_checks import check_logits, check_shape
 from ..modules._user_module import build_module
@@ -35,8 +35,7 @@ def _check_module(
     module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
 ) -> None:
     r"""Raise or warn if the outputs of a new module for some rows are no logits."""
-    X = as_tensor(data.sample(rows, _CHECKED_ROWS)).to(torch.float32)
-    check_logits(module, X)
+    check_logits(module, data.sample(rows, _CHECKED_ROWS).to(torch.float32))
 
 
 class SoftmaxNetClassifier(BaseSoftmaxClassifier):
@@ -52,14 +51,25 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     module : callable
         ``module(n_features, n_classes, **module_params)`` returns the
         :class:`torch.nn.Module`: a class with such an ``__init__``, or a function. The
-        module maps float32 rows of shape ``(batch_size, n_features)`` to logits of
-        shape ``(batch_size, n_classes)``, without a softmax at the end, which is part
-        of the loss. A copy of the module is trained, so that layers which exist
+        module maps float32 rows of shape ``(batch_size, n_features)``, or with the axes
+        of the rows of ``X``, to logits of shape ``(batch_size, n_classes)``, without a
+        softmax at the end, which is part of the loss. ``n_features`` is the number of
+        values in a row. A copy of the module is trained, so that layers which exist
         already, such as a pretrained part, stay as they are and no fit learns from
         another.
     module_params : dict or None, default=None
         Further arguments of ``module``. ``set_params`` and a search reach each of them
         as ``module__<name>``. ``module`` gets copies of the modules among them.
+    image_shape : tuple of int or None, default=None
+        Shape of an image, such that ``row.reshape(image_shape)`` is the image of a flat
+        row: ``(height, width)``, ``(n_channels, height, width)`` or ``(height, width,
+        n_channels)``. The module gets batches of shape ``(batch_size, n_channels,
+        height, width)``. None leaves rows as they are in ``X``, flat or with axes.
+    channels_last : bool or "auto", default="auto"
+        Whether the channels are the last axis of an image, in ``image_shape`` if it is
+        given and else in ``X`` of four axes. The module gets them as the first one.
+        "auto" takes three axes of a row for such an image if the last one has 1, 3 or 4
+        entries and both others have more.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.001
@@ -186,6 +196,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         **BaseSoftmaxClassifier._parameter_constraints,
         "module": [callable],
         "module_params": [dict, None],
+        "image_shape": ["array-like", None],
+        "channels_last": ["boolean", StrOptions({"auto"})],
     }
 
     _has_user_module = True
@@ -196,6 +208,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         module: Callable[..., nn.Module],
         *,
         module_params: Mapping[str, Any] | None = None,
+        image_shape: Sequence[int] | None = None,
+        channels_last: bool | str = "auto",
         optimizer: str = "adamw",
         learning_rate: float = 0.001,
         momentum: float = 0.9,
@@ -220,6 +234,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     ) -> None:
         self.module = module
         self.module_params = module_params
+        self.image_shape = image_shape
+        self.channels_last = channels_last
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -306,5 +322,5 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         n_features, n_classes = self.n_features_in_, len(self.classes_)
         params = self.module_params or {}
         module = build_module(self.module, n_features, n_classes, params)
-        check_shape(module, n_features, n_classes)
+        check_shape(module, self._row_shape_in_fit.shape, n_classes)
         return module

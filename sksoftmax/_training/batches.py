@@ -11,6 +11,7 @@ from skorch.dataset import Dataset
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from .._data.row_shapes import RowLayout
 from .._utils.memmap import Pages
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
     r"""Return a batch in a dtype; as it is if that is None."""
     return x if dtype is None else x.to(dtype)
+
+
+def unfolded(rows: Tensor, layout: RowLayout | None) -> Tensor:
+    r"""Return flat rows with their axes; as they are if there is no layout."""
+    return rows if layout is None else layout.unfolded(rows)
 
 
 class TensorTable(Dataset):
@@ -47,6 +53,8 @@ class TensorTable(Dataset):
         The features of a batch are converted to it; not at all if None.
     pages : Pages, default=None
         Counts the rows that were read from a file; made for ``X`` if None.
+    layout : RowLayout, default=None
+        The axes that rows have in a batch; none if None.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class TensorTable(Dataset):
         rows: Tensor | None = None,
         dtype: torch.dtype | None = None,
         pages: Pages | None = None,
+        layout: RowLayout | None = None,
     ) -> None:
         # skorch's constructor would only find out how to index X and y.
         self.stored_X = torch.as_tensor(X)
@@ -67,11 +76,14 @@ class TensorTable(Dataset):
         self.rows = rows
         self.dtype = dtype
         self.pages = Pages(X) if pages is None else pages
+        self.layout = layout
 
     @property
     def X(self) -> Tensor:  # noqa: N802 - skorch's name
         r"""The features of the rows that belong to this table: a copy of a subset."""
-        return self.stored_X if self.rows is None else self.features(self.rows)
+        if self.rows is not None:
+            return self.features(self.rows)
+        return unfolded(self.stored_X, self.layout)
 
     @property
     def y(self) -> Tensor:
@@ -108,9 +120,11 @@ class TensorTable(Dataset):
     def features(self, index: Tensor) -> Tensor:
         r"""Return the rows of ``X`` at an index, where and as the module takes them."""
         if not self.pages.is_mapped:
-            return convert(self.stored_X.index_select(0, index), self.dtype)
+            X = unfolded(self.stored_X.index_select(0, index), self.layout)
+            return convert(X, self.dtype)
         X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
-        return convert(X, self.dtype).to(self.stored_y.device)
+        X = convert(unfolded(X, self.layout), self.dtype)
+        return X.to(self.stored_y.device)
 
     def targets(self) -> tuple[Tensor, Tensor | None]:
         r"""Return the labels and weights of the rows that belong to this table."""
@@ -124,7 +138,7 @@ class TensorTable(Dataset):
         r"""Return consecutive rows of a table that holds all rows."""
         X = self.stored_X[start:stop]
         # A copy: a user's module may change it in place.
-        X = X.to(self.dtype or X.dtype, copy=True)
+        X = unfolded(X.to(self.dtype or X.dtype, copy=True), self.layout)
         self.pages.read(len(X))
         return X.to(self.stored_y.device), self._targets(slice(start, stop))
 

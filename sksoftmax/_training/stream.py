@@ -127,7 +127,7 @@ class FirstRows:
         if data.sample_weight is not None:
             weight = data.sample_weight[rows]
         return FirstRows(
-            np.concatenate([self.X, data.X[rows]]),
+            np.concatenate([self.X, data.sample(rows, len(rows)).flatten(1).numpy()]),
             np.concatenate([self.weight, weight]),
             self.n_learned,
         )

@@ -84,7 +84,7 @@ def resolve_image_shape(
                 "(n_channels, height, width)."
             )
     else:
-        shape = check_image_shape(image_shape, n_features)
+        shape, _ = check_image_shape(image_shape, n_features)
     return shape[1:] if shape[0] == 1 else shape
 
 

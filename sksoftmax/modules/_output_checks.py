@@ -28,27 +28,30 @@ _BOUNDED = {
 _PASSED_OVER = ("Alias", "Clamp", "Clone", "Slice", "Squeeze", "ToCopy", "View")
 
 
-def check_shape(module: nn.Module, n_features: int, n_classes: int) -> None:
+def check_shape(module: nn.Module, row_shape: tuple[int, ...], n_classes: int) -> None:
     r"""Raise an error unless the module maps rows to one column for each class.
 
     The pass through the module also initializes lazy layers.
     """
+    rows = f"rows of {row_shape[0]} features"
+    if len(row_shape) > 1:
+        rows = f"rows of shape {row_shape}"
+    batch_shape = f"(batch_size, {', '.join(map(str, row_shape))})"
     module.eval()
     try:
         with torch.no_grad():
-            output = module(torch.zeros(2, n_features, dtype=torch.float32))
+            output = module(torch.zeros(2, *row_shape, dtype=torch.float32))
     except Exception as error:
         raise ValueError(
-            f"The module failed on 2 rows of {n_features} features "
-            f"({type(error).__name__}: {error}). "
-            f"Expected it to take float32 rows of shape (batch_size, {n_features})."
+            f"The module failed on 2 {rows} ({type(error).__name__}: {error}). "
+            f"Expected it to take float32 rows of shape {batch_shape}."
         ) from error
     module.train()
     shape = tuple(output.shape) if isinstance(output, Tensor) else None
     if shape != (2, n_classes):
         raise ValueError(
             f"The module returned {type(output).__name__} of shape {shape} for 2 "
-            f"rows of {n_features} features, but expected logits: a Tensor of "
+            f"{rows}, but expected logits: a Tensor of "
             f"shape (2, {n_classes}), one column for each class."
         )
 

@@ -55,6 +55,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "_has_missing": np.ndarray,
     "_hold_out_seed": int,
     "_n_fitted": int,
+    "_row_shape": tuple | None,
     "_weight_seen": float,
     "best_epoch_": int | None,
     "C_": float,
