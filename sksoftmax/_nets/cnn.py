@@ -2,7 +2,6 @@ r"""The convolutional net."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -18,15 +17,12 @@ from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
 from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
-from .._utils.images import CHANNELS
 from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
-from ..modules._cnn import SoftmaxCNN, channels_seem_last
+from ..modules._cnn import SoftmaxCNN
 from ..modules._layers import ACTIVATIONS
 from . import cnn_defaults
-
-# Images that tell in which order their channels are.
-_SAMPLE_IMAGES = 200
+from .images import check_order_of_channels
 
 
 class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
@@ -375,26 +371,13 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         is_stream: bool,
     ) -> Plan:
         recipe = cnn_defaults.recipe(self, self.n_samples_seen_)
-        return Plan(recipe, check_module=self._check_order_of_channels)
+        return Plan(recipe, check_module=self._check_module)
 
-    def _check_order_of_channels(
+    def _check_module(
         self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
     ) -> None:
-        r"""Warn if the rows look as if the channels were the last axis of an image."""
-        n_channels, height, width = self.image_shape_
-        if n_channels not in CHANNELS[1:]:
-            return
-        sample = data.sample(rows, _SAMPLE_IMAGES)
-        if channels_seem_last(sample.float(), self.image_shape_):
-            warnings.warn(
-                f"X is taken for images of shape {self.image_shape_}, channel after "
-                "channel, but its rows look as if the channels were the last axis: "
-                "neighboring pixels are more alike in that order. Expected "
-                f"X.reshape(-1, {height}, {width}, {n_channels})"
-                ".transpose(0, 3, 1, 2).reshape(len(X), -1).",
-                UserWarning,
-                stacklevel=2,
-            )
+        r"""Warn if the channels of the images seem to be another axis."""
+        check_order_of_channels(data, rows, self.image_shape_)
 
     def _build_module(self, generator: torch.Generator) -> SoftmaxCNN:
         channels = check_sizes("channels", self.channels)
@@ -403,8 +386,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "Got channels=(), but expected at least one convolution. Without any, "
                 "use SoftmaxMLPClassifier."
             )
-        if self._row_shape is None:
-            # A file of version 0.1.0.
+        if self._row_shape is None or self.image_shape is not None:
+            # A file of version 0.1.0, or a parameter that may have changed.
             self._row_layout((self.n_features_in_,), reset=True)
         n_channels, height, width = self._row_shape_in_fit.shape
         shape = n_channels, height, width

@@ -19,6 +19,7 @@ from .._utils.compat import StrOptions
 from .._utils.keywords import explain_keywords
 from ..modules._output_checks import check_logits, check_shape
 from ..modules._user_module import build_module
+from .images import check_order_of_channels
 
 _PREFIX = "module__"
 
@@ -29,13 +30,6 @@ _CHECKED_ROWS = 16
 _LENGTH = TrainingLength(
     largest_batch=256, n_steps=3000, fewest_epochs=15, most_epochs=100
 )
-
-
-def _check_module(
-    module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
-) -> None:
-    r"""Raise or warn if the outputs of a new module for some rows are no logits."""
-    check_logits(module, data.sample(rows, _CHECKED_ROWS).to(torch.float32))
 
 
 class SoftmaxNetClassifier(BaseSoftmaxClassifier):
@@ -310,7 +304,16 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         is_stream: bool,
     ) -> Plan:
         recipe = net_recipe(self, self.n_samples_seen_, _LENGTH)
-        return Plan(recipe, check_module=_check_module)
+        return Plan(recipe, check_module=self._check_module)
+
+    def _check_module(
+        self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
+    ) -> None:
+        r"""Raise or warn if outputs are no logits, or images seem to be misread."""
+        check_logits(module, data.sample(rows, _CHECKED_ROWS).to(torch.float32))
+        shape, is_image, _ = self._row_shape_in_fit
+        if is_image:
+            check_order_of_channels(data, rows, shape)
 
     def _build_module(self, generator: torch.Generator) -> nn.Module:
         if isinstance(self.module, nn.Module):
