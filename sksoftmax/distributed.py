@@ -179,6 +179,11 @@ class ShardedRows(TrainingRows):
         chosen = self.local(evenly_spread(rows, n_rows))
         return torch.cat(_gather(super().sample(chosen, len(chosen))))
 
+    def value_range(self) -> tuple[float, float, bool]:
+        r"""Return the range of the values of all processes."""
+        lows, highs, are_whole = zip(*_gather(super().value_range()), strict=True)
+        return min(lows), max(highs), all(are_whole)
+
     def fit_layer(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Update the layer's statistics with all rows, one process after another."""
         assert self.sample_weight is not None
@@ -217,15 +222,19 @@ class ShardedTable(TensorTable):
     def __len__(self) -> int:
         return len(self.stored_y) if self.rows is None else len(self.rows)
 
-    def take(self, index: Tensor) -> Batch:
+    def take(self, index: Tensor, X: Tensor | None = None) -> Batch:
         r"""Return this process's rows of the batch at an index of all rows."""
-        local = index - self.start
-        is_local = (local >= 0) & (local < len(self.stored_X))
-        index = index[is_local]
+        if X is None:
+            X = self.features(self.own(index))
         assert self.sample_weight is not None
+        index = self.own(index) + self.start
         weight = self.sample_weight.index_select(0, index)
-        labels = self.stored_y.index_select(0, index)
-        return self.features(local[is_local]), (labels, weight)
+        return X, (self.stored_y.index_select(0, index), weight)
+
+    def own(self, index: Tensor) -> Tensor:
+        r"""Return the index, in ``X``, of this process's rows of a batch."""
+        local = index - self.start
+        return local[(local >= 0) & (local < len(self.stored_X))]
 
 
 class AllReduce(Callback):

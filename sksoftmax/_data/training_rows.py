@@ -3,6 +3,7 @@ r"""Training and validation rows: validated, with encoded labels and weights."""
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -98,6 +99,17 @@ class TrainingRows:
     def _unfolded(self, features: NDArray[Any]) -> Tensor:
         rows = as_tensor(features)
         return rows if self.layout is None else self.layout.unfolded(rows)
+
+    def value_range(self) -> tuple[float, float, bool]:
+        r"""Return the lowest and highest value, and whether all are whole numbers."""
+        pages = Pages(self.X)
+        low, high, is_whole = math.inf, -math.inf, True
+        for part in in_parts(np.arange(len(self.X))):
+            values = self.X[part[0] : part[-1] + 1]
+            low, high = min(low, values.min()), max(high, values.max())
+            is_whole = is_whole and bool((np.trunc(values) == values).all())
+            pages.read(len(part))
+        return float(low), float(high), is_whole
 
     def digest(self) -> str:
         r"""Return the SHA-256 digest of the rows, in hexadecimal digits."""

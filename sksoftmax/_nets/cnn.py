@@ -3,6 +3,7 @@ r"""The convolutional net."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -20,18 +21,19 @@ from .._utils.estimators import check_sizes
 from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ..modules._cnn import SoftmaxCNN
+from ..modules._image_transforms import draws_once_per_call
 from ..modules._layers import ACTIVATIONS
 from . import cnn_defaults
-from .images import check_order_of_channels
+from .images import batch_augmentation, check_order_of_channels
 
 
 class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
-    r"""Convolutional net with a softmax output, for images given as flat rows.
+    r"""Convolutional net with a softmax output, for images.
 
-    Minimizes the cross-entropy of the softmax of the logits. Each row of ``X`` is one
-    image, channel after channel, line after line, as other steps of a pipeline expect
-    it. Pixels may be 0 to 255 or 0 to 1; each channel is scaled. Prefer it to
-    :class:`SoftmaxMLPClassifier` for images.
+    Minimizes the cross-entropy of the softmax of the logits. ``X`` holds images with
+    their axes, as Pillow, matplotlib or PyTorch have them, or as flat rows, as other
+    steps of a pipeline expect them. Pixels may be 0 to 255 or 0 to 1; each channel is
+    scaled. Prefer it to :class:`SoftmaxMLPClassifier` for images.
 
     Parameters
     ----------
@@ -80,10 +82,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         scales, shears, moves and bends them a little, as handwriting varies
         (:class:`~sksoftmax.modules.RandomWarp`), and needs more epochs than "auto"
         makes. "auto" is "shift" for images of at least 16 x 16 pixels, else None. A
-        layer has parameters: ``RandomShift((2, 2))`` pays with 30 epochs or more. Any
-        other callable gets a batch, a tensor of shape ``(batch_size, n_channels,
-        height, width)`` with pixels as in ``X``, and returns one like it, as a
-        :class:`torchvision.transforms.v2.Compose` does. See the notes.
+        layer has parameters: ``RandomShift((2, 2))`` pays with 30 epochs or more. A
+        transform of torchvision, such as a :class:`torchvision.transforms.v2.Compose`,
+        is drawn for each image, see the notes. Any other callable gets a batch, a
+        tensor of shape ``(batch_size, n_channels, height, width)`` with pixels as in
+        ``X``, and returns one like it.
     test_time_augmentation : bool or "auto", default="auto"
         Whether predictions average the probabilities of the image, of its shifts by one
         pixel up left and down right, and of all their mirror images if training
@@ -206,15 +209,18 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
 
     Notes
     -----
-    Images whose channels are the last axis, as those of matplotlib and PIL, become rows
-    by ``X.transpose(0, 3, 1, 2).reshape(len(X), -1)``.
+    Images are read as they come: ``X`` has the shape (n_samples, height, width), with
+    an axis for the channels before or after these two, or (n_samples, n_features), and
+    batches are converted, not the table. Predictions take any of these shapes.
 
-    A transform of torchvision draws once for each call, so that all images of a batch
-    are flipped, turned or colored alike. "shift_flip", "warp" and their layers draw for
-    each image, and so does a function that returns ``torch.stack([transform(image) for
-    image in batch])``, which takes longer. torchvision takes floats for 0 to 1 and
-    clamps what is larger, and uint8 for 0 to 255. If what an augmentation returns is on
-    another scale than ``X``, ``fit`` raises a ValueError.
+    A transform of torchvision draws once for each call. Here, a call gets up to 128
+    images, one of each of as many batches, so that no two images of a batch have the
+    same draw; in epochs of fewer than 16 batches, groups of up to 16 images have it.
+    Such a call takes about the time of a call for a whole batch. torchvision takes
+    uint8 for 0 to 255 and clamps floats to 0 to 1: other pixels are brought to this
+    scale before, and back afterwards. A transform that returns another shape, dtype or
+    scale raises a ValueError at the start of ``fit``. Any other callable draws for
+    itself, and gets pixels as they are in ``X``.
 
     References
     ----------
@@ -371,6 +377,13 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         is_stream: bool,
     ) -> Plan:
         recipe = cnn_defaults.recipe(self, self.n_samples_seen_)
+        if draws_once_per_call(self.augmentation):
+            shape = self._row_shape_in_fit.shape
+            is_checked = is_new or not is_stream
+            transform = batch_augmentation(
+                self.augmentation, data, rows, shape, is_checked=is_checked
+            )
+            recipe = replace(recipe, augmentation=transform)
         return Plan(recipe, check_module=self._check_module)
 
     def _check_module(

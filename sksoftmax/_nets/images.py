@@ -1,15 +1,28 @@
-r"""Checks of rows that are taken for images."""
+r"""Rows that are taken for images: their order, and their random changes."""
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .._data.training_rows import TrainingRows
+from .._training.augmentation import BatchAugmentation
+from .._utils.arrays import as_tensor
 from .._utils.images import CHANNELS
+from ..modules._augmentation import make_augmentation
+from ..modules._image_transforms import (
+    CHECKED_IMAGES,
+    ScaledTransform,
+    draws_once_per_call,
+    images_per_call,
+)
+from ..modules._layers import Augmentation
 
 # Images that tell in which order their channels are.
 _SAMPLE_IMAGES = 200
@@ -55,6 +68,60 @@ def check_order_of_channels(
         UserWarning,
         stacklevel=2,
     )
+
+
+def batch_augmentation(
+    augmentation: str | Callable[[Tensor], Tensor] | None,
+    data: TrainingRows,
+    rows: NDArray[np.int64],
+    shape: tuple[int, ...],
+    *,
+    is_checked: bool,
+) -> BatchAugmentation | None:
+    r"""Return how batches are varied before they reach the module.
+
+    Parameters
+    ----------
+    augmentation : str, callable or None
+        The parameter of the estimator.
+    data : TrainingRows
+        The training rows.
+    rows : ndarray of shape (n_rows,), int64
+        The rows that are trained on.
+    shape : tuple of int
+        Shape of a row as the module takes it.
+    is_checked : bool
+        Whether a transform of torchvision is tried on some of the images.
+
+    Raises
+    ------
+    ValueError
+        If rows are no images, or if a transform returns other ones than it gets.
+    """
+    if augmentation is None:
+        return None
+    draws_once = draws_once_per_call(augmentation)
+    needs_images = draws_once or isinstance(augmentation, str | Augmentation)
+    if needs_images and len(shape) != 3:
+        raise ValueError(
+            f"Got augmentation={augmentation!r} for rows of shape {shape}, but "
+            "expected images with an axis for the channels. Set image_shape to "
+            "(height, width), (n_channels, height, width) or (height, width, "
+            "n_channels)."
+        )
+    if isinstance(augmentation, str) or not draws_once:
+        layer = make_augmentation(augmentation, shape[1:])
+        return None if layer is None else BatchAugmentation(layer.train(), shape)
+    dtype = as_tensor(data.X[:0]).dtype
+    low, high, is_whole = 0.0, 255.0, True
+    if dtype != torch.uint8:
+        low, high, is_whole = data.value_range()
+    transform = ScaledTransform.for_range(
+        augmentation, dtype, low, high, is_whole=is_whole
+    )
+    if is_checked:
+        transform.check(data.sample(rows, CHECKED_IMAGES).view(-1, *shape))
+    return BatchAugmentation(transform, shape, images_per_call(math.prod(shape)))
 
 
 def _roughness(images: Tensor) -> float:

@@ -3,13 +3,14 @@ r"""The estimator around the user's own module."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
@@ -19,7 +20,7 @@ from .._utils.compat import StrOptions
 from .._utils.keywords import explain_keywords
 from ..modules._output_checks import check_logits, check_shape
 from ..modules._user_module import build_module
-from .images import check_order_of_channels
+from .images import batch_augmentation, check_order_of_channels
 
 _PREFIX = "module__"
 
@@ -64,6 +65,10 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         given and else in ``X`` of four axes. The module gets them as the first one.
         "auto" takes three axes of a row for such an image if the last one has 1, 3 or 4
         entries and both others have more.
+    augmentation : {"shift", "shift_flip", "warp"}, callable or None, default=None
+        Random changes of the images in training, as in :class:`SoftmaxCNNClassifier`,
+        but before they become float32 and reach the module. A callable that is neither
+        a layer nor a transform of torchvision gets batches of rows of any shape.
     optimizer : {"adamw", "adam", "sgd"}, default="adamw"
         Optimizer.
     learning_rate : float, default=0.001
@@ -192,6 +197,11 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         "module_params": [dict, None],
         "image_shape": ["array-like", None],
         "channels_last": ["boolean", StrOptions({"auto"})],
+        "augmentation": [
+            StrOptions({"shift", "shift_flip", "warp"}),
+            callable,
+            None,
+        ],
     }
 
     _has_user_module = True
@@ -204,6 +214,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         module_params: Mapping[str, Any] | None = None,
         image_shape: Sequence[int] | None = None,
         channels_last: bool | str = "auto",
+        augmentation: str | Callable[[Tensor], Tensor] | None = None,
         optimizer: str = "adamw",
         learning_rate: float = 0.001,
         momentum: float = 0.9,
@@ -230,6 +241,7 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         self.module_params = module_params
         self.image_shape = image_shape
         self.channels_last = channels_last
+        self.augmentation = augmentation
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -303,7 +315,16 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         is_new: bool,
         is_stream: bool,
     ) -> Plan:
-        recipe = net_recipe(self, self.n_samples_seen_, _LENGTH)
+        augmentation = batch_augmentation(
+            self.augmentation,
+            data,
+            rows,
+            self._row_shape_in_fit.shape,
+            is_checked=is_new or not is_stream,
+        )
+        recipe = replace(
+            net_recipe(self, self.n_samples_seen_, _LENGTH), augmentation=augmentation
+        )
         return Plan(recipe, check_module=self._check_module)
 
     def _check_module(

@@ -15,6 +15,7 @@ from .._data.row_shapes import RowLayout
 from .._utils.memmap import Pages
 
 if TYPE_CHECKING:
+    from .augmentation import BatchAugmentation
     from .pruning import EasyRows
 
 # Features, and what the loss needs: labels and weights.
@@ -106,11 +107,19 @@ class TensorTable(Dataset):
         X, (y, _) = self.take(torch.tensor([row], device=self.stored_y.device))
         return X[0], y[0]
 
-    def take(self, index: Tensor) -> Batch:
-        r"""Return the batch of the rows of ``X`` at an index."""
+    def take(self, index: Tensor, X: Tensor | None = None) -> Batch:
+        r"""Return the batch of the rows of ``X`` at an index, with features if given.
+
+        Parameters
+        ----------
+        index : Tensor of shape (batch_size,), int64
+            The rows.
+        X : Tensor of shape (batch_size, ...), default=None
+            Their features, if they are varied; those that are stored if None.
+        """
         weight = self.sample_weight
         return (
-            self.features(index),
+            self.features(index) if X is None else X,
             (
                 self.stored_y.index_select(0, index),
                 None if weight is None else weight.index_select(0, index),
@@ -119,12 +128,18 @@ class TensorTable(Dataset):
 
     def features(self, index: Tensor) -> Tensor:
         r"""Return the rows of ``X`` at an index, where and as the module takes them."""
+        return convert(self.stored(index), self.dtype)
+
+    def stored(self, index: Tensor) -> Tensor:
+        r"""Return the rows of ``X`` at an index with their axes, in their dtype."""
         if not self.pages.is_mapped:
-            X = unfolded(self.stored_X.index_select(0, index), self.layout)
-            return convert(X, self.dtype)
+            return unfolded(self.stored_X.index_select(0, index), self.layout)
         X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
-        X = convert(unfolded(X, self.layout), self.dtype)
-        return X.to(self.stored_y.device)
+        return unfolded(X, self.layout).to(self.stored_y.device)
+
+    def own(self, index: Tensor) -> Tensor:
+        r"""Return the index of the rows of a batch that are stored here: all."""
+        return index
 
     def targets(self) -> tuple[Tensor, Tensor | None]:
         r"""Return the labels and weights of the rows that belong to this table."""
@@ -162,6 +177,8 @@ class BatchIterator:
     ----------
     selection : EasyRows or None
         Selects the rows of an epoch; all of them if None.
+    augmentation : BatchAugmentation or None
+        Varies the images of each batch; they stay as they are if None.
     """
 
     def __init__(
@@ -176,6 +193,7 @@ class BatchIterator:
         self.shuffle = shuffle
         self.generator = generator
         self.selection: EasyRows | None = None
+        self.augmentation: BatchAugmentation | None = None
         # Number of rows in the epoch that began last.
         self._n_rows = len(dataset)
 
@@ -187,12 +205,14 @@ class BatchIterator:
         if not self.shuffle and table.rows is None:
             return self._slices()
         # Drawn before the first batch, so that `len` is that of this epoch.
-        order = self._order()
-        if self.selection is None:
-            return map(table.take, torch.split(order, self._sizes()))
-        order = self.selection.choose(order)
-        self._n_rows = len(order)
-        return map(self.selection.take, torch.split(order, self._sizes()))
+        order, take = self._order(), table.take
+        if self.selection is not None:
+            order, take = self.selection.choose(order), self.selection.take
+            self._n_rows = len(order)
+        indices = torch.split(order, self._sizes())
+        if self.augmentation is None:
+            return map(take, indices)
+        return self.augmentation.batches(table, indices, take, self.generator)
 
     def _slices(self) -> Iterator[Batch]:
         start = 0

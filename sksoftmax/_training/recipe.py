@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .augmentation import BatchAugmentation
 from .optimizers import OPTIMIZERS
 
 # Batches per epoch with batch_size="auto": with fewer, small tables get too few steps.
@@ -60,6 +61,8 @@ class Recipe:
     decay_of_weight : callable or None, default=None
         Returns the weight decay of a stream from the sum of the sample weights seen;
         None if the decay is fixed.
+    augmentation : BatchAugmentation or None, default=None
+        Varies images before they reach the module; they stay as they are if None.
     """
 
     optimizer: str
@@ -78,6 +81,7 @@ class Recipe:
     temperature_scaling: bool = False
     largest_stream_batch: int | None = None
     decay_of_weight: Callable[[float], float] | None = None
+    augmentation: BatchAugmentation | None = None
 
     def optimizer_options(self, module: nn.Module) -> dict[str, Any]:
         r"""Return the optimizer and its arguments, as skorch names them."""

@@ -191,6 +191,7 @@ class SoftmaxNet(NeuralNetClassifier):
     def _begin_training(self, train: TensorTable, valid: TensorTable | None) -> _Data:
         r"""Set the attributes of a training that begins, and return its data."""
         batches = self.get_iterator(train, training=True)
+        batches.augmentation = self.recipe.augmentation
         self.easy_rows_ = None
         if self.recipe.data_pruning:
             self.easy_rows_ = EasyRows(
