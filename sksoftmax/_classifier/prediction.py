@@ -116,7 +116,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------
@@ -133,7 +133,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------
@@ -154,7 +154,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------
@@ -173,7 +173,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
         y : array-like of shape (n_samples,)
             Their labels, in any container that ``fit`` takes.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -197,7 +197,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------

@@ -185,7 +185,7 @@ def test_flat_rows_after_colored_images_ask_for_their_order(make):
     ]:
         rows = rows.reshape([int(n) for n in shape.split(",")])
         assert np.array_equal(model.predict_proba(rows), expected)
-    # So does image_shape before fit.
+    # Set before fit, image_shape tells it as well.
     model = make(image_shape=(16, 16, 3)).fit(X[:80], y[:80])
     assert np.array_equal(model.predict_proba(X[80:].reshape(40, -1)), expected)
 
