@@ -7,13 +7,11 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .._data.training_rows import TrainingRows
 from .._training.augmentation import BatchAugmentation
-from .._utils.arrays import as_tensor
 from .._utils.images import CHANNELS
 from ..modules._augmentation import make_augmentation
 from ..modules._image_transforms import (
@@ -112,13 +110,10 @@ def batch_augmentation(
     if isinstance(augmentation, str) or not draws_once:
         layer = make_augmentation(augmentation, shape[1:])
         return None if layer is None else BatchAugmentation(layer.train(), shape)
-    dtype = as_tensor(data.X[:0]).dtype
     low, high, is_whole = 0.0, 255.0, True
-    if dtype != torch.uint8:
+    if data.X.dtype != np.uint8:
         low, high, is_whole = data.value_range()
-    transform = ScaledTransform.for_range(
-        augmentation, dtype, low, high, is_whole=is_whole
-    )
+    transform = ScaledTransform.for_range(augmentation, low, high, is_whole=is_whole)
     if is_checked:
         transform.check(data.sample(rows, CHECKED_IMAGES).view(-1, *shape))
     return BatchAugmentation(transform, shape, images_per_call(math.prod(shape)))

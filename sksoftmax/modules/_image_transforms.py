@@ -69,16 +69,15 @@ class ScaledTransform:  # numpydoc ignore=PR02
     def for_range(
         cls,
         transform: Callable[[Tensor], Tensor],
-        dtype: torch.dtype,
         low: float,
         high: float,
         *,
         is_whole: bool,
     ) -> ScaledTransform:
-        r"""Return a copy of a transform for pixels of a dtype in a range."""
+        r"""Return a copy of a transform, for pixels in a range."""
         # Training must not change the user's object.
         transform = copy.deepcopy(transform)
-        if dtype == torch.uint8 or (is_whole and low >= 0 and _BRIGHT <= high <= 255):
+        if is_whole and low >= 0 and _BRIGHT <= high <= 255:
             return cls(transform, as_bytes=True)
         low = min(low, 0.0)
         return cls(transform, low, high if high > 1 or low < 0 else 1.0)
