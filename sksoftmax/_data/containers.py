@@ -35,11 +35,10 @@ _REMEDIES: dict[Any, str] = {
     ),
     Dataset: (
         "Collect its rows: X, y = next(iter(torch.utils.data.DataLoader(dataset, "
-        "batch_size=len(dataset)))); X.flatten(1) makes a flat row of each image."
+        "batch_size=len(dataset))))."
     ),
     DataLoader: (
-        "Collect its batches: X, y = (torch.cat(part) for part in zip(*loader)); "
-        "X.flatten(1) makes a flat row of each image."
+        "Collect its batches: X, y = (torch.cat(part) for part in zip(*loader))."
     ),
     Set: "A set has no order. Pass a list.",
     Iterator | ValuesView: "Pass list({name}).",
