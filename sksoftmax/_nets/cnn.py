@@ -24,10 +24,10 @@ from ..modules._cnn import SoftmaxCNN
 from ..modules._image_transforms import draws_once_per_call
 from ..modules._layers import ACTIVATIONS
 from . import cnn_defaults
-from .images import batch_augmentation, check_order_of_channels
+from .images import AugmentedMixin, batch_augmentation, check_order_of_channels
 
 
-class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
+class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     r"""Convolutional net with a softmax output, for images.
 
     Minimizes the cross-entropy of the softmax of the logits. ``X`` holds images with
@@ -220,7 +220,8 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     uint8 for 0 to 255 and clamps floats to 0 to 1: other pixels are brought to this
     scale before, and back afterwards. A transform that returns another shape, dtype or
     scale raises a ValueError at the start of ``fit``. Any other callable draws for
-    itself, and gets pixels as they are in ``X``.
+    itself, and gets pixels as they are in ``X``. Among the values of a search, a
+    transform goes into a ``v2.Compose``: scikit-learn mistakes some for estimators.
 
     References
     ----------

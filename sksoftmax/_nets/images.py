@@ -2,12 +2,15 @@ r"""Rows that are taken for images: their order, and their random changes."""
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from .._data.training_rows import TrainingRows
@@ -27,6 +30,39 @@ _SAMPLE_IMAGES = 200
 
 # Ratio of differences between neighbors: for noise, the order makes no difference.
 _MISORDERED = 2
+
+
+class AugmentedMixin(BaseEstimator):
+    r"""Parameters of a classifier, one of which is a transform of torchvision.
+
+    Some of these have a ``get_params`` that is not scikit-learn's.
+    """
+
+    augmentation: str | Callable[[Tensor], Tensor] | None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        r"""Get the parameters.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Without an effect: no parameter is an estimator.
+
+        Returns
+        -------
+        params : dict
+            Parameters and their values.
+        """
+        params: dict[str, Any] = super().get_params(deep=False)
+        return params
+
+    def __sklearn_clone__(self) -> Self:
+        augmentation = self.augmentation
+        without = copy.copy(self)
+        without.augmentation = None
+        cloned: Self = super(AugmentedMixin, without).__sklearn_clone__()
+        cloned.augmentation = copy.deepcopy(augmentation)
+        return cloned
 
 
 def check_order_of_channels(

@@ -20,7 +20,7 @@ from .._utils.compat import StrOptions
 from .._utils.keywords import explain_keywords
 from ..modules._output_checks import check_logits, check_shape
 from ..modules._user_module import build_module
-from .images import batch_augmentation, check_order_of_channels
+from .images import AugmentedMixin, batch_augmentation, check_order_of_channels
 
 _PREFIX = "module__"
 
@@ -33,7 +33,7 @@ _LENGTH = TrainingLength(
 )
 
 
-class SoftmaxNetClassifier(BaseSoftmaxClassifier):
+class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     r"""Softmax classifier around a module of your own.
 
     Minimizes the cross-entropy of the softmax of the logits that the module returns.

@@ -7,6 +7,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 from torch import nn
 from torchvision.transforms import v2
@@ -218,6 +220,24 @@ def test_same_seed_same_bits_and_global_generator_as_before(make):
     assert torch.equal(torch.get_rng_state(), before)
     other = make(augmentation=transform, random_state=1).fit(X, y)
     assert not np.array_equal(a, other.predict_proba(X))
+
+
+@pytest.mark.parametrize("make", MAKES)
+def test_transforms_with_other_get_params_are_cloned_and_searched(make):
+    X, y = load_large_digits()
+    transform = v2.RandomRotation(10)
+    model = make(augmentation=transform, max_epochs=1)
+    # torchvision has a get_params of its own.
+    assert model.get_params()["augmentation"] is transform
+    copy = clone(model)
+    assert copy.augmentation is not transform
+    assert repr(copy) == repr(model)
+    assert model.augmentation is transform
+    search = GridSearchCV(model, {"learning_rate": [0.001, 0.01]}, cv=2)
+    assert not np.isnan(search.fit(X, y).cv_results_["mean_test_score"]).any()
+    fitted = clone(make(augmentation="shift", max_epochs=1).fit(X, y))
+    assert fitted.augmentation == "shift"
+    assert not hasattr(fitted, "module_")
 
 
 @pytest.mark.parametrize("make", MAKES)
