@@ -39,7 +39,9 @@ class RowShapesMixin(BaseEstimator):
             return None
         if reset:
             learn = any_row_shape if self._has_user_module else image_row_shape
-            self._row_shape = tuple(learn(shape, self.image_shape, self.channels_last))
+            is_last = self.channels_last
+            is_last = is_last if isinstance(is_last, str) else bool(is_last)
+            self._row_shape = tuple(learn(shape, self.image_shape, is_last))
         layout = row_layout(shape, self._row_shape_in_fit)
         if layout is None or self._has_user_module or layout.is_last:
             return layout

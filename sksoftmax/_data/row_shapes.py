@@ -83,19 +83,23 @@ def image_row_shape(
         )
     if len(shape) == 2:
         return RowShape(channels_first(shape, is_last=False), True)
-    is_last = channels_last is True
-    if isinstance(channels_last, str):
-        is_last = channels_are_last(shape)
-        if not (is_last or channels_are_first(shape)):
-            raise ValueError(
-                f"Got X of shape (n_samples, {_listed(shape)}), whose channels may be "
-                "the first or the last axis of an image. Set channels_last=True if a "
-                "row is (height, width, n_channels), and channels_last=False if it is "
-                "(n_channels, height, width)."
-            )
+    is_told = not isinstance(channels_last, str)
+    is_last = channels_last is True if is_told else _order_of_axes(shape)
     checked = channels_first(shape, is_last=is_last)
-    is_known = checked[0] == 1 or not isinstance(channels_last, str)
-    return RowShape(checked, True, is_last if is_known else None)
+    return RowShape(checked, True, is_last if is_told or checked[0] == 1 else None)
+
+
+def _order_of_axes(shape: tuple[int, ...]) -> bool:
+    r"""Return whether the channels are the last of three axes, if these tell."""
+    is_last = channels_are_last(shape)
+    if is_last or channels_are_first(shape):
+        return is_last
+    raise ValueError(
+        f"Got X of shape (n_samples, {_listed(shape)}), whose channels may be the "
+        "first or the last axis of an image. Set channels_last=True if a row is "
+        "(height, width, n_channels), and channels_last=False if it is (n_channels, "
+        "height, width)."
+    )
 
 
 def any_row_shape(
