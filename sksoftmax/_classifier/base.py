@@ -58,6 +58,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             Interval(Integral, 1, None, closed="left"),
         ],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "weight_averaging": [Interval(Real, 0, 1, closed="neither"), None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],

@@ -54,7 +54,7 @@ def recomputed(
     """
     wide = copy.deepcopy(module).cpu().double()
     try:
-        logits = torch.cat([forward(part.cpu().double(), wide) for part in parts])
+        logits = torch.cat([forward(part, wide) for part in parts])
     except RuntimeError as error:
         raise ValueError(
             "The module's logits are infinite or NaN in float32, and in float64 it "
@@ -103,9 +103,12 @@ class PredictionMixin:
     module_: Any
     device_: torch.device
 
-    # True if the module is the user's: it takes float32 rows, may change them in place,
-    # and may draw from PyTorch's global generators.
+    # True if the module is the user's: it takes float32 rows, or int64 rows, may change
+    # them in place, and may draw from PyTorch's global generators.
     _has_user_module: ClassVar[bool] = False
+
+    # True if that module takes whole numbers only, as an embedding of tokens does.
+    _takes_integers: bool = False
 
     # Rows per forward pass: about as many as a processor's cache holds.
     _prediction_rows = 2048
@@ -233,6 +236,7 @@ class PredictionMixin:
             if large is None:
                 return logits
             rows = unfolded(as_tensor(pages.take(large.numpy())), layout)
+            rows = rows.cpu().to(torch.int64 if self._takes_integers else torch.float64)
             parts = torch.split(rows, self._prediction_rows)
             wide = recomputed(self.module_, self._forward, parts)
             return logits.index_copy(0, large, into_range(wide, dtype))
@@ -257,7 +261,9 @@ class PredictionMixin:
     @property
     def _input_dtype(self) -> torch.dtype | None:
         r"""Dtype of batches; None if the module converts them itself."""
-        return torch.float32 if self._has_user_module else None
+        if not self._has_user_module:
+            return None
+        return torch.int64 if self._takes_integers else torch.float32
 
     def _batch(self, rows: Tensor, layout: RowLayout | None) -> Tensor:
         r"""Return rows as the module takes them: on its device, with axes and dtype."""

@@ -96,6 +96,11 @@ class TrainingRows:
         r"""Return a sample of the given rows, evenly spread, as a module takes them."""
         return self._unfolded(Pages(self.X).take(evenly_spread(rows, n_rows)))
 
+    def extremes(self, rows: NDArray[np.int64]) -> Tensor:
+        r"""Return those of the rows with the extreme values of each feature."""
+        X = Pages(self.X).take(rows)
+        return self._unfolded(X[np.unique([X.argmin(0), X.argmax(0)])])
+
     def _unfolded(self, features: NDArray[Any]) -> Tensor:
         rows = as_tensor(features)
         return rows if self.layout is None else self.layout.unfolded(rows)

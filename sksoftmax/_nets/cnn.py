@@ -104,8 +104,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
-        Course of the learning rate over all steps: up and down to zero, down to zero,
-        or constant.
+        Course of the learning rate: up and down to zero, down to zero, or constant.
     weight_decay : float, default=0.1
         Decay of the matrices, not of biases and normalization: decoupled with "adamw",
         an L2 penalty with the other optimizers.
@@ -122,6 +121,9 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         eighth of them see all rows. "auto" is 0.5 from 10,000 rows on, else 0.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
+    weight_averaging : float or None, default=None
+        Decay, such as 0.99, of an exponential moving average of the parameters over the
+        steps of ``fit``, which validation and predictions use; none if None.
     early_stopping : bool, default=False
         Whether to hold out validation rows, to stop when their score stalls and to keep
         the best epoch.
@@ -154,7 +156,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         with the same bits. Needs an integer as ``random_state``. See the notes of
         :class:`SoftmaxMLPClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial parameters, the validation rows, the order of the batches,
+        Seed of the initial parameters, the validation rows, the batches,
         dropout and augmentation.
     device : str, default="auto"
         Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
@@ -314,6 +316,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         max_epochs: int | str = "auto",
         data_pruning: float | str = "auto",
         label_smoothing: float = 0.0,
+        weight_averaging: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -354,6 +357,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         self.max_epochs = max_epochs
         self.data_pruning = data_pruning
         self.label_smoothing = label_smoothing
+        self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change

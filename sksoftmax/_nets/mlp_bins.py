@@ -55,6 +55,22 @@ class Bins(NamedTuple):
     edges: list[Tensor]
     X: Tensor
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        r"""Number of bins of each feature."""
+        return np.array([max(0, len(values) - 1) for values in self.edges])
+
+
+def has_missing(
+    data: TrainingRows, rows: NDArray[np.int64], is_first_piece: bool
+) -> NDArray[np.bool_]:
+    r"""Return the mask of the features that get an input for missing values."""
+    is_missing = data.missing_columns(rows)
+    if is_first_piece and len(is_missing) <= mlp_defaults.MANY_FEATURES:
+        # Values may be missing in later rows of the stream.
+        return np.ones_like(is_missing)
+    return is_missing
+
 
 def find_bins(
     data: TrainingRows, rows: NDArray[np.int64], n_bins: NDArray[np.int64]

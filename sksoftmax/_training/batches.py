@@ -23,8 +23,22 @@ Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
 
 def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
-    r"""Return a batch in a dtype; as it is if that is None."""
-    return x if dtype is None else x.to(dtype)
+    r"""Return a batch in a dtype; as it is if that is None.
+
+    Raises
+    ------
+    ValueError
+        If a number has to become whole, but is not.
+    """
+    if dtype is None:
+        return x
+    becomes_whole = x.is_floating_point() and not dtype.is_floating_point
+    if becomes_whole and bool((x != x.trunc()).any()):
+        raise ValueError(
+            "Got numbers that are not whole in X, but the module takes whole numbers "
+            "only, as an embedding of tokens does. Expected tokens in X."
+        )
+    return x.to(dtype)
 
 
 def unfolded(rows: Tensor, layout: RowLayout | None) -> Tensor:

@@ -161,7 +161,10 @@ def running_statistics(module: nn.Module, n_rows: int, pace: Pace) -> Iterator[N
     layers = [
         layer
         for layer in module.modules()
-        if isinstance(layer, BATCH_NORMS) and layer.running_mean is not None
+        if isinstance(layer, BATCH_NORMS)
+        and layer.running_mean is not None
+        # Those of frozen layers are in evaluation mode.
+        and layer.training
     ]
     if not layers:
         yield

@@ -262,7 +262,7 @@ def _codes(column: Value, index: int, categories: NDArray[Any]) -> Value:
 
 def _logits(classifier: ModuleClassifier, x: Value) -> Value:
     if classifier._input_dtype is not None:
-        x = x.cast(FLOAT32)
+        x = x.cast(INT64 if classifier._takes_integers else FLOAT32)
     # Views of an image of the pixels' indices: they show which pixels a view holds.
     n_pixels = classifier.n_features_in_
     views = classifier._views(torch.arange(n_pixels)[None])
