@@ -108,6 +108,21 @@ CLASSIFIERS = {
     "a module": SoftmaxNetClassifier(
         make_module, max_epochs=5, lr_schedule="one_cycle", random_state=0
     ),
+    "a class of an optimizer": SoftmaxNetClassifier(
+        make_module, optimizer=torch.optim.NAdam, max_epochs=5, random_state=0
+    ),
+    "a module, frozen for two epochs": SoftmaxNetClassifier(
+        make_module,
+        max_epochs=5,
+        frozen="[01].*",
+        unfreeze_after=2,
+        learning_rate={"4.*": 0.02, "*": 0.005},
+        gradient_clipping=0.5,
+        weight_averaging=0.9,
+        lr_schedule="cosine",
+        random_state=0,
+    ),
+    "images, averaged": cnn(weight_averaging=0.9),
 }
 
 
