@@ -19,8 +19,8 @@ from .._data.containers import as_column
 from .._data.features import check_features
 from .._data.labels import as_labels
 from .._data.row_shapes import RowLayout
-from .._training.batches import convert, unfolded
-from .._utils.arrays import as_tensor
+from .._training.batches import unfolded
+from .._utils.arrays import as_tensor, convert
 from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
 from ..modules._ensemble import average_members
@@ -109,6 +109,9 @@ class PredictionMixin:
 
     # True if that module takes whole numbers only, as an embedding of tokens does.
     _takes_integers: bool = False
+
+    # The inputs of that module, if it has several.
+    _inputs: tuple[tuple[Any, ...], ...] | None
 
     # Rows per forward pass: about as many as a processor's cache holds.
     _prediction_rows = 2048
@@ -261,7 +264,7 @@ class PredictionMixin:
     @property
     def _input_dtype(self) -> torch.dtype | None:
         r"""Dtype of batches; None if the module converts them itself."""
-        if not self._has_user_module:
+        if not self._has_user_module or self._inputs is not None:
             return None
         return torch.int64 if self._takes_integers else torch.float32
 

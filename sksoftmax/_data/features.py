@@ -45,6 +45,7 @@ def check_features(
     if not reset and _is_ready(estimator, X):
         return X, estimator._row_layout(X.shape[1:], reset=False)
     accepted = get_tags(estimator).input_tags
+    X = estimator._join_inputs(X, reset=reset)
     table = check_table(
         estimator, X, accepts_sparse=accepted.sparse, accepts_text=accepted.allow_nan
     )

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._training.batches import convert
 from .._training.optimizers import OPTIMIZERS
+from .._utils.arrays import convert
 from .._utils.compat import Interval, StrOptions
 from .._utils.keywords import explain_keywords
+from ..modules._named_inputs import split_inputs
 from ..modules._output_checks import check_output, check_shape, check_tokens
 from ..modules._user_module import build_module
 from . import net_defaults
@@ -69,6 +70,11 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         Random changes of the images in training, as in :class:`SoftmaxCNNClassifier`,
         but before they become float32 and reach the module. A callable that is neither
         a layer nor a transform of torchvision gets batches of rows of any shape.
+    inputs : dict or None, default=None
+        Columns of ``X`` for each argument of the module's ``forward``, if it has
+        several: names or positions, a list of them or a slice. Instead of it, ``X`` may
+        be a dict of arrays of any shapes, with these arguments as keys. ``module`` then
+        gets a dict of numbers of values as ``n_features``. See the notes.
     output : {"logits", "log_proba"}, default="logits"
         Output of the module. "log_proba" takes a ``LogSoftmax`` at its end.
     optimizer : {"adamw", "adam", "sgd"} or class, default="adamw"
@@ -187,6 +193,10 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     generator. It is seeded while the module is built and trained and gets its state
     back afterwards; fits in several threads take turns for that reason.
 
+    scikit-learn's searches and cross-validations split tables, but no dicts: use
+    ``inputs`` for them. Inputs of whole numbers are int64 if the module fails for
+    float32.
+
     Layers may also be frozen by ``requires_grad_(False)``, and unfrozen later by a
     callback such as skorch's ``Unfreezer``. Sparse gradients are turned into dense
     ones.
@@ -221,6 +231,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
             callable,
             None,
         ],
+        "inputs": [dict, None],
         "output": [StrOptions({"logits", "log_proba"})],
         "optimizer": [StrOptions(set(OPTIMIZERS)), type],
         "optimizer_params": [dict, None],
@@ -232,8 +243,9 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
 
     _has_user_module = True
 
-    # Whether the first rows of ``fit`` are whole numbers, which may be tokens.
-    _has_whole_rows: bool = False
+    # Whether each input has whole numbers, which may be tokens, in the rows of ``fit``
+    # that are looked at.
+    _are_whole: tuple[bool, ...] = (False,)
 
     @explain_keywords
     def __init__(
@@ -244,6 +256,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         image_shape: Sequence[int] | None = None,
         channels_last: bool | str = "auto",
         augmentation: str | Callable[[Tensor], Tensor] | None = None,
+        inputs: Mapping[str, Any] | None = None,
         output: str = "logits",
         optimizer: str | type[torch.optim.Optimizer] = "adamw",
         optimizer_params: Mapping[str, Any] | None = None,
@@ -277,6 +290,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         self.image_shape = image_shape
         self.channels_last = channels_last
         self.augmentation = augmentation
+        self.inputs = inputs
         self.output = output
         self.optimizer = optimizer
         self.optimizer_params = optimizer_params
@@ -377,7 +391,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         if not is_new:
             return Plan(recipe)
         sample = data.sample(rows, _CHECKED_ROWS)
-        attributes = {"_has_whole_rows": bool((sample == sample.trunc()).all())}
+        attributes = {"_are_whole": net_defaults.whole_inputs(sample, self._parts)}
         return Plan(recipe, attributes, check_module=self._check_module)
 
     def _check_module(
@@ -385,7 +399,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     ) -> None:
         r"""Raise or warn if a new module returns something else than it should."""
         X = convert(data.sample(rows, _CHECKED_ROWS), self._input_dtype)
-        if self._takes_integers:
+        if self._takes_integers or (self._parts and any(self._are_whole)):
             check_tokens(module, data.extremes(rows))
         check_output(module, X, self.output)
         shape, is_image, _ = self._row_shape_in_fit
@@ -394,9 +408,13 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
 
     def _build_module(self, generator: torch.Generator) -> nn.Module:
         n_features, n_classes = self.n_features_in_, len(self.classes_)
-        params = self.module_params or {}
-        module = build_module(self.module, n_features, n_classes, params)
-        dtypes = [torch.float32, torch.int64][: 1 + self._has_whole_rows]
+        params, parts = self.module_params or {}, self._parts
+        sizes = {part.name: len(part.columns) for part in parts} or n_features
+        module = build_module(self.module, sizes, n_classes, params)
+        if parts:
+            split_inputs(module, parts, self._are_whole, n_features, n_classes)
+            return module
+        dtypes = [torch.float32, torch.int64][: 1 + any(self._are_whole)]
         dtype = check_shape(module, self._row_shape_in_fit.shape, n_classes, dtypes)
         self._takes_integers = not dtype.is_floating_point
         return module

@@ -2,13 +2,16 @@ r"""How the user's module is trained: the meaning of the parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Any
 
+from torch import Tensor
+
 from .._training.recipe import Recipe, TrainingLength, net_recipe
 from .._training.user_optimizers import check_optimizer
+from .._utils.arrays import InputPart
 
 # Meaning of "auto".
 _LENGTH = TrainingLength(
@@ -40,6 +43,14 @@ def recipe(parameters: Any, n_rows: int) -> Recipe:
         return plan
     _check_rates(rates)
     return replace(plan, learning_rate=max(rates.values()), rates=rates)
+
+
+def whole_inputs(sample: Tensor, parts: Sequence[InputPart]) -> tuple[bool, ...]:
+    r"""Return whether each input has whole numbers only; one flag without parts."""
+    is_whole = sample == sample.trunc()
+    if not parts:
+        return (bool(is_whole.all()),)
+    return tuple(bool(is_whole[:, list(part.columns)].all()) for part in parts)
 
 
 def _patterns(frozen: Any) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .._utils.arrays import convert
 from .._utils.random import global_generator_seeded
-from .batches import Batch, TensorTable, convert
+from .batches import Batch, TensorTable
 
 # Bytes of the images of the batches that are varied together: 64 MiB.
 _MOST_BYTES = 2**26

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from .._data.row_shapes import RowLayout
+from .._utils.arrays import convert
 from .._utils.memmap import Pages
 
 if TYPE_CHECKING:
@@ -20,25 +21,6 @@ if TYPE_CHECKING:
 
 # Features, and what the loss needs: labels and weights.
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
-
-
-def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
-    r"""Return a batch in a dtype; as it is if that is None.
-
-    Raises
-    ------
-    ValueError
-        If a number has to become whole, but is not.
-    """
-    if dtype is None:
-        return x
-    becomes_whole = x.is_floating_point() and not dtype.is_floating_point
-    if becomes_whole and bool((x != x.trunc()).any()):
-        raise ValueError(
-            "Got numbers that are not whole in X, but the module takes whole numbers "
-            "only, as an embedding of tokens does. Expected tokens in X."
-        )
-    return x.to(dtype)
 
 
 def unfolded(rows: Tensor, layout: RowLayout | None) -> Tensor:

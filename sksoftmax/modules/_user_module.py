@@ -15,7 +15,7 @@ from torch import nn
 
 def build_module(
     build: nn.Module | Callable[..., nn.Module],
-    n_features: int,
+    n_features: int | dict[str, int],
     n_classes: int,
     params: Mapping[str, Any],
 ) -> nn.Module:
@@ -100,7 +100,7 @@ def _copy_of_instance(module: nn.Module, params: Mapping[str, Any]) -> nn.Module
 
 def _call(
     build: Callable[..., nn.Module],
-    n_features: int,
+    n_features: int | dict[str, int],
     n_classes: int,
     params: Mapping[str, Any],
 ) -> nn.Module:
