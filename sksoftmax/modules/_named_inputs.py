@@ -49,7 +49,8 @@ class SplitInputs:
             values = rows[:, first : last + 1]
         else:
             values = rows[:, list(part.columns)]
-        return convert(values, dtype).reshape(len(rows), *part.shape)
+        # An export to ONNX would take a number of rows for a constant.
+        return convert(values, dtype).reshape(-1, *part.shape)
 
 
 def _dtypes_of_inputs(is_whole: Sequence[bool]) -> Iterator[list[torch.dtype]]:

@@ -18,6 +18,7 @@ from .._data.features import FEATURE_DTYPES
 from .._encoders.categories import column_values
 from .._utils.arrays import from_any_device
 from .._utils.frames import is_frame
+from ._onnx_export import add_user_module, expand_exported
 from ._onnx_graph import BOOL, FLOAT32, FLOAT64, INT64, TEXT, Graph, Value
 from ._onnx_layers import add_module, log_mean_proba
 
@@ -81,13 +82,15 @@ def convert(model: Any, X_sample: Any, *, narrow: bool = False) -> Any:
         dtype = TEXT if values.dtype == object else values.dtype
         kind = _TYPES[FLOAT32 if narrow and dtype == FLOAT64 else dtype]
         types.append((name, kind([None, *values.shape[1:]])))
-    return convert_sklearn(
+    onnx_model = convert_sklearn(
         model,
         name=type(model).__name__,
         initial_types=types,
         target_opset=_OPSETS,
         options=options,
     )
+    expand_exported(onnx_model, _OPSETS[""])
+    return onnx_model
 
 
 def model_inputs(X: Any) -> dict[str, NDArray[Any]]:
@@ -266,6 +269,10 @@ def _logits(classifier: ModuleClassifier, x: Value) -> Value:
     # Views of an image of the pixels' indices: they show which pixels a view holds.
     n_pixels = classifier.n_features_in_
     views = classifier._views(torch.arange(n_pixels)[None])
+    if classifier._has_user_module:
+        return add_user_module(
+            classifier.module_, x, classifier._row_shape_in_fit.shape, _OPSETS[""]
+        )
     if len(views) == 1:
         return add_module(classifier.module_, x)
     # (N, D) -> (N, V * D) -> (N * V, D) -> (N * V, C) -> (N, V, C) -> (N, C), V views

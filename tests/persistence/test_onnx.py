@@ -340,32 +340,6 @@ def test_augmentation_of_the_user_has_no_effect():
     check_same(classifier, X, to_onnx(classifier, X))
 
 
-class Gated(nn.Module):
-    def __init__(self, n_features, n_classes):
-        super().__init__()
-        self.linear = nn.Linear(n_features, n_classes)
-
-    def forward(self, x):
-        return self.linear(x)
-
-
-@pytest.mark.parametrize(
-    ("make", "match"),
-    [
-        (Gated, "layer Gated"),
-        (
-            lambda n, k: nn.Sequential(nn.Linear(n, k), nn.GELU(approximate="tanh")),
-            r"GELU\(approximate='tanh'\)",
-        ),
-    ],
-)
-def test_unknown_layers_and_options_are_named(make, match):
-    X, y = iris()
-    classifier = SoftmaxNetClassifier(make, max_epochs=1).fit(X, y)
-    with pytest.raises(ValueError, match=match):
-        to_onnx(classifier, X)
-
-
 def test_unfitted_and_other_estimators_are_refused():
     X, y = iris()
     with pytest.raises(NotFittedError):
