@@ -19,7 +19,7 @@ def joined(X: Mapping[str, Any]) -> tuple[NDArray[Any], tuple[InputPart, ...]]:
     Raises
     ------
     TypeError
-        If a name is no text.
+        If a name is no text, or if the values are columns of a table.
     ValueError
         If an array has no rows, or if the arrays differ in the number of rows.
     """
@@ -30,6 +30,12 @@ def joined(X: Mapping[str, Any]) -> tuple[NDArray[Any], tuple[InputPart, ...]]:
             "arguments of the module's forward."
         )
     arrays = {name: np.asarray(as_table(rows)) for name, rows in X.items()}
+    if all(array.ndim == 1 for array in arrays.values()):
+        raise TypeError(
+            "Got a dict for X whose values are single columns, but expected an array "
+            "of two axes or more for each input of the module. Pass pandas.DataFrame(X)"
+            " if it is a table, and X['name'][:, None] for an input of one value."
+        )
     n_rows = {name: len(a) if a.ndim else None for name, a in arrays.items()}
     if len(set(n_rows.values())) > 1 or None in n_rows.values():
         raise ValueError(

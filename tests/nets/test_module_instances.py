@@ -102,9 +102,7 @@ class TestInstance:
     def test_an_instance_that_cannot_be_copied_is_an_error(self):
         module = make_instance()
         module.register_forward_hook(lambda *args: module[0](torch.zeros(1, 4)) * 0)
-        with pytest.raises(
-            ValueError, match=r"cannot be copied.* a function that buil"
-        ):
+        with pytest.raises(ValueError, match=r"cannot be copied.* a function that"):
             net(module).fit(X, Y)
 
     def test_an_instance_for_other_classes_is_an_error(self):
@@ -136,7 +134,7 @@ class TestOutput:
             net(make_instance(), output="log_proba").fit(X, Y)
 
     def test_the_remedies_of_the_messages_work(self):
-        # What teaching material has: the log loss was .684 instead of .305.
+        # As in teaching material: the log loss was .684 instead of .305.
         digits, labels = load_digits(return_X_y=True)
         parts = train_test_split(digits / 16, labels, random_state=0)
         train, test, y_train, y_test = parts
