@@ -10,6 +10,7 @@ import torch
 from sklearn.model_selection import GridSearchCV
 
 from sksoftmax import SoftmaxNetClassifier
+from sksoftmax.persistence import load, save
 
 from ..factories import make_module, same_bits, standardized_iris
 
@@ -144,3 +145,14 @@ def test_an_optimizer_that_cannot_be_used_is_an_error(options, message):
 def test_a_closure_is_only_required_where_the_check_says_so():
     assert requires_closure(torch.optim.LBFGS)
     assert not any(map(requires_closure, KINDS))
+
+
+def test_a_file_holds_no_class_and_its_remedy_works(tmp_path):
+    model = net(optimizer=torch.optim.RMSprop, optimizer_params={"alpha": 0.9})
+    proba = model.fit(X, Y).predict_proba(X)
+    with pytest.raises(ValueError, match=r"set_params\(optimizer=\.\.\.\)"):
+        save(model, tmp_path / "net.safetensors")
+    model.set_params(optimizer="adamw", optimizer_params=None)
+    save(model, tmp_path / "net.safetensors")
+    loaded = load(tmp_path / "net.safetensors", module=make_module)
+    assert same_bits(loaded.predict_proba(X), proba)
