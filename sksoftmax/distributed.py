@@ -22,11 +22,9 @@ from ._data.training_rows import TrainingRows, check_number_of_classes, evenly_s
 from ._linear.regression import MINIBATCH_SOLVERS
 from ._training.batches import Batch, TensorTable
 from ._training.epoch import record
-from ._utils.arrays import as_tensor
 from ._utils.compat import BATCH_NORMS, check_parameters
 from ._utils.devices import modes_of_training, resolve_device
 from ._utils.estimators import fitted_state_kept
-from ._utils.memmap import Pages
 from ._utils.progress import FitReport, reported
 from ._utils.random import make_generator
 from ._utils.robust_scale import sample_size
@@ -176,19 +174,24 @@ class ShardedRows(TrainingRows):
         mask: NDArray[np.bool_] = np.any(masks, axis=0)
         return mask
 
-    def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
-        r"""Return the features of some rows of all processes."""
+    def sample(self, rows: NDArray[np.int64], n_rows: int) -> Tensor:
+        r"""Return some rows of all processes, as a module takes them."""
         chosen = self.local(evenly_spread(rows, n_rows))
-        return np.concatenate(_gather(Pages(self.X).take(chosen)))
+        return torch.cat(_gather(super().sample(chosen, len(chosen))))
+
+    def value_range(self) -> tuple[float, float, bool]:
+        r"""Return the range of the values of all processes."""
+        lows, highs, are_whole = zip(*_gather(super().value_range()), strict=True)
+        return min(lows), max(highs), all(are_whole)
 
     def fit_layer(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Update the layer's statistics with all rows, one process after another."""
         assert self.sample_weight is not None
         # Equal in all processes.
-        sample = self.sample(rows, sample_size(self.X.shape[1]))
-        robust = layer.robust_scale(as_tensor(sample))
+        robust = layer.robust_scale(self.sample(rows, sample_size(self.X.shape[1])))
         part = slice(self.start, self.start + len(self.X))
-        shard = TrainingRows(self.X, self.y[part], None, self.sample_weight[part])
+        weight = self.sample_weight[part]
+        shard = TrainingRows(self.X, self.y[part], None, weight, layout=self.layout)
         rows = self.local(rows)
         for rank in range(dist.get_world_size()):
             if rank == dist.get_rank() and len(rows):
@@ -211,21 +214,27 @@ class ShardedTable(TensorTable):
 
     def __init__(self, table: TensorTable, start: int) -> None:
         X, y, rows = table.stored_X, table.stored_y, table.rows
-        super().__init__(X, y, table.sample_weight, rows, table.dtype, table.pages)
+        super().__init__(
+            X, y, table.sample_weight, rows, table.dtype, table.pages, table.layout
+        )
         self.start = start
 
     def __len__(self) -> int:
         return len(self.stored_y) if self.rows is None else len(self.rows)
 
-    def take(self, index: Tensor) -> Batch:
+    def take(self, index: Tensor, X: Tensor | None = None) -> Batch:
         r"""Return this process's rows of the batch at an index of all rows."""
-        local = index - self.start
-        is_local = (local >= 0) & (local < len(self.stored_X))
-        index = index[is_local]
+        if X is None:
+            X = self.features(self.own(index))
         assert self.sample_weight is not None
+        index = self.own(index) + self.start
         weight = self.sample_weight.index_select(0, index)
-        labels = self.stored_y.index_select(0, index)
-        return self.features(local[is_local]), (labels, weight)
+        return X, (self.stored_y.index_select(0, index), weight)
+
+    def own(self, index: Tensor) -> Tensor:
+        r"""Return the index, in ``X``, of this process's rows of a batch."""
+        local = index - self.start
+        return local[(local >= 0) & (local < len(self.stored_X))]
 
 
 class AllReduce(Callback):
@@ -273,7 +282,7 @@ def _gather_rows(
     local: Any
     try:
         _check_parameters(estimator)
-        features = check_features(estimator, X, reset=True, declared=True)
+        features, layout = check_features(estimator, X, reset=True, declared=True)
         labels = check_target(estimator, features, y)
         weight = check_weights(estimator, sample_weight, features)
         if weight is None:
@@ -300,7 +309,9 @@ def _gather_rows(
     encoded, estimator.classes_ = encode_target(labels, None, weight)
     by_class = class_weights(estimator.class_weight, estimator.classes_, labels, weight)
     loss_weight = by_class[encoded] * weight
-    return ShardedRows(features, encoded, loss_weight, weight, start=start)
+    return ShardedRows(
+        features, encoded, loss_weight, weight, layout=layout, start=start
+    )
 
 
 def _check_parameters(estimator: BaseSoftmaxClassifier) -> None:
@@ -326,6 +337,7 @@ def _settings(estimator: BaseSoftmaxClassifier) -> dict[str, Any]:
     categories = getattr(estimator, "categories_", None)
     return {
         "n_features_in_": estimator.n_features_in_,
+        "the shape of a row": estimator._row_shape,
         "feature_names_in_": names.tolist(),
         "categories_": categories
         and [None if values is None else values.tolist() for values in categories],

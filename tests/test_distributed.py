@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from torchvision.transforms import v2
 
-from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression, SoftmaxRegressionCV
+from sksoftmax import (
+    SoftmaxCNNClassifier,
+    SoftmaxMLPClassifier,
+    SoftmaxRegression,
+    SoftmaxRegressionCV,
+)
 from sksoftmax.distributed import _check_parameters, fit_distributed
 
 # Code of each process. Shards differ in size; the first has no row of some classes.
@@ -63,6 +69,12 @@ def make_jobs():
     balanced = SoftmaxMLPClassifier(
         (16,), n_estimators=1, class_weight="balanced", **options
     )
+    images = np.stack([X, 16 - X, X // 2], axis=2).reshape(-1, 8, 8, 3)
+    cnn = SoftmaxCNNClassifier(
+        channels=(8,), normalization=None, max_epochs=2, random_state=0
+    )
+    # Always the same draw: several processes have other draws than a single process.
+    flipped = clone(cnn).set_params(augmentation=v2.RandomHorizontalFlip(1.0))
     batch_norm = SoftmaxMLPClassifier((16,), normalization="batch", **options)
     return [
         (mlp, X, y, None),
@@ -72,6 +84,8 @@ def make_jobs():
         (clone(mlp), bad, y, None),
         (batch_norm, X, y, None),
         (clone(mlp), odd, y, None),
+        (cnn, images, y, weight),
+        (flipped, images, y, None),
     ]
 
 
@@ -97,7 +111,7 @@ def fitted(tmp_path_factory):
     ]
 
 
-@pytest.mark.parametrize("job", range(4))
+@pytest.mark.parametrize("job", [0, 1, 2, 3, 7, 8])
 def test_two_processes_agree_with_one(job, fitted):
     jobs, (first, second) = fitted
     classifier, X, y, weight = jobs[job]

@@ -58,6 +58,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             Interval(Integral, 1, None, closed="left"),
         ],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "weight_averaging": [Interval(Real, 0, 1, closed="neither"), None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -103,7 +104,9 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             Training rows: an array, a tensor, a DataFrame of pandas or polars, a table
             of pyarrow or a sequence of rows. float32 and integers are converted batch
             by batch. :class:`SoftmaxMLPClassifier` alone takes missing values (NaN,
-            None, NA, masked entries) and categories.
+            None, NA, masked entries) and categories. :class:`SoftmaxCNNClassifier`
+            takes images with their axes, too, and :class:`SoftmaxNetClassifier` rows of
+            any shape, (n_samples, ...).
         y : array-like of shape (n_samples,), default=None
             Labels: strings, integers, booleans or pandas categoricals. They are
             required; without them the error says how to take them out of a dataset.
@@ -183,7 +186,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows.
+            Training rows, in any form that :meth:`fit` takes.
         y : array-like of shape (n_samples,), default=None
             Labels; not optional, as in :meth:`fit`.
         classes : array-like of shape (n_classes,), default=None

@@ -15,12 +15,16 @@ from .._utils.estimators import DOCUMENTATION
 from .._utils.progress import CallbackSupportMixin
 from .._utils.random import global_generator_seeded
 from .categories import CategoriesMixin
+from .named_inputs import NamedInputsMixin
 from .prediction import PredictionMixin
+from .row_shapes import RowShapesMixin
 from .state import StateMixin
 
 
 class ModuleClassifier(
     CategoriesMixin,
+    RowShapesMixin,
+    NamedInputsMixin,
     StateMixin,
     PredictionMixin,
     CallbackSupportMixin,

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from .._data.containers import as_column
 from .._data.features import check_features
 from .._data.labels import as_labels
-from .._training.batches import convert
-from .._utils.arrays import as_tensor
+from .._data.row_shapes import RowLayout
+from .._training.batches import unfolded
+from .._utils.arrays import as_tensor, convert
 from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
 from ..modules._ensemble import average_views
@@ -53,7 +54,7 @@ def recomputed(
     """
     wide = copy.deepcopy(module).cpu().double()
     try:
-        logits = torch.cat([forward(part.cpu().double(), wide) for part in parts])
+        logits = torch.cat([forward(part, wide) for part in parts])
     except RuntimeError as error:
         raise ValueError(
             "The module's logits are infinite or NaN in float32, and in float64 it "
@@ -102,9 +103,15 @@ class PredictionMixin:
     module_: Any
     device_: torch.device
 
-    # True if the module is the user's: it takes float32 rows, may change them in place,
-    # and may draw from PyTorch's global generators.
+    # True if the module is the user's: it takes float32 rows, or int64 rows, may change
+    # them in place, and may draw from PyTorch's global generators.
     _has_user_module: ClassVar[bool] = False
+
+    # True if that module takes whole numbers only, as an embedding of tokens does.
+    _takes_integers: bool = False
+
+    # The inputs of that module, if it has several.
+    _inputs: tuple[tuple[Any, ...], ...] | None
 
     # Rows per forward pass: about as many as a processor's cache holds.
     _prediction_rows = 2048
@@ -115,7 +122,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------
@@ -132,7 +139,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------
@@ -153,7 +160,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------
@@ -172,7 +179,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
         y : array-like of shape (n_samples,)
             Their labels, in any container that ``fit`` takes.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -196,7 +203,7 @@ class PredictionMixin:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            The rows.
+            The rows, in any form that ``fit`` takes.
 
         Returns
         -------
@@ -214,9 +221,10 @@ class PredictionMixin:
         if not hasattr(self, "module_"):
             # Called for its error alone: for one row it takes as long as a layer.
             check_is_fitted(self)
-        return self._logits_of(check_features(self, X, reset=False))
+        features, layout = check_features(self, X, reset=False)
+        return self._logits_of(features, layout)
 
-    def _logits_of(self, features: NDArray[Any]) -> Tensor:
+    def _logits_of(self, features: NDArray[Any], layout: RowLayout | None) -> Tensor:
         r"""Return the logits of validated rows."""
         dtype = torch.float32 if features.dtype == np.float32 else torch.float64
         if issparse(features):
@@ -225,26 +233,30 @@ class PredictionMixin:
             self.module_.eval()
         pages = Pages(features)
         with torch.inference_mode():
-            logits = self._in_pieces(as_tensor(features), pages).cpu().to(dtype)
+            rows = as_tensor(features)
+            logits = self._in_pieces(rows, pages, layout).cpu().to(dtype)
             large = large_rows(logits)
             if large is None:
                 return logits
-            rows = as_tensor(pages.take(large.numpy()))
+            rows = unfolded(as_tensor(pages.take(large.numpy())), layout)
+            rows = rows.cpu().to(torch.int64 if self._takes_integers else torch.float64)
             parts = torch.split(rows, self._prediction_rows)
             wide = recomputed(self.module_, self._forward, parts)
             return logits.index_copy(0, large, into_range(wide, dtype))
 
-    def _in_pieces(self, rows: Tensor, pages: Pages) -> Tensor:
+    def _in_pieces(
+        self, rows: Tensor, pages: Pages, layout: RowLayout | None
+    ) -> Tensor:
         n_rows = self._prediction_rows
         if len(rows) <= n_rows:
-            return self._forward(self._batch(rows), self.module_)
+            return self._forward(self._batch(rows, layout), self.module_)
         first, *later = torch.split(rows, n_rows)
-        start = self._forward(self._batch(first), self.module_)
+        start = self._forward(self._batch(first, layout), self.module_)
         # One large tensor: small ones would split the memory that pieces free.
         logits = start.new_empty(len(rows), start.shape[1])
         logits[:n_rows] = start
         for number, piece in enumerate(later, 1):
-            part = self._forward(self._batch(piece), self.module_)
+            part = self._forward(self._batch(piece, layout), self.module_)
             logits[number * n_rows :][: len(piece)] = part
             pages.read(len(piece))
         return logits
@@ -252,11 +264,13 @@ class PredictionMixin:
     @property
     def _input_dtype(self) -> torch.dtype | None:
         r"""Dtype of batches; None if the module converts them itself."""
-        return torch.float32 if self._has_user_module else None
+        if not self._has_user_module or self._inputs is not None:
+            return None
+        return torch.int64 if self._takes_integers else torch.float32
 
-    def _batch(self, rows: Tensor) -> Tensor:
-        r"""Return rows as the module takes them: on its device, of its dtype."""
-        batch = self._to_device(rows)
+    def _batch(self, rows: Tensor, layout: RowLayout | None) -> Tensor:
+        r"""Return rows as the module takes them: on its device, with axes and dtype."""
+        batch = unfolded(self._to_device(rows), layout)
         if not self._has_user_module:
             return batch
         batch = convert(batch, self._input_dtype)
@@ -276,7 +290,7 @@ class PredictionMixin:
         if n_missing <= 0 or largest_product_of(module) >= _COSTLY_PRODUCT:
             logits: Tensor = module(rows)
             return logits
-        filled = torch.cat([rows, rows.new_zeros(n_missing, rows.shape[1])])
+        filled = torch.cat([rows, rows.new_zeros(n_missing, *rows.shape[1:])])
         logits = module(filled)[: len(rows)]
         return logits
 

@@ -106,6 +106,9 @@ class TrainedClassifier(ModuleClassifier):
         plan = self._plan(data, rows, is_new=module is None, is_stream=False)
         best_epoch = self._best_epoch(plan, split, is_watched=held_out is not None)
         self._build(plan, data, rows, module, best_epoch=best_epoch)
+        if held_out is not None and self._has_user_module:
+            # Only the module tells whether it takes whole numbers.
+            held_out.dtype = self._input_dtype
         temperature = temperature_of(self.module_)
         if temperature is not None:
             temperature.value.fill_(1.0)
@@ -237,6 +240,7 @@ class TrainedClassifier(ModuleClassifier):
             as_tensor(rows).to(self.device_) if len(rows) < len(data.y) else None,
             dtype=dtype,
             pages=pages,
+            layout=data.layout,
         )
 
     def _train(

@@ -31,11 +31,10 @@ _REMEDIES: dict[Any, str] = {
     ),
     Dataset: (
         "Collect its rows: X, y = next(iter(torch.utils.data.DataLoader(dataset, "
-        "batch_size=len(dataset)))); X.flatten(1) makes a flat row of each image."
+        "batch_size=len(dataset))))."
     ),
     DataLoader: (
-        "Collect its batches: X, y = (torch.cat(part) for part in zip(*loader)); "
-        "X.flatten(1) makes a flat row of each image."
+        "Collect its batches: X, y = (torch.cat(part) for part in zip(*loader))."
     ),
     Set: "A set has no order. Pass a list.",
     Iterator | ValuesView: "Pass list({name}).",
@@ -172,6 +171,9 @@ def _as_array(X: Any) -> NDArray[Any]:
     if array.dtype.kind in "US":
         # NumPy turns numbers beside text into text; objects keep them.
         return np.array(rows, dtype=object)
+    if array.ndim > 2 and isinstance(rows[0], np.ndarray):
+        # Images: float64 would take eight times the memory of bytes.
+        return array
     # A sequence has no dtype; float64 loses nothing.
     return array.astype(np.float64) if array.dtype.kind in "iufb" else array
 

@@ -15,10 +15,10 @@ from sklearn.utils.validation import assert_all_finite, validate_data
 
 from .._utils.arrays import as_tensor
 from .._utils.frames import has_sparse_columns, nan_for_missing
-from .._utils.images import CHANNELS
 from .._utils.memmap import blocks
 from .columns import check_columns
 from .containers import as_table
+from .row_shapes import RowLayout, flattened
 
 # Dtypes that features keep: batches are converted, not the whole table. Other dtypes,
 # such as objects, are converted to the first one.
@@ -37,18 +37,34 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 def check_features(
     estimator: BaseEstimator, X: Any, *, reset: bool, declared: bool = False
-) -> NDArray[np.generic]:
-    r"""Validate features: finite, or NaN where allowed, and in the range of float32."""
-    features: NDArray[Any]
+) -> tuple[NDArray[Any], RowLayout | None]:
+    r"""Validate features: finite, or NaN where allowed, and in the range of float32.
+
+    Returns flat rows, and their layout if they have axes: those of images, for example.
+    """
     if not reset and _is_ready(estimator, X):
-        features = X
-        return features
+        return X, estimator._row_layout(X.shape[1:], reset=False)
     accepted = get_tags(estimator).input_tags
-    allows_nan = accepted.allow_nan
+    X = estimator._join_inputs(X, reset=reset)
     table = check_table(
-        estimator, X, accepts_sparse=accepted.sparse, accepts_text=allows_nan
+        estimator, X, accepts_sparse=accepted.sparse, accepts_text=accepted.allow_nan
     )
+    layout = None
+    has_axes = accepted.three_d_array and np.ndim(table) > 2
+    if has_axes:
+        layout = estimator._row_layout(table.shape[1:], reset=reset)
+        table, layout = flattened(table, layout)
     encoded = estimator._encode_table(table, reset=reset, declared=declared)
+    features = _validated(estimator, encoded, reset, accepted.allow_nan)
+    if not has_axes:
+        layout = estimator._row_layout(features.shape[1:], reset=reset)
+    return features, layout
+
+
+def _validated(
+    estimator: BaseEstimator, encoded: Any, reset: bool, allows_nan: bool
+) -> NDArray[Any]:
+    features: NDArray[Any]
     try:
         features = validate_data(
             estimator,
@@ -119,11 +135,9 @@ def check_table(
 def _explained(estimator: BaseEstimator, error: ValueError, table: Any) -> ValueError:
     r"""Return scikit-learn's error about features with a remedy, if there is one."""
     name = type(estimator).__name__
-    shape = np.shape(table)
-    if len(shape) > 2:
+    if np.ndim(table) > 2:
         return ValueError(
-            f"{error} {name} takes one flat row per sample: pass "
-            f"{_flattening(estimator, shape)}."
+            f"{error} {name} takes one flat row per sample: pass X.reshape(len(X), -1)."
         )
     if not _holds_text(table):
         return error
@@ -156,20 +170,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _flattening(estimator: BaseEstimator, shape: tuple[int, ...]) -> str:
-    r"""Return the expression that flattens an array of more than two dimensions."""
-    if "image_shape" not in estimator.get_params(deep=False) or len(shape) > 4:
-        return "X.reshape(len(X), -1)"
-    image_shape = tuple(shape[1:])
-    if len(shape) == 4 and shape[3] in CHANNELS and shape[1] not in CHANNELS:
-        return (
-            "X.transpose(0, 3, 1, 2).reshape(len(X), -1) with "
-            f"image_shape={(shape[3], *shape[1:3])}, since the channels seem to be the "
-            "last axis"
-        )
-    return f"X.reshape(len(X), -1) with image_shape={image_shape}"
 
 
 def _is_ready(estimator: BaseEstimator, X: Any) -> bool:

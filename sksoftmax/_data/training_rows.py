@@ -3,6 +3,7 @@ r"""Training and validation rows: validated, with encoded labels and weights."""
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import entr
 from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from .._utils.arrays import as_tensor
 from .._utils.memmap import Pages, blocks, in_parts
@@ -25,6 +27,7 @@ from .labels import (
     class_weights,
     encode_target,
 )
+from .row_shapes import RowLayout, RowShape
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class TrainingRows:
     sample_weight: NDArray[np.float64] | None
     # Rows of a group stay on one side of every split.
     group: NDArray[np.int64] | None = None
+    # Axes of a row, such as those of an image; None if rows have none.
+    layout: RowLayout | None = None
 
     def indices(self) -> NDArray[np.int64]:
         r"""Return the indices of the rows with a positive weight."""
@@ -72,9 +77,7 @@ class TrainingRows:
 
     def fit_layer(self, layer: Any, rows: NDArray[np.int64]) -> None:
         r"""Update the statistics of a layer with the given rows."""
-        robust = layer.robust_scale(
-            as_tensor(self.sample(rows, sample_size(self.X.shape[1])))
-        )
+        robust = layer.robust_scale(self.sample(rows, sample_size(self.X.shape[1])))
         self.update_layer(layer, rows, robust)
 
     def update_layer(
@@ -84,14 +87,34 @@ class TrainingRows:
         pages, weight = Pages(self.X), self.sample_weight
         for part in in_parts(rows):
             layer.update(
-                as_tensor(pages.take(part)),
+                self._unfolded(pages.take(part)),
                 None if weight is None else as_tensor(weight[part]),
                 robust,
             )
 
-    def sample(self, rows: NDArray[np.int64], n_rows: int) -> NDArray[Any]:
-        r"""Return the features of a sample of the given rows, evenly spread."""
-        return Pages(self.X).take(evenly_spread(rows, n_rows))
+    def sample(self, rows: NDArray[np.int64], n_rows: int) -> Tensor:
+        r"""Return a sample of the given rows, evenly spread, as a module takes them."""
+        return self._unfolded(Pages(self.X).take(evenly_spread(rows, n_rows)))
+
+    def extremes(self, rows: NDArray[np.int64]) -> Tensor:
+        r"""Return those of the rows with the extreme values of each feature."""
+        X = Pages(self.X).take(rows)
+        return self._unfolded(X[np.unique([X.argmin(0), X.argmax(0)])])
+
+    def _unfolded(self, features: NDArray[Any]) -> Tensor:
+        rows = as_tensor(features)
+        return rows if self.layout is None else self.layout.unfolded(rows)
+
+    def value_range(self) -> tuple[float, float, bool]:
+        r"""Return the lowest and highest value, and whether all are whole numbers."""
+        pages = Pages(self.X)
+        low, high, is_whole = math.inf, -math.inf, True
+        for part in in_parts(np.arange(len(self.X))):
+            values = self.X[part[0] : part[-1] + 1]
+            low, high = min(low, values.min()), max(high, values.max())
+            is_whole = is_whole and bool((np.trunc(values) == values).all())
+            pages.read(len(part))
+        return float(low), float(high), is_whole
 
     def digest(self) -> str:
         r"""Return the SHA-256 digest of the rows, in hexadecimal digits."""
@@ -99,6 +122,8 @@ class TrainingRows:
         arrays = [self.X, self.y, self.loss_weight, self.sample_weight]
         if self.group is not None:
             arrays.append(self.group)
+        if self.layout is not None:
+            digest.update(repr(self.layout).encode())
         for array in arrays:
             if array is None:
                 digest.update(b"None")
@@ -113,7 +138,10 @@ class TrainingRows:
         if len(rows) == len(self.y):
             return self
         fields = vars(self).items()
-        taken: Any = {name: None if x is None else x[rows] for name, x in fields}
+        taken: Any = {
+            name: x if isinstance(x, RowLayout | None) else x[rows]
+            for name, x in fields
+        }
         return TrainingRows(**taken)
 
     def without_copies(
@@ -181,7 +209,9 @@ def check_training_rows(
 ) -> tuple[TrainingRows, NDArray[Any]]:
     r"""Validate training rows; return them with the sorted classes."""
     # If all classes are given in advance, rows with other categories may follow.
-    features = check_features(estimator, X, reset=reset, declared=classes is not None)
+    features, layout = check_features(
+        estimator, X, reset=reset, declared=classes is not None
+    )
     labels = check_target(estimator, features, y)
     weight = check_weights(estimator, sample_weight, features)
     if weight is not None and classes is None:
@@ -199,7 +229,8 @@ def check_training_rows(
                 "positive weight. Expected one for at least two classes in y."
             )
     group = check_groups(groups, features)
-    return TrainingRows(features, encoded, loss_weight, weight, group), classes
+    data = TrainingRows(features, encoded, loss_weight, weight, group, layout)
+    return data, classes
 
 
 def check_number_of_classes(estimator: BaseEstimator, data: TrainingRows) -> None:
@@ -241,8 +272,16 @@ def _problem_of(fitted: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "classes_": fitted["classes_"].tolist(),
         "n_features_in_": fitted["n_features_in_"],
+        "the shape of a row": _shape_of_a_row(fitted),
         "is_categorical_": None if encoder is None else encoder.is_categorical.tolist(),
     }
+
+
+def _shape_of_a_row(fitted: Mapping[str, Any]) -> tuple[int, ...]:
+    row_shape = fitted.get("_row_shape")
+    # Version 0.1.0 had flat rows only.
+    flat: tuple[int, ...] = fitted.get("image_shape_", (fitted["n_features_in_"],))
+    return flat if row_shape is None else RowShape(*row_shape).shape
 
 
 def check_validation_rows(
@@ -261,7 +300,7 @@ def check_validation_rows(
             "or neither."
         )
     try:
-        features = check_features(estimator, X_val, reset=False)
+        features, layout = check_features(estimator, X_val, reset=False)
         labels = check_target(estimator, features, y_val)
         weight = check_weights(estimator, sample_weight_val, features)
         encoded, _ = encode_target(labels, estimator.classes_, weight)
@@ -270,4 +309,4 @@ def check_validation_rows(
         message = re.sub(r"\b(X|y|sample_weight)\b", r"\1_val", str(error))
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"In the validation data X_val, y_val: {message}") from error
-    return TrainingRows(features, encoded, weight, weight)
+    return TrainingRows(features, encoded, weight, weight, layout=layout)

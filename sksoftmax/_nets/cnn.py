@@ -2,8 +2,8 @@ r"""The convolutional net."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
@@ -16,34 +16,39 @@ from torch import Tensor, nn
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._utils.arrays import as_tensor
 from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
-from .._utils.images import CHANNELS
 from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
-from ..modules._cnn import SoftmaxCNN, channels_seem_last
+from ..modules._cnn import SoftmaxCNN
+from ..modules._image_transforms import draws_once_per_call
 from ..modules._layers import ACTIVATIONS
 from . import cnn_defaults
-
-# Images that tell in which order their channels are.
-_SAMPLE_IMAGES = 200
+from .images import AugmentedMixin, batch_augmentation, check_order_of_channels
 
 
-class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
-    r"""Convolutional net with a softmax output, for images given as flat rows.
+class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
+    r"""Convolutional net with a softmax output, for images.
 
-    Minimizes the cross-entropy of the softmax of the logits. Each row of ``X`` is one
-    image, channel after channel, line after line, as other steps of a pipeline expect
-    it. Pixels may be 0 to 255 or 0 to 1; each channel is scaled. Prefer it to
-    :class:`SoftmaxMLPClassifier` for images.
+    Minimizes the cross-entropy of the softmax of the logits. ``X`` holds images with
+    their axes, as Pillow, matplotlib or PyTorch have them, or as flat rows, as other
+    steps of a pipeline expect them. Pixels may be 0 to 255 or 0 to 1; each channel is
+    scaled. Prefer it to :class:`SoftmaxMLPClassifier` for images.
 
     Parameters
     ----------
     image_shape : tuple of int or None, default=None
-        ``(height, width)`` or ``(n_channels, height, width)``. None is a square gray
-        image if the number of features is a square, a square image of three channels if
-        it is three squares, and else one line of pixels.
+        Shape of an image, such that ``row.reshape(image_shape)`` is the image of a flat
+        row: ``(height, width)``, ``(n_channels, height, width)``, or ``(height, width,
+        n_channels)`` as Pillow and matplotlib have it. None takes the axes of ``X``.
+        Flat rows are then a square gray image if the number of features is a square, a
+        square image of three channels if it is three squares, and else one line of
+        pixels.
+    channels_last : bool or "auto", default="auto"
+        Whether the channels are the last axis of an image, in ``image_shape`` if it is
+        given and else in ``X``. "auto" finds it out: 1, 3 or 4 entries beside two
+        longer axes are the channels. If that does not tell, ``image_shape`` has them
+        first, and axes of ``X`` raise a ValueError.
     channels : sequence of int, default=(16, 32, 96)
         Number of output channels of each block of convolutions. Processors are fastest
         with multiples of 16.
@@ -77,10 +82,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         scales, shears, moves and bends them a little, as handwriting varies
         (:class:`~sksoftmax.modules.RandomWarp`), and needs more epochs than "auto"
         makes. "auto" is "shift" for images of at least 16 x 16 pixels, else None. A
-        layer has parameters: ``RandomShift((2, 2))`` pays with 30 epochs or more. Any
-        other callable gets a batch, a tensor of shape ``(batch_size, n_channels,
-        height, width)`` with pixels as in ``X``, and returns one like it, as a
-        :class:`torchvision.transforms.v2.Compose` does. See the notes.
+        layer has parameters: ``RandomShift((2, 2))`` pays with 30 epochs or more. A
+        transform of torchvision, such as a :class:`torchvision.transforms.v2.Compose`,
+        is drawn for each image, see the notes. Any other callable gets a batch, a
+        tensor of shape ``(batch_size, n_channels, height, width)`` with pixels as in
+        ``X``, and returns one like it.
     test_time_augmentation : bool or "auto", default="auto"
         Whether predictions average the probabilities of the image, of its shifts by one
         pixel up left and down right, and of all their mirror images if training
@@ -98,8 +104,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="one_cycle"
-        Course of the learning rate over all steps: up and down to zero, down to zero,
-        or constant.
+        Course of the learning rate: up and down to zero, down to zero, or constant.
     weight_decay : float, default=0.1
         Decay of the matrices, not of biases and normalization: decoupled with "adamw",
         an L2 penalty with the other optimizers.
@@ -116,6 +121,9 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         eighth of them see all rows. "auto" is 0.5 from 10,000 rows on, else 0.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
+    weight_averaging : float or None, default=None
+        Decay, such as 0.99, of an exponential moving average of the parameters over the
+        steps of ``fit``, which validation and predictions use; none if None.
     early_stopping : bool, default=False
         Whether to hold out validation rows, to stop when their score stalls and to keep
         the best epoch.
@@ -148,7 +156,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         with the same bits. Needs an integer as ``random_state``. See the notes of
         :class:`SoftmaxMLPClassifier`.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial parameters, the validation rows, the order of the batches,
+        Seed of the initial parameters, the validation rows, the batches,
         dropout and augmentation.
     device : str, default="auto"
         Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
@@ -203,15 +211,19 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
 
     Notes
     -----
-    Images whose channels are the last axis, as those of matplotlib and PIL, become rows
-    by ``X.transpose(0, 3, 1, 2).reshape(len(X), -1)``.
+    Images are read as they come: ``X`` has the shape (n_samples, height, width), with
+    an axis for the channels before or after these two, or (n_samples, n_features), and
+    batches are converted, not the table. Predictions take any of these shapes.
 
-    A transform of torchvision draws once for each call, so that all images of a batch
-    are flipped, turned or colored alike. "shift_flip", "warp" and their layers draw for
-    each image, and so does a function that returns ``torch.stack([transform(image) for
-    image in batch])``, which takes longer. torchvision takes floats for 0 to 1 and
-    clamps what is larger, and uint8 for 0 to 255. If what an augmentation returns is on
-    another scale than ``X``, ``fit`` raises a ValueError.
+    A transform of torchvision draws once for each call. Here, a call gets up to 128
+    images, one of each of as many batches, so that no two images of a batch have the
+    same draw; in epochs of fewer than 16 batches, groups of up to 16 images have it.
+    Such a call takes about the time of a call for a whole batch. torchvision takes
+    uint8 for 0 to 255 and clamps floats to 0 to 1: other pixels are brought to this
+    scale before, and back afterwards. A transform that returns another shape, dtype or
+    scale raises a ValueError at the start of ``fit``. Any other callable draws for
+    itself, and gets pixels as they are in ``X``. Among the values of a search, a
+    transform goes into a ``v2.Compose``: scikit-learn mistakes some for estimators.
 
     References
     ----------
@@ -243,6 +255,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseSoftmaxClassifier._parameter_constraints,
         "image_shape": ["array-like", None],
+        "channels_last": ["boolean", StrOptions({"auto"})],
         "channels": ["array-like"],
         "convolutions_per_block": [Interval(Integral, 1, None, closed="left")],
         "kernel_size": [
@@ -279,6 +292,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self,
         image_shape: Sequence[int] | None = None,
         *,
+        channels_last: bool | str = "auto",
         channels: Sequence[int] = (16, 32, 96),
         convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
@@ -302,6 +316,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         max_epochs: int | str = "auto",
         data_pruning: float | str = "auto",
         label_smoothing: float = 0.0,
+        weight_averaging: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -318,6 +333,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         verbose: int = 0,
     ) -> None:
         self.image_shape = image_shape
+        self.channels_last = channels_last
         self.channels = channels
         self.convolutions_per_block = convolutions_per_block
         self.kernel_size = kernel_size
@@ -341,6 +357,7 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         self.max_epochs = max_epochs
         self.data_pruning = data_pruning
         self.label_smoothing = label_smoothing
+        self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -365,26 +382,20 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
         is_stream: bool,
     ) -> Plan:
         recipe = cnn_defaults.recipe(self, self.n_samples_seen_)
-        return Plan(recipe, check_module=self._check_order_of_channels)
+        if draws_once_per_call(self.augmentation):
+            shape = self._row_shape_in_fit.shape
+            is_checked = is_new or not is_stream
+            transform = batch_augmentation(
+                self.augmentation, data, rows, shape, is_checked=is_checked
+            )
+            recipe = replace(recipe, augmentation=transform)
+        return Plan(recipe, check_module=self._check_module)
 
-    def _check_order_of_channels(
+    def _check_module(
         self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
     ) -> None:
-        r"""Warn if the rows look as if the channels were the last axis of an image."""
-        n_channels, height, width = self.image_shape_
-        if n_channels not in CHANNELS[1:]:
-            return
-        sample = as_tensor(data.sample(rows, _SAMPLE_IMAGES))
-        if channels_seem_last(sample.float(), self.image_shape_):
-            warnings.warn(
-                f"X is taken for images of shape {self.image_shape_}, channel after "
-                "channel, but its rows look as if the channels were the last axis: "
-                "neighboring pixels are more alike in that order. Expected "
-                f"X.reshape(-1, {height}, {width}, {n_channels})"
-                ".transpose(0, 3, 1, 2).reshape(len(X), -1).",
-                UserWarning,
-                stacklevel=2,
-            )
+        r"""Warn if the channels of the images seem to be another axis."""
+        check_order_of_channels(data, rows, self.image_shape_)
 
     def _build_module(self, generator: torch.Generator) -> SoftmaxCNN:
         channels = check_sizes("channels", self.channels)
@@ -393,7 +404,11 @@ class SoftmaxCNNClassifier(BaseSoftmaxClassifier):
                 "Got channels=(), but expected at least one convolution. Without any, "
                 "use SoftmaxMLPClassifier."
             )
-        shape = cnn_defaults.image_shape(self.image_shape, self.n_features_in_)
+        if self._row_shape is None or self.image_shape is not None:
+            # A file of version 0.1.0, or a parameter that may have changed.
+            self._row_layout((self.n_features_in_,), reset=True)
+        n_channels, height, width = self._row_shape_in_fit.shape
+        shape = n_channels, height, width
         augmentation = cnn_defaults.augmentation(self.augmentation, shape[1:])
         self.image_shape_ = shape
         return SoftmaxCNN(

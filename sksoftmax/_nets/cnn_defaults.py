@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._training.recipe import Recipe, TrainingLength, net_recipe
-from .._utils.images import check_image_shape, square_image_shape
+from ..modules._image_transforms import draws_once_per_call
 
 _LENGTH = TrainingLength(
     largest_batch=128, n_steps=7000, fewest_epochs=12, most_epochs=60
@@ -47,15 +47,14 @@ def recipe(parameters: Any, n_rows: int) -> Recipe:
     )
 
 
-def image_shape(value: Sequence[int] | None, n_features: int) -> tuple[int, int, int]:
-    r"""Return channels, height and width; None is a square or a line of pixels."""
-    if value is not None:
-        return check_image_shape(value, n_features)
-    return square_image_shape(n_features) or (1, 1, n_features)
-
-
 def augmentation(value: Any, size: Sequence[int]) -> Any:
-    r"""Return the augmentation of images (H, W); "auto" shifts those that are large."""
+    r"""Return the augmentation by the module of images (H, W).
+
+    "auto" shifts images that are large. Transforms of torchvision are applied before
+    batches reach the module.
+    """
+    if draws_once_per_call(value):
+        return None
     if not (isinstance(value, str) and value == "auto"):
         return value
     return "shift" if min(size) >= _FEWEST_SHIFTED_PIXELS else None

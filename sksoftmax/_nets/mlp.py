@@ -22,7 +22,7 @@ from .._utils.keywords import explain_keywords
 from ..modules._layers import ACTIVATIONS
 from ..modules._mlp import SoftmaxMLP
 from . import mlp_defaults
-from .mlp_bins import check_n_bins, find_bins, learn_scaling_and_bins
+from .mlp_bins import check_n_bins, find_bins, has_missing, learn_scaling_and_bins
 
 
 class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
@@ -80,8 +80,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="cosine"
-        Course of the learning rate over all steps: up and down to zero, down to zero,
-        or constant.
+        Course of the learning rate: up and down to zero, down to zero, or constant.
     weight_decay : float or "auto", default="auto"
         Decay of the matrices, not of biases and normalization: decoupled with "adamw",
         an L2 penalty with the other optimizers. "auto" is 0.01; 0.1 for more than 256
@@ -95,6 +94,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         number at which the loss still falls gives a ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
+    weight_averaging : float or None, default=None
+        Decay, such as 0.99, of an exponential moving average of the parameters over the
+        steps of ``fit``, which validation and predictions use; none if None.
     early_stopping : bool or "auto", default="auto"
         Whether to hold out validation rows, to stop when their score stalls and to
         keep the best epoch. "auto" never stops, but keeps the best epoch of several
@@ -127,8 +129,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         directory with a file for each fit. A killed fit goes on from there, with the
         same bits. Needs an integer as ``random_state``. See the notes.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial parameters, the validation rows, the order of the batches
-        and dropout.
+        Seed of the initial parameters, the validation rows, the batches and dropout.
     device : str, default="auto"
         Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
         accelerator if there is one.
@@ -321,6 +322,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
         label_smoothing: float = 0.0,
+        weight_averaging: float | None = None,
         early_stopping: bool | str = "auto",
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -355,6 +357,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.label_smoothing = label_smoothing
+        self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -404,17 +407,14 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         if not is_new:
             n_bins = self.n_bins_
         else:
+            is_first_piece = self._first_rows is not None
             n_bins = check_n_bins(self.n_bins, len(rows), n_features, self._encoder)
-            has_missing = data.missing_columns(rows)
-            if self._first_rows is None:
+            if not is_first_piece:
                 bins = find_bins(data, rows, n_bins)
-                n_bins = np.array([max(0, len(values) - 1) for values in bins.edges])
-            elif n_features <= mlp_defaults.MANY_FEATURES:
-                # Values may be missing in later rows of the stream.
-                has_missing = np.ones_like(has_missing)
+                n_bins = bins.numbers
             attributes = {
                 "n_bins_": n_bins,
-                "_has_missing": has_missing,
+                "_has_missing": has_missing(data, rows, is_first_piece),
                 "_half_with_bins": mlp_defaults.half_with_bins(len(rows)),
             }
         # A warm start keeps widths that are "auto", and checks others.

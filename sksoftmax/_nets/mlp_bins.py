@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from .._classifier.plan import learn_scaling
 from .._data.training_rows import TrainingRows
 from .._encoders.categories import TableEncoder
-from .._utils.arrays import as_tensor
 from ..modules._piecewise import bin_edges
 from . import mlp_defaults
 
@@ -56,6 +55,22 @@ class Bins(NamedTuple):
     edges: list[Tensor]
     X: Tensor
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        r"""Number of bins of each feature."""
+        return np.array([max(0, len(values) - 1) for values in self.edges])
+
+
+def has_missing(
+    data: TrainingRows, rows: NDArray[np.int64], is_first_piece: bool
+) -> NDArray[np.bool_]:
+    r"""Return the mask of the features that get an input for missing values."""
+    is_missing = data.missing_columns(rows)
+    if is_first_piece and len(is_missing) <= mlp_defaults.MANY_FEATURES:
+        # Values may be missing in later rows of the stream.
+        return np.ones_like(is_missing)
+    return is_missing
+
 
 def find_bins(
     data: TrainingRows, rows: NDArray[np.int64], n_bins: NDArray[np.int64]
@@ -63,7 +78,7 @@ def find_bins(
     r"""Return at most ``n_bins`` bins of each feature."""
     if not n_bins.any():
         return Bins([torch.empty(0)] * len(n_bins), torch.empty(0))
-    X = as_tensor(data.sample(rows, _SAMPLE_ROWS))
+    X = data.sample(rows, _SAMPLE_ROWS)
     edges = [
         # No values have no bins.
         bin_edges(column if largest else column[:0], largest)

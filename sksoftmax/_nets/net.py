@@ -2,44 +2,38 @@ r"""The estimator around the user's own module."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._training.recipe import TrainingLength, net_recipe
-from .._utils.arrays import as_tensor
+from .._training.optimizers import OPTIMIZERS
+from .._utils.arrays import convert
+from .._utils.compat import Interval, StrOptions
 from .._utils.keywords import explain_keywords
-from ..modules._output_checks import check_logits, check_shape
+from ..modules._named_inputs import split_inputs
+from ..modules._output_checks import check_output, check_shape, check_tokens
 from ..modules._user_module import build_module
+from . import net_defaults
+from .images import AugmentedMixin, batch_augmentation, check_order_of_channels
 
-_PREFIX = "module__"
+# Parameters that are dicts, by the prefix of the names of their entries.
+_DICTS = {"module__": "module_params", "optimizer__": "optimizer_params"}
 
 # Training rows whose outputs are looked at before training.
 _CHECKED_ROWS = 16
 
-# Meaning of "auto".
-_LENGTH = TrainingLength(
-    largest_batch=256, n_steps=3000, fewest_epochs=15, most_epochs=100
-)
 
-
-def _check_module(
-    module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
-) -> None:
-    r"""Raise or warn if the outputs of a new module for some rows are no logits."""
-    X = as_tensor(data.sample(rows, _CHECKED_ROWS)).to(torch.float32)
-    check_logits(module, X)
-
-
-class SoftmaxNetClassifier(BaseSoftmaxClassifier):
+class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     r"""Softmax classifier around a module of your own.
 
     Minimizes the cross-entropy of the softmax of the logits that the module returns.
@@ -49,21 +43,49 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
 
     Parameters
     ----------
-    module : callable
-        ``module(n_features, n_classes, **module_params)`` returns the
-        :class:`torch.nn.Module`: a class with such an ``__init__``, or a function. The
-        module maps float32 rows of shape ``(batch_size, n_features)`` to logits of
-        shape ``(batch_size, n_classes)``, without a softmax at the end, which is part
-        of the loss. A copy of the module is trained, so that layers which exist
-        already, such as a pretrained part, stay as they are and no fit learns from
-        another.
+    module : torch.nn.Module or callable
+        The module, or ``module(n_features, n_classes, **module_params)`` returns it: a
+        class with such an ``__init__``, or a function, where ``n_features`` is the
+        number of values in a row. The module maps float32 rows of shape
+        ``(batch_size, n_features)``, or with the axes of the rows of ``X``, to logits
+        of shape ``(batch_size, n_classes)``, without a softmax at the end, which is
+        part of the loss. If it fails for float32, as an embedding of tokens does, and
+        ``X`` holds whole numbers, the rows are int64. A copy of the module is trained,
+        so that layers which exist already, such as a pretrained part, stay as they are
+        and no fit learns from another.
     module_params : dict or None, default=None
         Further arguments of ``module``. ``set_params`` and a search reach each of them
         as ``module__<name>``. ``module`` gets copies of the modules among them.
-    optimizer : {"adamw", "adam", "sgd"}, default="adamw"
-        Optimizer.
-    learning_rate : float, default=0.001
-        Highest learning rate of ``lr_schedule``.
+    image_shape : tuple of int or None, default=None
+        Shape of an image, such that ``row.reshape(image_shape)`` is the image of a flat
+        row: ``(height, width)``, ``(n_channels, height, width)`` or ``(height, width,
+        n_channels)``. The module gets batches of shape ``(batch_size, n_channels,
+        height, width)``. None leaves rows as they are in ``X``, flat or with axes.
+    channels_last : bool or "auto", default="auto"
+        Whether the channels are the last axis of an image, in ``image_shape`` if it is
+        given and else in ``X`` of four axes. The module gets them as the first one.
+        "auto" takes three axes of a row for such an image if the last one has 1, 3 or 4
+        entries and both others have more.
+    augmentation : {"shift", "shift_flip", "warp"}, callable or None, default=None
+        Random changes of the images in training, as in :class:`SoftmaxCNNClassifier`,
+        but before they become float32 and reach the module. A callable that is neither
+        a layer nor a transform of torchvision gets batches of rows of any shape.
+    inputs : dict or None, default=None
+        Columns of ``X`` for each argument of the module's ``forward``, if it has
+        several: names or positions, a list of them or a slice. Instead of it, ``X`` may
+        be a dict of arrays of any shapes, with these arguments as keys. ``module`` then
+        gets a dict of numbers of values as ``n_features``. See the notes.
+    output : {"logits", "log_proba"}, default="logits"
+        Output of the module. "log_proba" takes a ``LogSoftmax`` at its end.
+    optimizer : {"adamw", "adam", "sgd"} or class, default="adamw"
+        Optimizer: a name, or a class such as ``torch.optim.RMSprop``.
+    optimizer_params : dict or None, default=None
+        Further arguments of ``optimizer``. ``set_params`` and a search reach each of
+        them as ``optimizer__<name>``.
+    learning_rate : float or dict of str to float, default=0.001
+        Highest learning rate of ``lr_schedule``. A dict has a rate for each pattern of
+        parameters' names (:mod:`fnmatch`), ``{"fc.*": 1e-3, "*": 1e-5}`` for example;
+        the first pattern that matches a name counts.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="constant"
@@ -79,6 +101,17 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         number at which the loss still falls gives a ``ConvergenceWarning``.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
+    frozen : str, list of str or None, default=None
+        Patterns of the names of parameters that do not learn, ``["backbone.*"]`` for
+        example. Batch normalizations of such names keep their statistics.
+    unfreeze_after : int or None, default=None
+        Number of epochs of each ``fit`` after which the ``frozen`` parameters learn as
+        well; never if None.
+    gradient_clipping : float or None, default=None
+        Largest norm of the gradient of all parameters; a larger one is scaled down.
+    weight_averaging : float or None, default=None
+        Decay, such as 0.99, of an exponential moving average of the parameters over the
+        steps of ``fit``, which validation and predictions use; none if None.
     early_stopping : bool, default=False
         Whether to hold out validation rows, to stop when their score stalls and to keep
         the best epoch.
@@ -160,8 +193,13 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     generator. It is seeded while the module is built and trained and gets its state
     back afterwards; fits in several threads take turns for that reason.
 
-    Layers may be frozen by ``requires_grad_(False)``, and unfrozen later by a callback
-    such as skorch's ``Unfreezer``. Sparse gradients are turned into dense ones.
+    scikit-learn's searches and cross-validations split tables, but no dicts: use
+    ``inputs`` for them. Inputs of whole numbers are int64 if the module fails for
+    float32.
+
+    Layers may also be frozen by ``requires_grad_(False)``, and unfrozen later by a
+    callback such as skorch's ``Unfreezer``. Sparse gradients are turned into dense
+    ones.
 
     Examples
     --------
@@ -186,24 +224,53 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         **BaseSoftmaxClassifier._parameter_constraints,
         "module": [callable],
         "module_params": [dict, None],
+        "image_shape": ["array-like", None],
+        "channels_last": ["boolean", StrOptions({"auto"})],
+        "augmentation": [
+            StrOptions({"shift", "shift_flip", "warp"}),
+            callable,
+            None,
+        ],
+        "inputs": [dict, None],
+        "output": [StrOptions({"logits", "log_proba"})],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
+        "optimizer_params": [dict, None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), dict],
+        "frozen": [str, list, tuple, None],
+        "unfreeze_after": [Interval(Integral, 1, None, closed="left"), None],
+        "gradient_clipping": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     _has_user_module = True
 
+    # Whether each input has whole numbers, which may be tokens, in the rows of ``fit``
+    # that are looked at.
+    _are_whole: tuple[bool, ...] = (False,)
+
     @explain_keywords
     def __init__(
         self,
-        module: Callable[..., nn.Module],
+        module: nn.Module | Callable[..., nn.Module],
         *,
         module_params: Mapping[str, Any] | None = None,
-        optimizer: str = "adamw",
-        learning_rate: float = 0.001,
+        image_shape: Sequence[int] | None = None,
+        channels_last: bool | str = "auto",
+        augmentation: str | Callable[[Tensor], Tensor] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        output: str = "logits",
+        optimizer: str | type[torch.optim.Optimizer] = "adamw",
+        optimizer_params: Mapping[str, Any] | None = None,
+        learning_rate: float | Mapping[str, float] = 0.001,
         momentum: float = 0.9,
         lr_schedule: str = "constant",
         weight_decay: float = 0.0,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
         label_smoothing: float = 0.0,
+        frozen: str | Sequence[str] | None = None,
+        unfreeze_after: int | None = None,
+        gradient_clipping: float | None = None,
+        weight_averaging: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
@@ -220,7 +287,13 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
     ) -> None:
         self.module = module
         self.module_params = module_params
+        self.image_shape = image_shape
+        self.channels_last = channels_last
+        self.augmentation = augmentation
+        self.inputs = inputs
+        self.output = output
         self.optimizer = optimizer
+        self.optimizer_params = optimizer_params
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.lr_schedule = lr_schedule
@@ -228,6 +301,10 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.label_smoothing = label_smoothing
+        self.frozen = frozen
+        self.unfreeze_after = unfreeze_after
+        self.gradient_clipping = gradient_clipping
+        self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -248,7 +325,8 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         Parameters
         ----------
         deep : bool, default=True
-            Whether to list the entries of ``module_params`` as ``module__<name>`` too.
+            Whether to list the entries of ``module_params`` as ``module__<name>`` too,
+            and those of ``optimizer_params`` as ``optimizer__<name>``.
 
         Returns
         -------
@@ -256,13 +334,16 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
             Parameters and their values.
         """
         params: dict[str, Any] = super().get_params(deep=deep)
-        if deep and isinstance(self.module_params, Mapping):
-            for name, value in self.module_params.items():
-                params[_PREFIX + name] = value
+        if not deep:
+            return params
+        for prefix, parameter in _DICTS.items():
+            if isinstance(params[parameter], Mapping):
+                for name, value in params[parameter].items():
+                    params[prefix + name] = value
         return params
 
     def set_params(self, **params: Any) -> Self:
-        r"""Set parameters, ``module__<name>`` among them.
+        r"""Set parameters, ``module__<name>`` and ``optimizer__<name>`` among them.
 
         Parameters
         ----------
@@ -274,15 +355,19 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         self : object
             The classifier.
         """
-        plain = {k: v for k, v in params.items() if not k.startswith(_PREFIX)}
-        super().set_params(**plain)
-        nested = {
-            k.removeprefix(_PREFIX): v
-            for k, v in params.items()
-            if k.startswith(_PREFIX)
-        }
-        if nested:
-            self.module_params = {**(self.module_params or {}), **nested}
+        prefixes = tuple(_DICTS)
+        super().set_params(
+            **{k: v for k, v in params.items() if not k.startswith(prefixes)}
+        )
+        for prefix, parameter in _DICTS.items():
+            nested = {
+                k.removeprefix(prefix): v
+                for k, v in params.items()
+                if k.startswith(prefix)
+            }
+            if nested:
+                present = self.get_params(deep=False)[parameter] or {}
+                super().set_params(**{parameter: {**present, **nested}})
         return self
 
     def _plan(
@@ -293,18 +378,43 @@ class SoftmaxNetClassifier(BaseSoftmaxClassifier):
         is_new: bool,
         is_stream: bool,
     ) -> Plan:
-        recipe = net_recipe(self, self.n_samples_seen_, _LENGTH)
-        return Plan(recipe, check_module=_check_module)
+        augmentation = batch_augmentation(
+            self.augmentation,
+            data,
+            rows,
+            self._row_shape_in_fit.shape,
+            is_checked=is_new or not is_stream,
+        )
+        recipe = replace(
+            net_defaults.recipe(self, self.n_samples_seen_), augmentation=augmentation
+        )
+        if not is_new:
+            return Plan(recipe)
+        sample = data.sample(rows, _CHECKED_ROWS)
+        attributes = {"_are_whole": net_defaults.whole_inputs(sample, self._parts)}
+        return Plan(recipe, attributes, check_module=self._check_module)
+
+    def _check_module(
+        self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
+    ) -> None:
+        r"""Raise or warn if a new module returns something else than it should."""
+        X = convert(data.sample(rows, _CHECKED_ROWS), self._input_dtype)
+        if self._takes_integers or (self._parts and any(self._are_whole)):
+            check_tokens(module, data.extremes(rows))
+        check_output(module, X, self.output)
+        shape, is_image, _ = self._row_shape_in_fit
+        if is_image:
+            check_order_of_channels(data, rows, shape)
 
     def _build_module(self, generator: torch.Generator) -> nn.Module:
-        if isinstance(self.module, nn.Module):
-            raise ValueError(
-                f"Got module={type(self.module).__name__}(...), a module that is built "
-                "already, but expected something that builds one: a class or function "
-                "called as module(n_features, n_classes, **module_params)."
-            )
         n_features, n_classes = self.n_features_in_, len(self.classes_)
-        params = self.module_params or {}
-        module = build_module(self.module, n_features, n_classes, params)
-        check_shape(module, n_features, n_classes)
+        params, parts = self.module_params or {}, self._parts
+        sizes = {part.name: len(part.columns) for part in parts} or n_features
+        module = build_module(self.module, sizes, n_classes, params)
+        if parts:
+            split_inputs(module, parts, self._are_whole, n_features, n_classes)
+            return module
+        dtypes = [torch.float32, torch.int64][: 1 + any(self._are_whole)]
+        dtype = check_shape(module, self._row_shape_in_fit.shape, n_classes, dtypes)
+        self._takes_integers = not dtype.is_floating_point
         return module

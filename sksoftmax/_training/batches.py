@@ -11,18 +11,21 @@ from skorch.dataset import Dataset
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from .._data.row_shapes import RowLayout
+from .._utils.arrays import convert
 from .._utils.memmap import Pages
 
 if TYPE_CHECKING:
+    from .augmentation import BatchAugmentation
     from .pruning import EasyRows
 
 # Features, and what the loss needs: labels and weights.
 Batch = tuple[Tensor, tuple[Tensor, Tensor | None]]
 
 
-def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
-    r"""Return a batch in a dtype; as it is if that is None."""
-    return x if dtype is None else x.to(dtype)
+def unfolded(rows: Tensor, layout: RowLayout | None) -> Tensor:
+    r"""Return flat rows with their axes; as they are if there is no layout."""
+    return rows if layout is None else layout.unfolded(rows)
 
 
 class TensorTable(Dataset):
@@ -47,6 +50,8 @@ class TensorTable(Dataset):
         The features of a batch are converted to it; not at all if None.
     pages : Pages, default=None
         Counts the rows that were read from a file; made for ``X`` if None.
+    layout : RowLayout, default=None
+        The axes that rows have in a batch; none if None.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class TensorTable(Dataset):
         rows: Tensor | None = None,
         dtype: torch.dtype | None = None,
         pages: Pages | None = None,
+        layout: RowLayout | None = None,
     ) -> None:
         # skorch's constructor would only find out how to index X and y.
         self.stored_X = torch.as_tensor(X)
@@ -67,11 +73,14 @@ class TensorTable(Dataset):
         self.rows = rows
         self.dtype = dtype
         self.pages = Pages(X) if pages is None else pages
+        self.layout = layout
 
     @property
     def X(self) -> Tensor:  # noqa: N802 - skorch's name
         r"""The features of the rows that belong to this table: a copy of a subset."""
-        return self.stored_X if self.rows is None else self.features(self.rows)
+        if self.rows is not None:
+            return self.features(self.rows)
+        return unfolded(self.stored_X, self.layout)
 
     @property
     def y(self) -> Tensor:
@@ -94,11 +103,19 @@ class TensorTable(Dataset):
         X, (y, _) = self.take(torch.tensor([row], device=self.stored_y.device))
         return X[0], y[0]
 
-    def take(self, index: Tensor) -> Batch:
-        r"""Return the batch of the rows of ``X`` at an index."""
+    def take(self, index: Tensor, X: Tensor | None = None) -> Batch:
+        r"""Return the batch of the rows of ``X`` at an index, with features if given.
+
+        Parameters
+        ----------
+        index : Tensor of shape (batch_size,), int64
+            The rows.
+        X : Tensor of shape (batch_size, ...), default=None
+            Their features, if they are varied; those that are stored if None.
+        """
         weight = self.sample_weight
         return (
-            self.features(index),
+            self.features(index) if X is None else X,
             (
                 self.stored_y.index_select(0, index),
                 None if weight is None else weight.index_select(0, index),
@@ -107,10 +124,18 @@ class TensorTable(Dataset):
 
     def features(self, index: Tensor) -> Tensor:
         r"""Return the rows of ``X`` at an index, where and as the module takes them."""
+        return convert(self.stored(index), self.dtype)
+
+    def stored(self, index: Tensor) -> Tensor:
+        r"""Return the rows of ``X`` at an index with their axes, in their dtype."""
         if not self.pages.is_mapped:
-            return convert(self.stored_X.index_select(0, index), self.dtype)
+            return unfolded(self.stored_X.index_select(0, index), self.layout)
         X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
-        return convert(X, self.dtype).to(self.stored_y.device)
+        return unfolded(X, self.layout).to(self.stored_y.device)
+
+    def own(self, index: Tensor) -> Tensor:
+        r"""Return the index of the rows of a batch that are stored here: all."""
+        return index
 
     def targets(self) -> tuple[Tensor, Tensor | None]:
         r"""Return the labels and weights of the rows that belong to this table."""
@@ -124,7 +149,7 @@ class TensorTable(Dataset):
         r"""Return consecutive rows of a table that holds all rows."""
         X = self.stored_X[start:stop]
         # A copy: a user's module may change it in place.
-        X = X.to(self.dtype or X.dtype, copy=True)
+        X = unfolded(X.to(self.dtype or X.dtype, copy=True), self.layout)
         self.pages.read(len(X))
         return X.to(self.stored_y.device), self._targets(slice(start, stop))
 
@@ -148,6 +173,8 @@ class BatchIterator:
     ----------
     selection : EasyRows or None
         Selects the rows of an epoch; all of them if None.
+    augmentation : BatchAugmentation or None
+        Varies the images of each batch; they stay as they are if None.
     """
 
     def __init__(
@@ -162,6 +189,7 @@ class BatchIterator:
         self.shuffle = shuffle
         self.generator = generator
         self.selection: EasyRows | None = None
+        self.augmentation: BatchAugmentation | None = None
         # Number of rows in the epoch that began last.
         self._n_rows = len(dataset)
 
@@ -173,12 +201,14 @@ class BatchIterator:
         if not self.shuffle and table.rows is None:
             return self._slices()
         # Drawn before the first batch, so that `len` is that of this epoch.
-        order = self._order()
-        if self.selection is None:
-            return map(table.take, torch.split(order, self._sizes()))
-        order = self.selection.choose(order)
-        self._n_rows = len(order)
-        return map(self.selection.take, torch.split(order, self._sizes()))
+        order, take = self._order(), table.take
+        if self.selection is not None:
+            order, take = self.selection.choose(order), self.selection.take
+            self._n_rows = len(order)
+        indices = torch.split(order, self._sizes())
+        if self.augmentation is None:
+            return map(take, indices)
+        return self.augmentation.batches(table, indices, take, self.generator)
 
     def _slices(self) -> Iterator[Batch]:
         start = 0

@@ -6,7 +6,7 @@ import copy
 import math
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,15 @@ def interrupts_stop_training(net: SoftmaxNet) -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, handler)
+
+
+def listen(callbacks: Iterable[tuple[str, Callback]], *methods: str) -> bool:
+    r"""Return whether one of the callbacks defines one of the methods itself."""
+    return any(
+        getattr(type(callback), method) is not getattr(Callback, method)
+        for _, callback in callbacks
+        for method in methods
+    )
 
 
 class BestEpoch(Callback):

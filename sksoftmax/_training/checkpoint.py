@@ -174,6 +174,9 @@ def _state_of(
             for group in state["param_groups"]
         ],
         "optimizer_steps": optimizer.n_done,
+        "average": None
+        if net.average is None
+        else [net.average.n_steps, net.average.tensors],
         "row_losses": None if net.easy_rows_ is None else net.easy_rows_.losses,
         "generators": {name: g.get_state() for name, g in generators.items()},
         "history": list(net.history),
@@ -208,6 +211,9 @@ def _restore(
             name: _laid_out_like(parameter, moment) for name, moment in moments.items()
         }
     optimizer.n_done = state["optimizer_steps"]
+    if net.average is not None:
+        n_steps, tensors = state["average"]
+        net.average.restore(tensors, n_steps)
     if net.easy_rows_ is not None:
         net.easy_rows_.losses.copy_(state["row_losses"])
     for name, generator in generators.items():

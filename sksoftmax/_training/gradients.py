@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .._utils.compat import BATCH_NORMS
 from ..modules._base import SoftmaxModule
 from .batches import Batch
+from .optimizers import make_gradients_dense
 
 if TYPE_CHECKING:
     from .skorch_net import SoftmaxNet
@@ -52,6 +53,13 @@ def set_gradients(net: SoftmaxNet, batch: Batch) -> Step:
         # No callback will unfreeze a layer later.
         raise ValueError(nothing_learns(module))
     return Step(loss.detach(), logits, bool(loss.requires_grad))
+
+
+def clip_gradients(module: nn.Module, largest: float) -> None:
+    r"""Scale the gradient of all parameters down to a norm, if it is larger."""
+    parameters = list(module.parameters())
+    make_gradients_dense(parameters)
+    nn.utils.clip_grad_norm_(parameters, largest)
 
 
 def _training_logits(net: SoftmaxNet, X: Tensor) -> Tensor:

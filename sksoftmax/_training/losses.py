@@ -42,6 +42,12 @@ class WeightedCrossEntropy(nn.CrossEntropyLoss):
         return (losses @ weight) / total
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    r"""Return the probabilities of logits, (B, C) or of members, (B, K, C): (B, C)."""
+    proba = logits.softmax(-1)
+    return proba.mean(1) if proba.ndim == 3 else proba
+
+
 class EpochTotals:
     r"""Losses of the batches of an epoch; on a GPU, transferred at its end."""
 

@@ -69,9 +69,9 @@ class EasyRows:
         self._weights[rows[is_easy]] = 1 / (1 - self._rate)
         return kept
 
-    def take(self, index: Tensor) -> Batch:
+    def take(self, index: Tensor, X: Tensor | None = None) -> Batch:
         r"""Return the batch of the rows at an index, with changed weights."""
-        X, (y, weight) = self._table.take(index)
+        X, (y, weight) = self._table.take(index, X)
         factor = self._weights[index]
         if weight is not None:
             # (B) or (B, K)

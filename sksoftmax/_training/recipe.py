@@ -3,14 +3,18 @@ r"""Recipes: how a net is trained, with every "auto" resolved."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from .augmentation import BatchAugmentation
 from .optimizers import OPTIMIZERS
+from .parameter_groups import parameter_groups
+from .user_optimizers import make_optimizer, takes_weight_decay
 
 # Batches per epoch with batch_size="auto": with fewer, small tables get too few steps.
 _BATCHES_PER_EPOCH = 16
@@ -25,8 +29,8 @@ class Recipe:
 
     Attributes
     ----------
-    optimizer : {"adamw", "adam", "sgd"}
-        Key of ``OPTIMIZERS``.
+    optimizer : {"adamw", "adam", "sgd"} or class
+        Key of ``OPTIMIZERS``, or a class of an optimizer.
     learning_rate : float
         The highest rate of the schedule.
     momentum : float
@@ -60,9 +64,24 @@ class Recipe:
     decay_of_weight : callable or None, default=None
         Returns the weight decay of a stream from the sum of the sample weights seen;
         None if the decay is fixed.
+    optimizer_params : mapping
+        Further arguments of the optimizer.
+    rates : mapping of str to float, or None, default=None
+        Learning rates by patterns of parameters' names, of which ``learning_rate`` is
+        the highest; None if all are the same.
+    frozen : tuple of str, default=()
+        Patterns of the names of parameters that do not learn.
+    unfreeze_after : int or None, default=None
+        Number of epochs after which they learn; never if None.
+    gradient_clipping : float or None, default=None
+        Largest norm of the gradient; any if None.
+    weight_averaging : float or None, default=None
+        Decay of the average of the parameters, which takes their place; none if None.
+    augmentation : BatchAugmentation or None, default=None
+        Varies images before they reach the module; they stay as they are if None.
     """
 
-    optimizer: str
+    optimizer: str | type[torch.optim.Optimizer]
     learning_rate: float
     momentum: float
     weight_decay: float
@@ -78,25 +97,34 @@ class Recipe:
     temperature_scaling: bool = False
     largest_stream_batch: int | None = None
     decay_of_weight: Callable[[float], float] | None = None
+    optimizer_params: Mapping[str, Any] = field(default_factory=dict)
+    rates: Mapping[str, float] | None = None
+    frozen: tuple[str, ...] = ()
+    unfreeze_after: int | None = None
+    gradient_clipping: float | None = None
+    weight_averaging: float | None = None
+    augmentation: BatchAugmentation | None = None
 
     def optimizer_options(self, module: nn.Module) -> dict[str, Any]:
         r"""Return the optimizer and its arguments, as skorch names them."""
+        kind, arguments = self.optimizer, dict(self.optimizer_params)
+        if isinstance(kind, str):
+            arguments |= {"weight_decay": self.weight_decay, "fused": True}
+            if kind == "sgd":
+                arguments["momentum"] = self.momentum
+        elif takes_weight_decay(kind):
+            arguments["weight_decay"] = self.weight_decay
         options: dict[str, Any] = {
-            "optimizer": OPTIMIZERS[self.optimizer],
-            "optimizer__weight_decay": self.weight_decay,
-            "optimizer__fused": True,
+            "optimizer": (
+                OPTIMIZERS[kind]
+                if isinstance(kind, str)
+                else partial(make_optimizer, kind)
+            )
         }
-        if self.weight_decay:
-            # Only matrices decay: to shrink a shift or a scale regularizes nothing.
-            # Members of an ensemble stack their shifts and scales.
-            options["optimizer__param_groups"] = [
-                (name, {"weight_decay": 0.0})
-                for name, parameter in module.named_parameters()
-                if parameter.ndim < 2
-                or name.endswith(("bias", "_scale", "bin_vectors.weight"))
-            ]
-        if self.optimizer == "sgd":
-            options["optimizer__momentum"] = self.momentum
+        options |= {f"optimizer__{name}": value for name, value in arguments.items()}
+        groups = parameter_groups(module, self.rates, has_decay=bool(self.weight_decay))
+        if groups:
+            options["optimizer__param_groups"] = groups
         return options
 
 
@@ -160,4 +188,5 @@ def net_recipe(parameters: Any, n_rows: int, length: TrainingLength) -> Recipe:
         largest_stream_batch=(
             length.largest_batch if isinstance(parameters.batch_size, str) else None
         ),
+        weight_averaging=parameters.weight_averaging,
     )

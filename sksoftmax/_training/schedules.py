@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from .parameter_groups import RATE_SHARE
+
 # Share of the steps in which the rate of "one_cycle" grows.
 _PEAK = 0.15
 
@@ -72,4 +74,4 @@ class StepSchedule:
     @staticmethod
     def _set(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get(RATE_SHARE, 1.0)

@@ -13,18 +13,25 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
 from torch import Tensor, nn
 
 from .._data.hold_out import predict_by, row_weight, unseen_by
+from .averaging import ParameterAverage
 from .batches import Batch, BatchIterator, TensorTable, as_tensors
-from .callbacks import BestEpoch, EpochReport, interrupts_stop_training
+from .callbacks import BestEpoch, EpochReport, interrupts_stop_training, listen
 from .checkpoint import Checkpoint
 from .epoch import record_batches, record_epoch
-from .gradients import nothing_learns, set_gradients
-from .losses import EpochTotals, ValidationTotals, WeightedCrossEntropy
+from .gradients import clip_gradients, nothing_learns, set_gradients
+from .losses import (
+    EpochTotals,
+    ValidationTotals,
+    WeightedCrossEntropy,
+    probabilities,
+)
 from .monitors import (
     check_callbacks,
     missing_validation_explained,
     users_callbacks,
 )
 from .optimizers import make_gradients_dense, merged_groups
+from .parameter_groups import check_patterns, frozen_norms, set_frozen
 from .pruning import EasyRows
 from .recipe import Recipe
 from .restarts import Round, has_gained, has_stalled, plan_rounds, underfits
@@ -66,6 +73,10 @@ class SoftmaxNet(NeuralNetClassifier):
         super().__init__(*args, **kwargs)
         self.recipe: Any = recipe
         self.pace: Pace | None = None
+        # The average of the parameters, while `fit` computes one.
+        self.average: ParameterAverage | None = None
+        # Patterns of the names of parameters that do not learn in this epoch.
+        self.frozen: tuple[str, ...] = ()
         # True while the batches are encoded rows.
         self.is_encoded = False
 
@@ -169,6 +180,9 @@ class SoftmaxNet(NeuralNetClassifier):
         n_restarts = 0 if is_further else self.recipe.n_restarts
         n_epochs = self.max_epochs if epochs is None else epochs
         data = self._begin_training(*self.get_split_datasets(X, y, **fit_params))
+        self.average = None
+        if self.recipe.weight_averaging is not None and not is_further:
+            self.average = ParameterAverage(self.module_, self.recipe.weight_averaging)
         n_steps_before = self.optimizer_.n_done
         first = 0
         if checkpoint is not None:
@@ -186,11 +200,15 @@ class SoftmaxNet(NeuralNetClassifier):
                     self._run_epoch(epoch, data, checkpoint)
         if n_epochs and self.optimizer_.n_done == n_steps_before:
             raise ValueError(nothing_learns(self.module_))
+        if self.average is not None:
+            self.average.apply()
+            self.average = None
         return self
 
     def _begin_training(self, train: TensorTable, valid: TensorTable | None) -> _Data:
         r"""Set the attributes of a training that begins, and return its data."""
         batches = self.get_iterator(train, training=True)
+        batches.augmentation = self.recipe.augmentation
         self.easy_rows_ = None
         if self.recipe.data_pruning:
             self.easy_rows_ = EasyRows(
@@ -198,9 +216,10 @@ class SoftmaxNet(NeuralNetClassifier):
             )
             batches.selection = self.easy_rows_
         self.stop_training_ = False
-        self.has_batch_listeners_ = self._listened("on_batch_begin", "on_batch_end")
-        self.has_gradient_listeners_ = self._listened("on_grad_computed")
-        self.has_users_callbacks_ = bool(users_callbacks(self.callbacks_))
+        callbacks = self.callbacks_
+        self.has_batch_listeners_ = listen(callbacks, "on_batch_begin", "on_batch_end")
+        self.has_gradient_listeners_ = listen(callbacks, "on_grad_computed")
+        self.has_users_callbacks_ = bool(users_callbacks(callbacks))
         self.n_before_ = len(self.history)
         return _Data(
             {"dataset_train": train, "dataset_valid": valid},
@@ -250,18 +269,39 @@ class SoftmaxNet(NeuralNetClassifier):
         start, end = self.round_
         if self.easy_rows_ is not None:
             self.easy_rows_.begin_epoch(epoch - start, end - start)
+        self._freeze()
         self.notify("on_epoch_begin", **data.datasets)
         self.run_single_epoch(data.training, True, "train", self.train_step)
+        with nullcontext() if self.average is None else self.average.applied():
+            self._end_epoch(data)
+        if start and has_stalled(self._epochs_here(), self.round_):
+            self.stop_training_ = True
+        if checkpoint is not None:
+            checkpoint.write(self)
+
+    def _end_epoch(self, data: _Data) -> None:
+        r"""Validate, and call the callbacks, for the parameters of predictions."""
         self.run_single_epoch(data.validation, False, "valid", self.validation_step)
         with (
             interrupts_stop_training(self),
             missing_validation_explained(data.validation is not None),
         ):
             self.notify("on_epoch_end", **data.datasets)
-        if start and has_stalled(self._epochs_here(), self.round_):
-            self.stop_training_ = True
-        if checkpoint is not None:
-            checkpoint.write(self)
+
+    def _freeze(self) -> None:
+        r"""Freeze or unfreeze parameters for the epoch that begins."""
+        if not self.recipe.frozen:
+            return
+        last = self.recipe.unfreeze_after
+        is_frozen = last is None or len(self.history) < last
+        self.frozen = self.recipe.frozen if is_frozen else ()
+        set_frozen(self.module_, self.recipe.frozen, is_frozen)
+
+    def _set_training(self, training: bool = True) -> None:
+        super()._set_training(training)
+        if training and self.frozen:
+            for layer in frozen_norms(self.module_, self.frozen):
+                layer.eval()
 
     def run_single_epoch(
         self,
@@ -338,7 +378,11 @@ class SoftmaxNet(NeuralNetClassifier):
                 batch=batch,
                 training=True,
             )
+        if self.recipe.gradient_clipping is not None:
+            clip_gradients(self.module_, self.recipe.gradient_clipping)
         self.optimizer_.step()
+        if self.average is not None:
+            self.average.update()
         return {"loss": loss, "y_pred": logits}
 
     @torch.no_grad()
@@ -350,20 +394,6 @@ class SoftmaxNet(NeuralNetClassifier):
             logits = predict_by(self.module_, X, unseen_by(weight))
         loss = self.get_loss(logits, (y, row_weight(weight)))
         return {"loss": loss, "y_pred": logits}
-
-    def _listened(self, *methods: str) -> bool:
-        r"""Return whether a callback defines one of the methods itself."""
-        return any(
-            getattr(type(callback), method) is not getattr(Callback, method)
-            for _, callback in self.callbacks_
-            for method in methods
-        )
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    r"""Return the probabilities of logits, (B, C) or of members, (B, K, C): (B, C)."""
-    proba = logits.softmax(-1)
-    return proba.mean(1) if proba.ndim == 3 else proba
 
 
 def make_net(
@@ -385,6 +415,7 @@ def make_net(
     first = [] if best_epoch is None else [("best_epoch", best_epoch)]
     options: dict[str, Any] = {"optimizer": None}
     if recipe is not None:
+        check_patterns(module, recipe.frozen, "frozen")
         options = {
             **recipe.optimizer_options(module),
             "criterion__label_smoothing": recipe.label_smoothing,

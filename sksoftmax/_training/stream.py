@@ -127,7 +127,7 @@ class FirstRows:
         if data.sample_weight is not None:
             weight = data.sample_weight[rows]
         return FirstRows(
-            np.concatenate([self.X, data.X[rows]]),
+            np.concatenate([self.X, data.sample(rows, len(rows)).flatten(1).numpy()]),
             np.concatenate([self.weight, weight]),
             self.n_learned,
         )
@@ -161,7 +161,10 @@ def running_statistics(module: nn.Module, n_rows: int, pace: Pace) -> Iterator[N
     layers = [
         layer
         for layer in module.modules()
-        if isinstance(layer, BATCH_NORMS) and layer.running_mean is not None
+        if isinstance(layer, BATCH_NORMS)
+        and layer.running_mean is not None
+        # Those of frozen layers are in evaluation mode.
+        and layer.training
     ]
     if not layers:
         yield

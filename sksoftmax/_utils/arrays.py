@@ -2,7 +2,7 @@ r"""Conversion between arrays of NumPy and tensors of PyTorch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -83,3 +83,33 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
 def to_be_stored(tensor: Tensor) -> Tensor:
     r"""Return a contiguous copy on the CPU: safetensors takes no other tensors."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def convert(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    r"""Return a batch in a dtype; as it is if that is None.
+
+    Raises
+    ------
+    ValueError
+        If a number has to become whole, but is not.
+    """
+    if dtype is None:
+        return x
+    becomes_whole = x.is_floating_point() and not dtype.is_floating_point
+    if becomes_whole and bool((x != x.trunc()).any()):
+        raise ValueError(
+            "Got numbers that are not whole in X, but the module takes whole numbers "
+            "only, as an embedding of tokens does. Expected tokens in X."
+        )
+    return x.to(dtype)
+
+
+class InputPart(NamedTuple):
+    r"""An input of a module: some values of a flat row."""
+
+    # The argument of ``forward``.
+    name: str
+    # Positions of the values in a row.
+    columns: tuple[int, ...]
+    # Shape that they get.
+    shape: tuple[int, ...]

@@ -178,3 +178,13 @@ def remove_forward_pre_hooks(module: nn.Module) -> None:
     With the handles, `handle.remove()` does it.
     """
     module._forward_pre_hooks.clear()
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    r"""Return whether a call of a module does more than its `forward`.
+
+    PyTorch has functions that register hooks, but none that list them.
+    """
+    return any(
+        layer._forward_pre_hooks or layer._forward_hooks for layer in module.modules()
+    )

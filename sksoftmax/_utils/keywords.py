@@ -36,6 +36,9 @@ SYNONYMS = [
         "device use_gpu gpu gpu_id use_cuda cuda task_type accelerator device_type",
         "estimator classifier model clf base_estimator",
         "fit_intercept bias use_bias intercept",
+        "frozen freeze frozen_layers freeze_layers",
+        "gradient_clipping grad_clip clip_grad grad_clip_norm max_grad_norm "
+        "gradient_clip_val clipnorm",
         "hidden_layer_sizes hidden_units hidden_layers hidden_sizes hidden_dims "
         "hidden_size hidden_dim layers layer_sizes units n_units d_block n_blocks "
         "width depth",
@@ -51,6 +54,7 @@ SYNONYMS = [
         "n_neighbors k n_neighbours num_neighbors",
         "normalization norm norm_layer batch_norm batchnorm use_bn",
         "optimizer solver optim optimizer_name algorithm",
+        "optimizer_params optimizer_kwargs optimizer_args optim_params",
         "param_grid params param_distributions grid search_spaces",
         "precision dtype amp use_amp mixed_precision",
         "random_state seed random_seed rng manual_seed",
@@ -62,6 +66,7 @@ SYNONYMS = [
         "train_split",
         "verbose verbosity silent log_level show_progress",
         "warm_start init_model resume",
+        "weight_averaging ema ema_decay use_ema swa",
     )
 ]
 

@@ -12,7 +12,11 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.arrays import from_any_device
-from .._utils.images import check_image_shape, square_image_shape
+from .._utils.images import (
+    channels_are_last,
+    check_image_shape,
+    square_image_shape,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,12 +84,37 @@ def resolve_image_shape(
         if shape is None:
             raise ValueError(
                 f"Got image_shape={image_shape!r} for {n_features} features, which are "
-                "no square image of 1 or 3 channels. Expected (height, width) or "
-                "(n_channels, height, width)."
+                "no square image of 1 or 3 channels. Expected (height, width), "
+                "(n_channels, height, width) or (height, width, n_channels)."
             )
     else:
-        shape = check_image_shape(image_shape, n_features)
+        shape, _ = check_image_shape(image_shape, n_features)
     return shape[1:] if shape[0] == 1 else shape
+
+
+def as_pictures(rows: NDArray[Any], image_shape: Sequence[int] | str) -> NDArray[Any]:
+    r"""Return images as matplotlib takes them: (N, H, W), or (N, H, W, C) in colors.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, ...)
+        Flat images, or images with their axes.
+    image_shape : sequence of int or "auto"
+        Shape of a flat image.
+    """
+    is_last = False
+    if rows.ndim == 4:
+        is_last = channels_are_last(rows.shape[1:])
+    elif rows.ndim == 2:
+        shape = resolve_image_shape(image_shape, rows.shape[1])
+        if not isinstance(image_shape, str) and len(shape) == 3:
+            is_last = check_image_shape(image_shape, rows.shape[1])[1]
+        if is_last:
+            shape = (*shape[1:], shape[0])
+        rows = rows.reshape(len(rows), *shape)
+    if rows.ndim == 4 and not is_last:
+        rows = np.moveaxis(rows, 1, -1)
+    return rows[..., 0] if rows.ndim == 4 and rows.shape[3] == 1 else rows
 
 
 def looks_like_image(n_features: int) -> bool:

@@ -14,10 +14,10 @@ from .._utils.images import CHANNELS
 from ._plotting import (
     BLUE,
     ORANGE,
+    as_pictures,
     check_probabilities,
     final_estimator,
     make_panels,
-    resolve_image_shape,
 )
 
 if TYPE_CHECKING:
@@ -103,13 +103,14 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         ----------
         estimator : estimator
             A fitted classifier with ``predict_proba``.
-        X : array-like of shape (n_samples, n_features)
-            Flat images.
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            The images, flat or with their axes.
         y : array-like of shape (n_samples,)
             Their labels.
         image_shape : tuple of int or "auto", default="auto"
-            Height and width of the images, channels before them if there are any.
-            "auto" takes the estimator's own, or a square of one channel or three.
+            Shape of a flat image: height and width, with the channels before or after
+            them if there are several. "auto" takes the estimator's own, or a square of
+            one channel or three.
         n_images : int, default=15
             Largest number of images.
         n_columns : int, default=5
@@ -130,7 +131,12 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
             If ``image_shape`` does not fit the features, or ``y`` holds a label that
             the estimator does not know.
         """
-        known_shape = getattr(final_estimator(estimator), "image_shape", None)
+        final = final_estimator(estimator)
+        known_shape = getattr(final, "image_shape", None)
+        if known_shape is None and getattr(final, "channels_last", None) is True:
+            # Flat rows of the convolutional net, whose square shape is known.
+            n_channels, *size = getattr(final, "image_shape_", (1,))
+            known_shape = (*size, n_channels) if size else None
         if isinstance(image_shape, str) and known_shape is not None:
             image_shape = known_shape
         return cls.from_predictions(
@@ -167,14 +173,14 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
             True labels.
         y_proba : array-like of shape (n_samples, n_classes)
             Probability of each class.
-        X : array-like of shape (n_samples, n_features)
-            Flat images.
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            The images, flat or with their axes.
         classes : array-like of shape (n_classes,), default=None
             The labels of the columns of ``y_proba``; if None, the sorted labels of
             ``y_true``.
         image_shape : tuple of int or "auto", default="auto"
-            Height and width of the images, channels before them if there are any.
-            "auto" takes a square of one channel or three.
+            Shape of a flat image: height and width, with the channels before or after
+            them if there are several. "auto" takes a square of one channel or three.
         n_images : int, default=15
             Largest number of images.
         n_columns : int, default=5
@@ -198,21 +204,19 @@ class PredictionsDisplay:  # numpydoc ignore=PR02
         if n_images < 1:
             raise ValueError(f"Got n_images={n_images}. Expected at least 1.")
         rows = np.asarray(from_any_device(X))
-        if rows.ndim != 2 or len(rows) != len(true):
+        if rows.ndim not in (2, 3, 4) or len(rows) != len(true):
             raise ValueError(
                 f"Got X of shape {rows.shape} for {len(true)} predictions. Expected "
-                "(n_samples, n_features), one flat image for each."
+                "an image for each, flat or with two or three axes."
             )
-        shape = resolve_image_shape(image_shape, rows.shape[1])
         predicted, confidence = proba.argmax(1), proba.max(1)
         is_wrong = predicted != true
         # First the mistakes, in descending order of confidence; then the correct
         # predictions, in ascending order.
         order = np.lexsort((np.where(is_wrong, -confidence, confidence), ~is_wrong))
         drawn = order[:n_images]
-        images = rows[drawn].reshape(len(drawn), *shape)
         display = cls(
-            images=images if len(shape) == 2 else np.moveaxis(images, 1, -1),
+            images=as_pictures(rows[drawn], image_shape),
             y_true=known[true[drawn]],
             y_pred=known[predicted[drawn]],
             confidence=confidence[drawn],

@@ -309,20 +309,3 @@ def _kernel_sizes(
             "has no center. Expected odd sides, or padding='valid'."
         )
     return [[int(side)] * n_per_block for side in kernel_size]
-
-
-def channels_seem_last(rows: Tensor, image_shape: tuple[int, int, int]) -> bool:
-    r"""Return whether rows (N, C * H * W) seem to be images of shape (N, H, W, C).
-
-    Neighboring pixels of an image are alike. In the wrong order they are distant pixels
-    or different channels.
-    """
-    n_channels, height, width = image_shape
-    first = rows.reshape(-1, n_channels, height, width)
-    last = rows.reshape(-1, height, width, n_channels)
-    roughness_first, roughness_last = (
-        sum(float(images.diff(dim=axis).square().mean()) for axis in axes)
-        for images, axes in ((first, (2, 3)), (last, (1, 2)))
-    )
-    # A factor of 2: for noise, the order makes no difference.
-    return 2 * roughness_last < roughness_first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,53 +29,99 @@ _BOUNDED = {
 _PASSED_OVER = ("Alias", "Clamp", "Clone", "Slice", "Squeeze", "ToCopy", "View")
 
 
-def check_shape(module: nn.Module, n_features: int, n_classes: int) -> None:
+def check_shape(
+    module: nn.Module,
+    row_shape: tuple[int, ...],
+    n_classes: int,
+    dtypes: Sequence[torch.dtype] = (torch.float32,),
+) -> torch.dtype:
     r"""Raise an error unless the module maps rows to one column for each class.
 
-    The pass through the module also initializes lazy layers.
+    The pass through the module also initializes lazy layers. Returns the first of the
+    dtypes of rows that the module takes.
     """
+    rows = f"rows of {row_shape[0]} features"
+    if len(row_shape) > 1:
+        rows = f"rows of shape {row_shape}"
+    batch_shape = f"(batch_size, {', '.join(map(str, row_shape))})"
     module.eval()
-    try:
-        with torch.no_grad():
-            output = module(torch.zeros(2, n_features, dtype=torch.float32))
-    except Exception as error:
+    errors = []
+    for dtype in dtypes:
+        try:
+            with torch.no_grad():
+                output = module(torch.zeros(2, *row_shape, dtype=dtype))
+            break
+        except Exception as error:
+            errors.append(error)
+    else:
+        reasons = [f"{type(error).__name__}: {error}" for error in errors]
         raise ValueError(
-            f"The module failed on 2 rows of {n_features} features "
-            f"({type(error).__name__}: {error}). "
-            f"Expected it to take float32 rows of shape (batch_size, {n_features})."
-        ) from error
+            f"The module failed on 2 {rows} ({'; as whole numbers, '.join(reasons)}). "
+            f"Expected it to take float32 rows of shape {batch_shape}."
+        ) from errors[0]
     module.train()
     shape = tuple(output.shape) if isinstance(output, Tensor) else None
     if shape != (2, n_classes):
         raise ValueError(
             f"The module returned {type(output).__name__} of shape {shape} for 2 "
-            f"rows of {n_features} features, but expected logits: a Tensor of "
+            f"{rows}, but expected logits: a Tensor of "
             f"shape (2, {n_classes}), one column for each class."
         )
+    return dtype
 
 
-def check_logits(module: nn.Module, X: Tensor) -> None:
-    r"""Raise an error or warn if a module returns something else than logits.
+def check_tokens(module: nn.Module, tokens: Tensor) -> None:
+    r"""Raise an error unless a module takes rows of whole numbers.
 
     Parameters
     ----------
     module : nn.Module
         The module.
-    X : Tensor of shape (n_rows, n_features), float32
+    tokens : Tensor of shape (n_rows, ...)
+        Rows with the smallest and the largest numbers.
+    """
+    module.eval()
+    try:
+        with torch.no_grad():
+            module(tokens.to(torch.int64))
+    except Exception as error:
+        smallest, largest = int(tokens.min()), int(tokens.max())
+        raise ValueError(
+            f"The module failed on X, whose numbers go from {smallest} to {largest} "
+            f"({type(error).__name__}: {error}). Expected it to take all tokens: an "
+            f"embedding takes 0 to num_embeddings - 1, and needs num_embeddings of "
+            f"{largest + 1} or more if tokens begin with 0."
+        ) from error
+    module.train()
+
+
+def check_output(module: nn.Module, X: Tensor, output: str) -> None:
+    r"""Raise an error or warn if a module returns something else than it should.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The module.
+    X : Tensor of shape (n_rows, ...)
         Training rows. For rows of zeros, all outputs of a new layer are often equal.
+    output : {"logits", "log_proba"}
+        Expected output.
     """
     module.eval()
     with torch.enable_grad():
-        output = module(X)
+        returned = module(X)
     module.train()
-    _warn_of_unregistered(module, output)
-    last = _last_operation(output)
+    _warn_of_unregistered(module, returned)
+    last = _last_operation(returned)
     # (N, C)
-    logits = output.detach().double().cpu()
+    logits = returned.detach().double().cpu()
     spread = (logits.amax(0) - logits.amin(0)).max()
     rows_differ = bool(spread > _SMALLEST_DIFFERENCE)
     _raise_for_softmax(last, logits, rows_differ)
-    _warn_of_end(last, logits, rows_differ)
+    if output == "log_proba":
+        _check_log_proba(logits)
+    else:
+        _warn_of_end(last, logits, rows_differ)
 
 
 def _raise_for_softmax(last: str, logits: Tensor, rows_differ: bool) -> None:
@@ -85,13 +132,26 @@ def _raise_for_softmax(last: str, logits: Tensor, rows_differ: bool) -> None:
             "1), but expected logits: the loss takes their softmax itself, and the "
             "softmax of probabilities never exceeds "
             f"{_largest_probability(n_classes, 1):.3f} with {n_classes} classes. "
-            "Remove the softmax at the end of the module."
+            "Remove the softmax at the end of the module; or replace it by a "
+            "log_softmax (nn.LogSoftmax), and set output='log_proba'."
         )
     if last.startswith("LogSoftmax") and _are_probabilities(logits.exp().T):
         raise ValueError(
             "The module takes the log_softmax over the rows of a batch (dim=0), so "
             "that the logits of a row depend on the other rows. Expected logits: "
             "remove the log_softmax at the end of the module."
+        )
+
+
+def _check_log_proba(log_proba: Tensor) -> None:
+    r"""Raise an error unless the output is logarithms of probabilities."""
+    proba = log_proba.exp()
+    if not _are_probabilities(proba):
+        sums = proba.sum(1)
+        raise ValueError(
+            "Got output='log_proba', but the exponentials of the module's output sum "
+            f"to {float(sums.min()):.3g} to {float(sums.max()):.3g} in a row, and "
+            "expected 1. Set output='logits', or end the module with a log_softmax."
         )
 
 
@@ -103,7 +163,7 @@ def _warn_of_end(last: str, logits: Tensor, rows_differ: bool) -> None:
             "The module returns logarithms of probabilities, but expected logits: the "
             "loss and the predictions take the softmax themselves. This softmax "
             "changes nothing here, but costs time. Remove the log_softmax at the end "
-            "of the module.",
+            "of the module, or set output='log_proba'.",
             UserWarning,
             stacklevel=3,
         )

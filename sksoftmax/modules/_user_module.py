@@ -14,14 +14,15 @@ from torch import nn
 
 
 def build_module(
-    build: Callable[..., nn.Module],
-    n_features: int,
+    build: nn.Module | Callable[..., nn.Module],
+    n_features: int | dict[str, int],
     n_classes: int,
     params: Mapping[str, Any],
 ) -> nn.Module:
     r"""Return a module that shares no layer and no tensor with the caller's modules.
 
-    A builder may return an existing module, or put one into a new module, and
+    Instead of a builder, the module itself may be given. A builder may return an
+    existing module, or put one into a new module, and
     ``params`` may hold modules. If these were trained in place, a fit would begin where
     the fit before ended.
 
@@ -32,6 +33,8 @@ def build_module(
     ValueError
         If the module is shared and cannot be copied.
     """
+    if isinstance(build, nn.Module):
+        return _copy_of_instance(build, params).cpu()
     module = _call(build, n_features, n_classes, params)
     try:
         module = copied(module)
@@ -77,9 +80,27 @@ def copied(module: nn.Module) -> nn.Module:
     return result
 
 
+def _copy_of_instance(module: nn.Module, params: Mapping[str, Any]) -> nn.Module:
+    r"""Return a copy of a module that the user passed instead of a builder."""
+    if params:
+        raise ValueError(
+            f"Got module_params={dict(params)!r} with a module that is built already, "
+            f"{type(module).__name__}(...). Expected module_params=None; or pass the "
+            "class or a function as module, which is called with them."
+        )
+    try:
+        return copied(module)
+    except ValueError as error:
+        raise ValueError(
+            f"Got module={type(module).__name__}(...), which cannot be copied for "
+            f"training ({error}). Expected a function that builds it: "
+            "module(n_features, n_classes)."
+        ) from error
+
+
 def _call(
     build: Callable[..., nn.Module],
-    n_features: int,
+    n_features: int | dict[str, int],
     n_classes: int,
     params: Mapping[str, Any],
 ) -> nn.Module:

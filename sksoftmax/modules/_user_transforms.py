@@ -49,49 +49,71 @@ class SeededTransform(Augmentation):
         device = "cpu" if self.generator is None else self.generator.device
         seed = torch.randint(2**31, (), generator=self.generator, device=device)
         with global_generator_seeded(int(seed), x.device):
-            images = self._transform_checked(x)
+            images = self._transformed(x)
             if _is_out_of_range(x, images) or self._darkens(x, images):
                 raise ValueError(
                     f"augmentation turned {x.dtype} pixels from {_range(x)} into "
                     f"pixels from {_range(images)}, but expected the same scale, since "
                     "predictions are made from pixels as they are. torchvision's "
-                    "transforms take floats for 0 to 1 and clamp what is beyond: pass "
+                    "functions take floats for 0 to 1 and clamp what is beyond: pass "
                     "X.astype('uint8') for pixels of 0 to 255, or (X - X.min()) / "
-                    "(X.max() - X.min()), and leave out Normalize and "
-                    "ToDtype(scale=True)."
+                    "(X.max() - X.min()), and leave out normalize and "
+                    "to_dtype(scale=True)."
                 )
         return images
 
     def _darkens(self, x: Tensor, images: Tensor) -> bool:
         r"""Return whether this call and all further ones make pixels far smaller."""
         return _is_darker(x, images) and all(
-            _is_darker(x, self._transform_checked(x)) for _ in range(_REPEATED_CALLS)
+            _is_darker(x, self._transformed(x)) for _ in range(_REPEATED_CALLS)
         )
 
-    def _transform_checked(self, x: Tensor) -> Tensor:
-        try:
-            images = self.transform(x)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"augmentation failed on a batch of {x.dtype} images of shape "
-                f"{tuple(x.shape)}: {error} Expected a callable that takes such a "
-                "batch. Some transforms of torchvision, AutoAugment, RandomPosterize "
-                "and RandomEqualize for example, take whole numbers only: pass "
-                "X.astype('uint8') for pixels of 0 to 255."
-            ) from error
-        shape = tuple(images.shape) if isinstance(images, Tensor) else None
-        if shape != tuple(x.shape):
-            raise ValueError(
-                f"augmentation returned {type(images).__name__} of shape {shape} for a "
-                f"batch of images of shape {tuple(x.shape)}. Expected a Tensor of the "
-                "same shape."
-            )
-        if images.is_complex() or not math.isfinite(_largest(images)):
-            raise ValueError(
-                "augmentation returned NaN, infinite or complex pixels for a batch of "
-                f"{x.dtype} images. Expected finite numbers."
-            )
+    def _transformed(self, x: Tensor) -> Tensor:
+        images = transformed(self.transform, x)
+        check_finite(images, x)
         return images
+
+
+def transformed(transform: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    r"""Return what a transform makes of a batch of images.
+
+    Raises
+    ------
+    ValueError
+        If it fails, or returns something else than a tensor of the same shape.
+    """
+    try:
+        images = transform(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"augmentation failed on a batch of {x.dtype} images of shape "
+            f"{tuple(x.shape)}: {error} Expected a callable that takes such a "
+            "batch. Some transforms of torchvision, AutoAugment, RandomPosterize "
+            "and RandomEqualize for example, take whole numbers only: pass "
+            "X.astype('uint8') for pixels of 0 to 255."
+        ) from error
+    shape = tuple(images.shape) if isinstance(images, Tensor) else None
+    if shape != tuple(x.shape):
+        raise ValueError(
+            f"augmentation returned {type(images).__name__} of shape {shape} for a "
+            f"batch of images of shape {tuple(x.shape)}. Expected a Tensor of the "
+            "same shape."
+        )
+    return images
+
+
+def check_finite(images: Tensor, x: Tensor) -> None:
+    r"""Raise an error unless what a transform has made of images is finite."""
+    if images.is_complex() or not math.isfinite(_largest(images)):
+        raise ValueError(
+            "augmentation returned NaN, infinite or complex pixels for a batch of "
+            f"{x.dtype} images. Expected finite numbers."
+        )
+
+
+def changes_scale(before: Tensor, after: Tensor) -> bool:
+    r"""Return whether images seem to be on another scale than before."""
+    return _is_out_of_range(before, after) or _is_darker(before, after)
 
 
 def _largest(images: Tensor) -> float:

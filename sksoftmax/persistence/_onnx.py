@@ -16,7 +16,9 @@ from sklearn.pipeline import Pipeline
 from .._classifier.module_classifier import ModuleClassifier
 from .._data.features import FEATURE_DTYPES
 from .._encoders.categories import column_values
+from .._utils.arrays import from_any_device
 from .._utils.frames import is_frame
+from ._onnx_export import add_user_module, expand_exported
 from ._onnx_graph import BOOL, FLOAT32, FLOAT64, INT64, TEXT, Graph, Value
 from ._onnx_layers import add_module, log_mean_proba
 
@@ -80,13 +82,15 @@ def convert(model: Any, X_sample: Any, *, narrow: bool = False) -> Any:
         dtype = TEXT if values.dtype == object else values.dtype
         kind = _TYPES[FLOAT32 if narrow and dtype == FLOAT64 else dtype]
         types.append((name, kind([None, *values.shape[1:]])))
-    return convert_sklearn(
+    onnx_model = convert_sklearn(
         model,
         name=type(model).__name__,
         initial_types=types,
         target_opset=_OPSETS,
         options=options,
     )
+    expand_exported(onnx_model, _OPSETS[""])
+    return onnx_model
 
 
 def model_inputs(X: Any) -> dict[str, NDArray[Any]]:
@@ -99,12 +103,11 @@ def model_inputs(X: Any) -> dict[str, NDArray[Any]]:
             str(name): _column_input(np.asarray(column_values(X, index)))[:, None]
             for index, name in enumerate(X.columns)
         }
-    values: NDArray[Any] = np.asarray(X)
+    values: NDArray[Any] = np.asarray(from_any_device(X))
     is_text = pd.api.types.infer_dtype(values.ravel()) == "string"
-    # Vectorizers take one text per row.
-    if values.ndim not in ((1, 2) if is_text else (2,)) or not (
-        is_text or values.dtype in _TYPES
-    ):
+    # Vectorizers take one text per row; rows of numbers may have axes.
+    has_rows = values.ndim in (1, 2) if is_text else values.ndim > 1
+    if not has_rows or not (is_text or values.dtype in _TYPES):
         raise ValueError(
             f"Got X_sample of shape {values.shape} and dtype {values.dtype}, but "
             "expected rows as they were fitted to, all numbers or all text. Pass a "
@@ -150,12 +153,30 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     x, *rest = (value.cast(dtype) for value in inputs)
     if rest:
         x = x.node("Concat", *rest, axis=1)
+    x = _with_axes(classifier, x, operator.inputs[0].type.shape[1:])
     logits = _logits(classifier, x).cast(_output_dtype(dtype))
     classes = graph.constant(classifier.classes_, _label_dtype(classifier))
     label = classes.node("Gather", logits.node("ArgMax", axis=1, keepdims=0), axis=0)
     results = label, logits.node("Softmax", axis=1)
     for output, value in zip(operator.outputs, results, strict=True):
         graph.add("Identity", [value], value.dtype, output.full_name)
+
+
+def _with_axes(classifier: ModuleClassifier, x: Value, shape: list[int]) -> Value:
+    r"""Return rows as the module takes them, from the shape that a row of input has."""
+    if len(shape) == 1:
+        # Columns of a frame have been concatenated.
+        shape = [classifier.n_features_in_]
+    layout = classifier._row_layout(tuple(shape), reset=False)
+    if layout is None:
+        return x
+    if layout.is_last:
+        stored = (*layout.shape[1:], layout.shape[0])
+        x = x.node("Reshape", np.array([-1, *stored]))
+        x = x.node("Transpose", perm=[0, 3, 1, 2])
+    is_flat = not classifier._has_user_module
+    row = [classifier.n_features_in_] if is_flat else layout.shape
+    return x.node("Reshape", np.array([-1, *row]))
 
 
 def _label_dtype(classifier: ModuleClassifier) -> np.dtype[Any]:
@@ -244,10 +265,14 @@ def _codes(column: Value, index: int, categories: NDArray[Any]) -> Value:
 
 def _logits(classifier: ModuleClassifier, x: Value) -> Value:
     if classifier._input_dtype is not None:
-        x = x.cast(FLOAT32)
+        x = x.cast(INT64 if classifier._takes_integers else FLOAT32)
     # Views of an image of the pixels' indices: they show which pixels a view holds.
     n_pixels = classifier.n_features_in_
     views = classifier._views(torch.arange(n_pixels)[None])
+    if classifier._has_user_module:
+        return add_user_module(
+            classifier.module_, x, classifier._row_shape_in_fit.shape, _OPSETS[""]
+        )
     if len(views) == 1:
         return add_module(classifier.module_, x)
     # (N, D) -> (N, V * D) -> (N * V, D) -> (N * V, C) -> (N, V, C) -> (N, C), V views

@@ -55,8 +55,7 @@ def add_module(module: nn.Module, x: Value) -> Value:
         )
         raise ValueError(
             f"Got a module with the layer {kind.__name__}, which to_onnx cannot "
-            f"express. Expected layers of {', '.join(known)}; or export the logits "
-            "with torch.onnx.export(classifier.module_, ...)."
+            f"express. Expected layers of {', '.join(known)}."
         )
     return _LAYERS[kind](module, x)
 
@@ -80,8 +79,7 @@ def _check_options(module: nn.Module, **options: Any) -> None:
         if getattr(module, name) != expected:
             raise ValueError(
                 f"Got {type(module).__name__}({name}={getattr(module, name)!r}), but "
-                f"to_onnx only knows {name}={expected!r}. Export the logits with "
-                "torch.onnx.export(classifier.module_, ...)."
+                f"to_onnx only knows {name}={expected!r}."
             )
 
 

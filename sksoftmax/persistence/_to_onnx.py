@@ -55,13 +55,16 @@ def to_onnx(
         If it is not fitted.
     ValueError
         If ``X_sample`` does not fit to the rows of the fit, if a
-        :class:`~sksoftmax.SoftmaxNetClassifier` has a layer that cannot be converted,
-        if ONNX has no type for the labels or the categories, or if a step of a
-        pipeline, which the message names, cannot be converted or gives other values in
-        onnxruntime.
+        :class:`~sksoftmax.SoftmaxNetClassifier` has a module that
+        :func:`torch.onnx.export` cannot convert, if ONNX has no type for the labels or
+        the categories, or if a step of a pipeline, which the message names, cannot be
+        converted or gives other values in onnxruntime.
 
     Notes
     -----
+    A module of your own is converted layer by layer if it consists of common layers,
+    and else by :func:`torch.onnx.export`, with which the conversion shares its limits.
+
     Text cannot be missing in ONNX: pass "" for it, or any text that is no category.
 
     Some steps before the classifier are converted by skl2onnx for float32 only. In a

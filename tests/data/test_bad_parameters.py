@@ -197,11 +197,6 @@ def raises_type_error_itself(n_features, n_classes):
 
 @table(
     Row(
-        "an instance",
-        fit_with(module=nn.Linear(4, 3)),
-        r"module=Linear\(...\), .* built already, but expected .* builds one",
-    ),
-    Row(
         "no callable",
         fit_with(module="linear"),
         "'module' parameter .* must be a callable",

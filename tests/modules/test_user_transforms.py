@@ -25,6 +25,11 @@ def large_digits():
     return load_large_digits()
 
 
+def function_of(transform):
+    r"""Return a function that draws once for a batch, as a transform does."""
+    return lambda batch: transform(batch)
+
+
 def posterized(batch):
     if batch.dtype != torch.uint8:
         raise TypeError("Only torch.uint8 image tensors are supported.")
@@ -80,8 +85,8 @@ class TestTransforms:
         X, y = large_digits
         X = (255 * (X / X.max())).astype(np.float32)
         jitter = v2.Compose([v2.ColorJitter(brightness=0.3)])
-        for augmentation in (jitter, v2.Compose([v2.RandomApply([jitter])])):
-            model = make_cnn(augmentation=augmentation, max_epochs=3)
+        for transform in (jitter, v2.Compose([v2.RandomApply([jitter])])):
+            model = make_cnn(augmentation=function_of(transform), max_epochs=3)
             with pytest.raises(ValueError, match=r"to 255 into .* to 1, .*uint8"):
                 model.fit(X, y)
             assert not hasattr(model, "module_")
@@ -94,7 +99,7 @@ class TestTransforms:
         jitter = v2.Compose([v2.ColorJitter(brightness=0.3)])
         scores = [
             make_cnn(augmentation=augmentation, max_epochs=8).fit(X, y).score(X, y)
-            for augmentation in (None, jitter)
+            for augmentation in (None, function_of(jitter))
         ]
         assert scores[0] > 0.5
         assert scores[1] > scores[0] - 0.2
@@ -103,7 +108,7 @@ class TestTransforms:
         X, y = large_digits
         X = (255 * (X / X.max())).astype(np.uint8)
         scaled = v2.Compose([v2.ToDtype(torch.float32, scale=True)])
-        for augmentation in (scaled, lambda batch: batch.float() / 100):
+        for augmentation in (function_of(scaled), lambda batch: batch.float() / 100):
             with pytest.raises(ValueError, match="expected the same scale"):
                 make_cnn(augmentation=augmentation).fit(X, y)
 
@@ -121,7 +126,7 @@ class TestTransforms:
         X, y = large_digits
         X = (low + (high - low) * (X / X.max())).astype(np.float32)
         with pytest.raises(ValueError, match="expected the same scale"):
-            make_cnn(augmentation=transform, max_epochs=3).fit(X, y)
+            make_cnn(augmentation=function_of(transform), max_epochs=3).fit(X, y)
 
     @pytest.mark.parametrize(
         ("low", "transform"),
@@ -135,7 +140,7 @@ class TestTransforms:
     def test_the_same_range_is_learned_from(self, low, transform, large_digits):
         X, y = large_digits
         X = (low + (1 - low) * (X / X.max())).astype(np.float32)
-        make_cnn(augmentation=transform, max_epochs=1).fit(X, y)
+        make_cnn(augmentation=function_of(transform), max_epochs=1).fit(X, y)
 
     def test_some_dark_results_are_accepted(self):
         # A draw in five is almost black.
@@ -150,7 +155,7 @@ class TestTransforms:
     def test_transforms_of_whole_numbers_refuse_floats(self, large_digits):
         X, y = large_digits
         X = (X / X.max()).astype(np.float32)
-        model = make_cnn(augmentation=v2.Compose([v2.RandomEqualize(p=1)]))
+        model = make_cnn(augmentation=function_of(v2.RandomEqualize(p=1)))
         # Some versions of torchvision equalize floats, too.
         with pytest.raises(ValueError, match=r"float32 images .*uint8"):
             make_cnn(augmentation=posterized).fit(X, y)

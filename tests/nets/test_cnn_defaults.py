@@ -27,20 +27,6 @@ def test_batches_and_epochs(n_rows, batch_size, max_epochs):
     assert recipe(n_rows, batch_size=7).largest_stream_batch is None
 
 
-@pytest.mark.parametrize(
-    ("value", "n_features", "expected"),
-    [
-        (None, 784, (1, 28, 28)),
-        (None, 3072, (3, 32, 32)),
-        (None, 93, (1, 1, 93)),
-        ((2, 3), 6, (1, 2, 3)),
-        ((3, 2, 1), 6, (3, 2, 1)),
-    ],
-)
-def test_image_shape(value, n_features, expected):
-    assert defaults.image_shape(value, n_features) == expected
-
-
 def test_views_are_averaged_if_training_shifted_images():
     assert defaults.averages_views("auto", is_shifted=True)
     assert not defaults.averages_views("auto", is_shifted=False)

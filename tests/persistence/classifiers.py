@@ -32,6 +32,11 @@ def digits():
     return X[:300], y[:300]
 
 
+def images():
+    X, y = digits()
+    return X.reshape(-1, 8, 8, 1).astype(np.uint8), y
+
+
 def table():
     r"""Columns of every kind, some of their values missing."""
     X, y = iris()
@@ -87,6 +92,11 @@ CASES = {
     "cnn": (cnn(), digits),
     "cnn, members": (cnn(n_estimators=2, temperature_scaling=True), digits),
     "tta": (cnn(test_time_augmentation=True, augmentation="shift_flip"), digits),
+    "images": (cnn(), images),
+    "images, channels last": (
+        cnn(),
+        lambda: (images()[0][..., [0, 0, 0]], images()[1]),
+    ),
     "dropout": (
         cnn(image_shape=(4, 16), dropout=0.1, kernel_size=np.array([3, 3])),
         digits,

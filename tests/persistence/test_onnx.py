@@ -62,6 +62,29 @@ def digits(dtype=np.float64):
     return X[:300].astype(dtype), y[:300]
 
 
+def images(axis, dtype=np.float64):
+    r"""Return digits in colors, channels at an axis; gray at axis 1, flat at 0."""
+    X, y = digits()
+    X = X.reshape(-1, 1, 8, 8).repeat(2, axis=2).repeat(2, axis=3)
+    if axis != 1:
+        X = np.concatenate([X, X // 2, 16 - X], axis=1)
+    if axis < 1:
+        X = np.ascontiguousarray(np.moveaxis(X, 1, -1))
+    return (X if axis else X.reshape(len(X), -1)).astype(dtype), y
+
+
+def net_of_images(**params):
+    return SoftmaxNetClassifier(
+        make_convolutions, max_epochs=2, random_state=0, **params
+    )
+
+
+def make_convolutions(n_features, n_classes):
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.MaxPool2d(7), nn.Flatten(), nn.Linear(16, n_classes)
+    )
+
+
 def table():
     X, y = iris()
     frame = pd.DataFrame(
@@ -180,6 +203,13 @@ CASES = {
         digits(),
     ),
     "tta": (cnn(test_time_augmentation=True, augmentation="shift_flip"), digits()),
+    "cnn, gray images": (cnn(), images(1, np.uint8)),
+    "cnn, images": (cnn(n_estimators=2), images(3)),
+    "cnn, channels last": (cnn(augmentation="shift_flip"), images(-1, np.uint8)),
+    "cnn, flat, channels last": (cnn(image_shape=(16, 16, 3)), images(0, np.float32)),
+    "net, images": (net_of_images(), images(3)),
+    "net, channels last": (net_of_images(), images(-1, np.float32)),
+    "net, flat": (net_of_images(image_shape=(16, 16, 3)), images(0)),
     "net": (SoftmaxNetClassifier(make_module, max_epochs=3, random_state=0), iris()),
     "pipeline": (make_pipeline(StandardScaler(), SoftmaxRegression()), iris()),
     "pipeline, float32": (make_pipeline(StandardScaler(), mlp()), iris(np.float32)),
@@ -309,32 +339,6 @@ def test_augmentation_of_the_user_has_no_effect():
     X, y = digits()
     classifier = cnn(augmentation=torch.relu).fit(X, y)
     check_same(classifier, X, to_onnx(classifier, X))
-
-
-class Gated(nn.Module):
-    def __init__(self, n_features, n_classes):
-        super().__init__()
-        self.linear = nn.Linear(n_features, n_classes)
-
-    def forward(self, x):
-        return self.linear(x)
-
-
-@pytest.mark.parametrize(
-    ("make", "match"),
-    [
-        (Gated, "layer Gated"),
-        (
-            lambda n, k: nn.Sequential(nn.Linear(n, k), nn.GELU(approximate="tanh")),
-            r"GELU\(approximate='tanh'\)",
-        ),
-    ],
-)
-def test_unknown_layers_and_options_are_named(make, match):
-    X, y = iris()
-    classifier = SoftmaxNetClassifier(make, max_epochs=1).fit(X, y)
-    with pytest.raises(ValueError, match=match):
-        to_onnx(classifier, X)
 
 
 def test_unfitted_and_other_estimators_are_refused():

@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,29 @@ def test_messy_tables(capsys):
     # Only softmax regression takes no missing values and has an imputer before it.
     assert output.count("SimpleImputer") == 1
     assert output.endswith("polars\n")
+
+
+def test_fine_tuning(capsys):
+    # It ignores the warnings of fits of few epochs.
+    with warnings.catch_warnings():
+        output = run("fine_tuning.py", capsys)
+    losses = re.findall(r"^log loss (\S+)  {", output, re.MULTILINE)
+    assert len(losses) == 4
+    assert min(map(float, losses)) < 0.8
+    tuned = float(re.search(r"fine-tuned: test accuracy (\S+)", output)[1])
+    scratch = float(re.search(r"from scratch: test accuracy (\S+)", output)[1])
+    assert tuned > max(0.7, scratch + 0.1)
+
+
+def test_text_tokens(capsys):
+    output = run("text_tokens.py", capsys)
+    plain = float(re.search(r"bag of words: test accuracy (\S+)", output)[1])
+    searched = float(re.search(r"searched: test accuracy (\S+)", output)[1])
+    baseline = float(re.search(r"softmax regression: (\S+)", output)[1])
+    # A few percent of the labels are wrong.
+    assert min(plain, searched) > 0.9
+    # The prose says: the linear baseline is as good.
+    assert abs(baseline - searched) < 0.03
 
 
 # Warnings of MLflow's dependencies and of its type hints.

@@ -5,6 +5,7 @@ import torch
 from sklearn.base import clone
 from skorch.callbacks import Callback
 from torch import nn
+from torchvision.transforms import v2
 
 from sksoftmax import (
     SoftmaxCNNClassifier,
@@ -47,6 +48,12 @@ def make_module(n_features, n_classes):
     )
 
 
+def make_convolutions(n_features, n_classes):
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.MaxPool2d(3), nn.Flatten(), nn.Linear(16, n_classes)
+    )
+
+
 def brightened(images):
     return images * (0.5 + torch.rand(len(images), 1, 1, 1))
 
@@ -84,15 +91,38 @@ CLASSIFIERS = {
     ),
     "images": cnn(augmentation="shift_flip", dropout=0.1),
     "images, a transform": cnn(augmentation=brightened, convolutions_per_block=1),
+    "images, torchvision": cnn(augmentation=v2.RandomAffine(20)),
     "images, ensemble": cnn(
         n_estimators=2,
         data_pruning=0.5,
         early_stopping=True,
         temperature_scaling=True,
     ),
+    "a module, images": SoftmaxNetClassifier(
+        make_convolutions,
+        image_shape=(8, 8),
+        augmentation=v2.RandomRotation(10),
+        max_epochs=4,
+        random_state=0,
+    ),
     "a module": SoftmaxNetClassifier(
         make_module, max_epochs=5, lr_schedule="one_cycle", random_state=0
     ),
+    "a class of an optimizer": SoftmaxNetClassifier(
+        make_module, optimizer=torch.optim.NAdam, max_epochs=5, random_state=0
+    ),
+    "a module, frozen for two epochs": SoftmaxNetClassifier(
+        make_module,
+        max_epochs=5,
+        frozen="[01].*",
+        unfreeze_after=2,
+        learning_rate={"4.*": 0.02, "*": 0.005},
+        gradient_clipping=0.5,
+        weight_averaging=0.9,
+        lr_schedule="cosine",
+        random_state=0,
+    ),
+    "images, averaged": cnn(weight_averaging=0.9),
 }
 
 

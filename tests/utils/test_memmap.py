@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.datasets import load_digits, make_classification
+from torchvision.transforms import v2
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier, SoftmaxRegression
+from sksoftmax._data.features import check_features
 from sksoftmax._utils import memmap as mapped
 
 CLASSIFIERS = {
@@ -102,6 +104,24 @@ def test_a_file_is_fitted_to_the_same_bits_as_an_array(name, dtype, tmp_path):
     proba = classifier.fit(file, y, sample_weight=weight).predict_proba(file)
     np.testing.assert_array_equal(proba, expected)
     np.testing.assert_array_equal(file, X)
+
+
+@pytest.mark.usefixtures("every_file_is_large")
+@pytest.mark.parametrize("augmentation", [None, v2.RandomAffine(10)])
+def test_a_file_of_images_is_fitted_to_the_same_bits(augmentation, tmp_path):
+    X, y = load_digits(return_X_y=True)
+    X = np.stack([X, 16 - X, X // 2], axis=2)[:300].reshape(-1, 8, 8, 3)
+    X, y = X.astype(np.float32), y[:300]
+    classifier = SoftmaxCNNClassifier(
+        channels=(4,), max_epochs=2, augmentation=augmentation, random_state=0
+    )
+    expected = classifier.fit(X, y).predict_proba(X)
+    file = to_file(tmp_path, X)
+    for images in (file, np.asarray(file).transpose(0, 3, 1, 2)):
+        features, _ = check_features(classifier, images, reset=True)
+        assert mapped.Pages(features).is_mapped
+        proba = classifier.fit(images, y).predict_proba(images)
+        np.testing.assert_array_equal(proba, expected)
 
 
 @pytest.mark.usefixtures("every_file_is_large")
