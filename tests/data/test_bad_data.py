@@ -12,6 +12,7 @@ from .bad_input import (
     BY_EPOCHS,
     CNN,
     EVERY,
+    MLP,
     NAMES,
     NUMBERS_ONLY,
     ONES,
@@ -70,7 +71,14 @@ def predict(X, /):
     Row(
         "3-D",
         fit(X.reshape(150, 2, 2), y),
-        "dim 3, while dim <= 2 is required",
+        r"dim 3, while dim <= 2 is required.*X\.reshape\(len\(X\), -1\)",
+        makes=[Regression, MLP],
+    ),
+    Row(
+        "axes after flat rows",
+        predict(X.reshape(150, 4, 1)),
+        r"fitted to flat rows of 4 features|expected rows of the shape of fit",
+        makes=[CNN, Net],
     ),
     Row(
         "sparse",

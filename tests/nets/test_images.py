@@ -241,7 +241,9 @@ def test_what_the_error_about_a_dataset_advises_is_learned_from(make, kind):
     # The code in the message, run as it is.
     [code] = re.findall(r"X, y = .*\)", str(caught.value))
     scope = {"torch": torch, "dataset": dataset, "loader": loader}
-    exec(code, scope)
+    # A loader draws from PyTorch's global generator.
+    with torch.random.fork_rng():
+        exec(code, scope)
     model = make().fit(scope["X"], scope["y"])
     assert model.score(X[80:], y[80:]) > 0.95
 
