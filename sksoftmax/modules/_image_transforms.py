@@ -1,4 +1,4 @@
-r"""torchvision's transforms: on the scale that they expect, and checked."""
+r"""Transforms of torchvision: on the scale that they expect, and checked."""
 
 from __future__ import annotations
 
