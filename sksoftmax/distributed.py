@@ -225,13 +225,13 @@ class ShardedTable(TensorTable):
     def take(self, index: Tensor, X: Tensor | None = None) -> Batch:
         r"""Return this process's rows of the batch at an index of all rows."""
         if X is None:
-            X = self.features(self.own(index))
+            X = self.features(self.local(index))
         assert self.sample_weight is not None
-        index = self.own(index) + self.start
+        index = self.local(index) + self.start
         weight = self.sample_weight.index_select(0, index)
         return X, (self.stored_y.index_select(0, index), weight)
 
-    def own(self, index: Tensor) -> Tensor:
+    def local(self, index: Tensor) -> Tensor:
         r"""Return the index, in ``X``, of this process's rows of a batch."""
         local = index - self.start
         return local[(local >= 0) & (local < len(self.stored_X))]

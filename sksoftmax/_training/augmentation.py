@@ -57,12 +57,12 @@ class BatchAugmentation:  # numpydoc ignore=PR02
         step = max(1, min(self.n_batches, _MOST_BYTES // max(1, row_bytes)))
         for start in range(0, len(indices), step):
             group = indices[start : start + step]
-            own = [table.own(index) for index in group]
+            local = [table.local(index) for index in group]
             seed = int(torch.randint(2**31, (), generator=generator))
             with global_generator_seeded(seed, table.stored_y.device):
-                images = table.stored(torch.cat(own)).view(-1, *self.image_shape)
-                images = self._varied(images, max(map(len, own)))
-            parts = torch.split(images, [len(index) for index in own])
+                images = table.stored(torch.cat(local)).view(-1, *self.image_shape)
+                images = self._varied(images, max(map(len, local)))
+            parts = torch.split(images, [len(index) for index in local])
             for index, X in zip(group, parts, strict=True):
                 yield take(index, convert(X, table.dtype))
 

@@ -133,7 +133,7 @@ class TensorTable(Dataset):
         X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
         return unfolded(X, self.layout).to(self.stored_y.device)
 
-    def own(self, index: Tensor) -> Tensor:
+    def local(self, index: Tensor) -> Tensor:
         r"""Return the index of the rows of a batch that are stored here: all."""
         return index
 
