@@ -49,7 +49,7 @@ def make_module(n_features, n_classes):
 
 CLASSIFIERS = {
     "ensemble, dropout": SoftmaxMLPClassifier(
-        (64, 64), dropout=0.1, max_epochs=10, random_state=0
+        (64, 64), dropout=0.1, max_epochs=20, random_state=0
     ),
     "early stopping, SGD": SoftmaxMLPClassifier(
         (64,),

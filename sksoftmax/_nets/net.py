@@ -84,8 +84,8 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         them as ``optimizer__<name>``.
     learning_rate : float or dict of str to float, default=0.001
         Highest learning rate of ``lr_schedule``. A dict has a rate for each pattern of
-        parameters' names (:mod:`fnmatch`), ``{"fc.*": 1e-3, "*": 1e-5}`` for example;
-        the first pattern that matches a name counts.
+        parameters' names, such as ``{"fc.*": 1e-3, "*": 1e-5}``, with the wildcards of
+        ``fnmatch``; the first pattern that matches a name counts.
     momentum : float, default=0.9
         Momentum of ``optimizer="sgd"``.
     lr_schedule : {"one_cycle", "cosine", "constant"}, default="constant"
