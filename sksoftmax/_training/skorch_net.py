@@ -179,10 +179,9 @@ class SoftmaxNet(NeuralNetClassifier):
         schedule = "constant" if is_further else self.recipe.lr_schedule
         n_restarts = 0 if is_further else self.recipe.n_restarts
         n_epochs = self.max_epochs if epochs is None else epochs
-        data = self._begin_training(*self.get_split_datasets(X, y, **fit_params))
-        self.average = None
-        if self.recipe.weight_averaging is not None and not is_further:
-            self.average = ParameterAverage(self.module_, self.recipe.weight_averaging)
+        decay = None if is_further else self.recipe.weight_averaging
+        train, valid = self.get_split_datasets(X, y, **fit_params)
+        data = self._begin_training(train, valid, decay)
         n_steps_before = self.optimizer_.n_done
         first = 0
         if checkpoint is not None:
@@ -202,11 +201,13 @@ class SoftmaxNet(NeuralNetClassifier):
             raise ValueError(nothing_learns(self.module_))
         if self.average is not None:
             self.average.apply()
-            self.average = None
         return self
 
-    def _begin_training(self, train: TensorTable, valid: TensorTable | None) -> _Data:
+    def _begin_training(
+        self, train: TensorTable, valid: TensorTable | None, decay: float | None
+    ) -> _Data:
         r"""Set the attributes of a training that begins, and return its data."""
+        self.average = None if decay is None else ParameterAverage(self.module_, decay)
         batches = self.get_iterator(train, training=True)
         batches.augmentation = self.recipe.augmentation
         self.easy_rows_ = None

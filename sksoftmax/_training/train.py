@@ -84,7 +84,7 @@ def train(
         # The fitted estimator keeps the net, but neither the data nor the observer.
         net.train_split = None
         net.is_encoded = False
-        net.easy_rows_ = net.pace = None
+        net.easy_rows_ = net.pace = net.average = None
         net.callbacks_ = callbacks
 
 

@@ -187,38 +187,12 @@ class SoftmaxMLP(SoftmaxModule):
         return self.forward_encoded(self.encode(x), members)
 
     def encode(self, x: Tensor) -> Tensor:
-        r"""Return the inputs of the first layer that training does not change.
-
-        Parameters
-        ----------
-        x : Tensor of shape (batch_size, n_features)
-            The rows.
-
-        Returns
-        -------
-        encoded : Tensor of shape (batch_size, n_encoded)
-            The argument of :meth:`forward_encoded`.
-        """
         if isinstance(self.input_scaling, TableInput):
             # It fills in missing values itself.
             return self.input_scaling.encode(x)
         return fill_missing(self.input_scaling(x).to(self.output.weight.dtype))
 
     def forward_encoded(self, encoded: Tensor, members: Tensor | None = None) -> Tensor:
-        r"""Return the logits of encoded rows.
-
-        Parameters
-        ----------
-        encoded : Tensor of shape (batch_size, n_encoded)
-            The result of :meth:`encode`.
-        members : Tensor of shape (..., batch_size, n_estimators), bool, default=None
-            As in :meth:`forward`.
-
-        Returns
-        -------
-        logits : Tensor of shape (batch_size, n_classes)
-            As in :meth:`forward`.
-        """
         if members is not None and self._maps_by_members(members):
             logits: Tensor = self.temperature(self._averages(encoded, members))
             return logits
