@@ -7,7 +7,7 @@ The example begins as courses on deep learning do, with softmax regression by mi
 gradient descent. A convolutional net follows, and its confusion matrix. The images are
 downloaded if the folder that the environment variable ``SKSOFTMAX_DATA`` names does not
 have them.
-With ``pip install "sksoftmax[plot]"`` there is a picture at the end.
+With ``pip install matplotlib`` there is a picture at the end.
 """
 
 # %%

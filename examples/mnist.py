@@ -5,7 +5,7 @@ MNIST: three classifiers, three scores
 Handwritten digits: 60,000 training images and 10,000 test images of 28 x 28 pixels.
 They are downloaded if the folder that the environment variable ``SKSOFTMAX_DATA`` names
 does not have them. On two processor cores the example takes about seven minutes, most
-of them in the perceptron. With ``pip install "sksoftmax[plot]"`` there is a picture at
+of them in the perceptron. With ``pip install matplotlib`` there is a picture at
 the end.
 """
 

@@ -6,8 +6,9 @@ Three ways to find good parameters for Kaggle's Otto table without trying all of
 Optuna's `OptunaSearchCV` in place of ``GridSearchCV``, an Optuna study that stops bad
 trials after the first epochs, and scikit-learn's successive halving with the number of
 epochs as its resource. Where ``SKSOFTMAX_DATA`` does not point to Otto's files,
-scikit-learn's digits are used. Needs ``pip install "sksoftmax[search]"``; takes a few
-minutes on Otto, and less than one on the digits.
+scikit-learn's digits are used. Needs ``pip install optuna
+"optuna-integration[sklearn,skorch]"``; takes a few minutes on Otto, and less than one
+on the digits.
 """
 
 # %%

@@ -10,9 +10,9 @@ callbacks are called in every batch. Watching a fit changes no bit of the result
 # %%
 # A progress bar
 # --------------
-# In a terminal, ``verbose=1`` draws a bar with the losses (``pip install
-# "sksoftmax[progress]"``); in a log, it prints one line. The workers of joblib print
-# nothing, since their lines would mix.
+# In a terminal, ``verbose=1`` draws a bar with the losses (``pip install rich``);
+# in a log, it prints one line. The workers of joblib print nothing, since their lines
+# would mix.
 import warnings
 
 import numpy as np

@@ -3,7 +3,7 @@ The pictures of the README
 ==========================
 
 Four displays of scikit-learn's digits, each in a file. Needs
-``pip install "sksoftmax[plot]"``; ``python examples/readme_pictures.py docs/pictures``
+``pip install matplotlib``; ``python examples/readme_pictures.py docs/pictures``
 draws them.
 """
 
