@@ -3,6 +3,8 @@ r"""How Sphinx builds the documentation.
 ``sphinx-build -W -b html docs docs/_build/html`` writes it to ``docs/_build/html``.
 """
 
+import shutil
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,20 +13,37 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 import sksoftmax
 
+DOCS = Path(__file__).parent
+# Our own extension lies beside this file.
+sys.path.insert(0, str(DOCS))
+# The notebook has its outputs; a page of the documentation lies in its folder.
+shutil.copy(DOCS.parent / "examples" / "otto_kaggle.ipynb", DOCS)
+
 project = "sksoftmax"
 author = copyright = "The sksoftmax developers"
 version = release = sksoftmax.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
+    "recorded_outputs",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = [
+    "_build",
+    # The page "gallery" has the examples by topic, and the times of a build are of no use.
+    "auto_examples/index.rst",
+    "**sg_execution_times.rst",
+    # Notebooks that sphinx-gallery makes of the examples, for download.
+    "auto_examples/*.ipynb",
+]
+# The notebook takes a quarter of an hour. It is run when it changes.
+nb_execution_mode = "off"
 templates_path = ["_templates"]
 default_role = "literal"
 # Values of parameters in quotes can be copied into code.
@@ -45,7 +64,7 @@ numpydoc_show_class_members = False
 
 # An empty inventory comes second: without network, links to other projects become text,
 # and the build does not fail.
-BUILD = Path(__file__).parent / "_build"
+BUILD = DOCS / "_build"
 BUILD.mkdir(exist_ok=True)
 NO_INVENTORY = BUILD / "no.inv"
 NO_INVENTORY.write_bytes(
@@ -87,6 +106,8 @@ sphinx_gallery_conf = {
     "reference_url": {"sksoftmax": None},
     "remove_config_comments": True,
     "show_memory": False,
+    "show_signature": False,
+    "thumbnail_size": (400, 280),
 }
 
 html_theme = "pydata_sphinx_theme"

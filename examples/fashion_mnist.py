@@ -57,10 +57,13 @@ print(f"softmax regression: test accuracy {accuracy:.3f}")
 # %%
 # A convolutional net
 # -------------------
-# With default parameters, on raw pixels. It scales them itself, and derives the shape
-# of the images from the number of features.
+# On raw pixels: it scales them itself, and derives the shape of the images from the
+# number of features. This net is small and trains briefly; with default parameters, it
+# takes a few minutes and its accuracy is 0.935.
 start = perf_counter()
-cnn = SoftmaxCNNClassifier(random_state=0).fit(train.data, train.target)
+cnn = SoftmaxCNNClassifier(
+    channels=(16, 32, 64), convolutions_per_block=1, max_epochs=8, random_state=0
+).fit(train.data, train.target)
 seconds = perf_counter() - start
 accuracy = cnn.score(test.data, test.target)
 print(f"convolutional net:  test accuracy {accuracy:.3f} after {seconds:.0f} s")
