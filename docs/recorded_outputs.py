@@ -113,7 +113,8 @@ def insert_outputs(app, name, source):
         return
     if "sphx-glr-script-out" in source[0]:  # the build has run the example
         return
-    outputs = path.read_text(encoding="utf-8").strip("\n").split(f"\n{SEPARATOR}\n")
+    text = path.read_text(encoding="utf-8").removesuffix("\n")
+    outputs = text.split(f"\n{SEPARATOR}\n")
     start, *parts = re.split(r"(?=^\.\. GENERATED FROM PYTHON)", source[0], flags=re.M)
     title, *parts = [f"{start}{parts[0]}", *parts[1:]]
     *parts, footer = [
