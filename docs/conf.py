@@ -46,6 +46,8 @@ exclude_patterns = [
 nb_execution_mode = "off"
 templates_path = ["_templates"]
 default_role = "literal"
+# Links in pages of Markdown lead to headings of these levels.
+myst_heading_anchors = 4
 # Values of parameters in quotes can be copied into code.
 smartquotes = False
 
@@ -111,5 +113,16 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = f"sksoftmax {version}"
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("getting_started", "scaling_out", "changelog")}
+# Pages without chapters below them have nothing to list at the left.
+html_sidebars = {
+    page: []
+    for page in (
+        "changelog",
+        "comparisons",
+        "getting_started",
+        "guarantees",
+        "how_do_i",
+        "speed",
+    )
+}
 toc_object_entries_show_parents = "hide"
