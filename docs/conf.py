@@ -101,6 +101,7 @@ sphinx_gallery_conf = {
     # quick, and needs no dataset and no cluster.
     "filename_pattern": r"/inspection\.py",
     "within_subsection_order": "FileNameSortKey",
+    "minigallery_sort_order": "recorded_outputs.position_in_gallery",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sksoftmax",),
     "reference_url": {"sksoftmax": None},
@@ -111,6 +112,14 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
+html_theme_options = {
+    "github_url": "https://github.com/sksoftmax/sksoftmax",
+    "header_links_before_dropdown": 6,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+}
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = f"sksoftmax {version}"
 html_show_sourcelink = False
 # Pages without chapters below them have nothing to list at the left.

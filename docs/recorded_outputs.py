@@ -27,16 +27,14 @@ CODE_BLOCK = "\n.. code-block:: Python\n"
 # Images of MNIST have a license that is not that of the repository.
 WITHOUT_FIGURES = {"mnist"}
 
-# Width and height of a thumbnail, in pixels; twice the size at which it is shown.
+# Width and height of a thumbnail, in pixels, and the text that fits into it.
 THUMBNAIL = (400, 280)
-LINES_OF_THUMBNAIL = 11
-CHARACTERS_OF_THUMBNAIL = 46
+LINES_OF_THUMBNAIL = 8
+CHARACTERS_OF_THUMBNAIL = 34
 
 NOTE = """
-.. note::
-
-   This page shows outputs that were recorded on two x86-64 cores which other programs
-   used as well, so seconds are longer than on an idle machine.
+The outputs of this page were recorded on two x86-64 cores that other programs used as
+well: seconds are longer than on an idle machine.
 
 """
 
@@ -71,20 +69,17 @@ def draw_text(text, path):
     from matplotlib.figure import Figure
 
     lines = [line for line in text.splitlines() if line.strip() not in ("", SEPARATOR)]
-    lines = [
-        line if len(line) <= CHARACTERS_OF_THUMBNAIL else line[:CHARACTERS_OF_THUMBNAIL]
-        for line in lines[:LINES_OF_THUMBNAIL]
-    ]
+    lines = [line[:CHARACTERS_OF_THUMBNAIL] for line in lines[:LINES_OF_THUMBNAIL]]
     dpi = 100
     figure = Figure((THUMBNAIL[0] / dpi, THUMBNAIL[1] / dpi), facecolor="#14181e")
     figure.text(
         *(0.04, 0.94),
         "\n".join(lines),
         family="monospace",
-        size=7.5,
+        size=11.5,
         color="#e6e9ef",
         verticalalignment="top",
-        linespacing=1.6,
+        linespacing=1.75,
         parse_math=False,
     )
     figure.savefig(path, dpi=dpi)
@@ -130,7 +125,7 @@ def insert_outputs(app, name, source):
         )
     for number, (index, output) in enumerate(zip(with_code, outputs, strict=True)):
         parts[index] += output_of_block(stem, number, output)
-    source[0] = "".join([title, NOTE, *parts, footer])
+    source[0] = "".join([title, *parts, NOTE, footer])
 
 
 def output_of_block(stem, number, text):
@@ -144,6 +139,11 @@ def output_of_block(stem, number, text):
     if (RECORDED / f"{stem}_{number}.png").is_file():
         lines.append(f"\n.. image:: /recorded/{stem}_{number}.png\n   :alt: Figure\n")
     return "\n".join(["", *lines, "", ""])
+
+
+def position_in_gallery(path):
+    r"""Return where the page of all examples names the file of an example."""
+    return (DOCS / "gallery.rst").read_text().find(f"/{Path(path).name}\n")
 
 
 def setup(app):
