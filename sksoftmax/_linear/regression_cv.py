@@ -34,12 +34,11 @@ from .._utils.compat import (
     StrOptions,
     check_method_params,
     fit_context,
-    raise_for_params,
     scores_predictions,
 )
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
-from .._utils.keywords import explain_keywords
+from .._utils.keywords import check_metadata, explain_keywords
 from .._utils.progress import FitReport, reported
 from .coefficients import LinearClassifier, set_coefficients
 from .cross_validation import (
@@ -254,7 +253,7 @@ class SoftmaxRegressionCV(LinearClassifier):
             ``Cs`` or ``l1_ratios`` are not such numbers, or if all scores are NaN. The
             attributes of a former fit then stay as they were.
         """
-        raise_for_params(params, self, "fit")
+        check_metadata(params, self, "fit")
         with (
             reported(self, X, y, sample_weight) as report,
             modes_of_training(),
@@ -310,7 +309,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         score : float
             The score; greater is better.
         """
-        raise_for_params(params, self, "score")
+        check_metadata(params, self, "score")
         if sample_weight is not None:
             sample_weight = as_column(sample_weight, "sample_weight")
         routed = self._route("score", sample_weight, params)
