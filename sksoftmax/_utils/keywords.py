@@ -57,7 +57,8 @@ SYNONYMS = [
         "module model net network model_fn build_fn build_model",
         "lr_schedule power_t scheduler lr_scheduler learning_rate_schedule",
         "n_estimators n_members ensemble_size n_ensemble n_ens num_models k",
-        "n_iter_no_change patience early_stopping_rounds early_stopping_patience od_wait",
+        "n_iter_no_change patience early_stopping_rounds early_stopping_patience "
+        "od_wait",
         "n_neighbors k n_neighbours num_neighbors",
         "normalization norm norm_layer batch_norm batchnorm use_bn",
         "optimizer solver optim optimizer_name algorithm",
