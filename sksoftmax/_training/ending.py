@@ -50,8 +50,10 @@ class Ending:
         self.keeps_interrupted = keeps_interrupted
         self.n_whole = 0
         self.reason = ""
-        # Seconds of each epoch of this training.
+        # Seconds of each epoch of this training, and the time of its last one.
         self._seconds: list[float] = []
+        self._last = start
+        self._n_batches = 0
         self._state: dict[str, Any] = {}
 
     def ends_epoch(self) -> bool:
@@ -63,7 +65,14 @@ class Ending:
             If an epoch before is whole; this one is dropped then. The first epoch
             counts as whole instead.
         """
-        if self._end is None or time.monotonic() < self._end:
+        if self._end is None:
+            return False
+        now = time.monotonic()
+        self._n_batches += 1
+        if self._n_batches == 1:
+            # The first batch of a process takes longer than the others.
+            self._last = now
+        if now < self._end:
             return False
         if self.n_whole:
             raise TimeIsOverError
@@ -75,15 +84,16 @@ class Ending:
         self.n_whole = n_epochs
         if n_epochs:
             self._copy_state(net)
-        self._last = time.monotonic()
 
     def end_epoch(self, net: SoftmaxNet) -> None:
         r"""Note that an epoch is whole, and copy its parameters of predictions."""
         self._copy_state(net)
         self.n_whole += 1
-        now = time.monotonic()
-        self._seconds.append(now - self._last)
-        self._last = now
+        seconds, self._last = time.monotonic() - self._last, time.monotonic()
+        if self._seconds:
+            self._seconds.append(seconds)
+        elif self._n_batches > 1:
+            self._seconds.append(seconds * self._n_batches / (self._n_batches - 1))
 
     def _copy_state(self, net: SoftmaxNet) -> None:
         if self.keeps_interrupted or self._end is not None:
@@ -92,8 +102,7 @@ class Ending:
     def allows(self, n_epochs: int) -> bool:
         r"""Return whether so many epochs ahead end before the time limit.
 
-        False only if even epochs as short as the shortest so far would take too long: a
-        slow first epoch alone shortens no training.
+        False only if even epochs as short as the shortest so far would take too long.
         """
         if self.reason:
             return False

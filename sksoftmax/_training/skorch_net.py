@@ -73,7 +73,7 @@ class SoftmaxNet(NeuralNetClassifier):
         self.pace: Pace | None = None
         # The average of the parameters, while `fit` computes one.
         self.average: ParameterAverage | None = None
-        # What may end the training early, and the score of the validation rows.
+        # Early ends of the training, and the score of the validation rows.
         self.ending: Ending | None = None
         self.score_rows: ValidationScore | None = None
         # Patterns of the names of parameters that do not learn in this epoch.
