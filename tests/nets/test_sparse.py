@@ -116,6 +116,12 @@ class TestEqualsDenseRows:
             )
 
 
+def count_columns(estimator, X, y):
+    r"""Return a score that needs the rows."""
+    assert X[:2].shape == (2, N_COLUMNS)
+    return X.shape[1]
+
+
 @pytest.fixture(scope="module")
 def fitted():
     return Small().fit(X, Y)
@@ -198,6 +204,8 @@ class TestScikitLearn:
     def test_validation_rows_and_partial_fit(self, fitted):
         model = Small(early_stopping=True).fit(X, Y, X_val=X_TEST, y_val=Y_TEST)
         assert max(model.validation_scores_) > -0.4
+        scored = Small(early_stopping=True, scoring=count_columns).fit(X, Y)
+        assert set(scored.validation_scores_) == {N_COLUMNS}
         stream = Small()
         for start in [*range(0, 240, 30)] * 4:
             rows = slice(start, start + 30)
