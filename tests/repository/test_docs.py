@@ -208,18 +208,6 @@ def test_readme_has_blocks_of_python_and_bash_only():
     assert set(languages) <= {"python", "bash"}
 
 
-@pytest.mark.parametrize("block", readme_blocks("python"))
-def test_readme_python_block_runs(block, tmp_path):
-    completed = subprocess.run(
-        [sys.executable, "-W", "error", "-c", block],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert completed.returncode == 0, completed.stderr
-
-
 @pytest.mark.parametrize("block", readme_blocks("bash"))
 def test_readme_command_names_scripts_and_extras_that_exist(block):
     # CI runs the installations, in an environment of its own.
