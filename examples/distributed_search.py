@@ -6,7 +6,7 @@ scikit-learn's searches run their fits by joblib, and joblib runs them on Dask o
 one more line. The results are the same as without it. Here, both clusters are two
 processes of this computer; the address of a scheduler in place of ``LocalCluster`` uses
 many computers. Needs
-``pip install "sksoftmax[distributed]"``, and takes about half a minute, most of it for
+``pip install dask distributed ray``, and takes about half a minute, most of it for
 starting the clusters.
 """
 

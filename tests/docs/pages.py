@@ -59,7 +59,9 @@ def sections(page):
     headings = [m for m in HEADING.finditer(text) if m.start() not in in_code]
     found = {}
     for index, heading in enumerate(headings):
-        ends = [h.start() for h in headings[index + 1 :] if len(h[1]) <= len(heading[1])]
+        ends = [
+            h.start() for h in headings[index + 1 :] if len(h[1]) <= len(heading[1])
+        ]
         found[anchor(heading[2])] = text[heading.start() : min(ends, default=None)]
     return found
 
