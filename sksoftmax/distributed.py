@@ -39,8 +39,10 @@ _ACCEPTED: dict[str, list[Any]] = {
     "checkpoint": [None],
     "early_stopping": [False, "auto"],
     "l1_ratio": [0],
+    "on_interrupt": ["raise"],
     "solver": sorted(MINIBATCH_SOLVERS),
     "temperature_scaling": [False, "auto"],
+    "time_limit": [None],
     "warm_start": [False],
 }
 
@@ -65,7 +67,8 @@ def fit_distributed(
         The classifier to fit, in place, with the same parameters in every process:
         ``random_state`` an integer, no early stopping, no temperature (where these are
         "auto", they are off), no batch normalization, no full-batch solver, no
-        checkpoint. ``data_pruning`` has no effect: no rows are left out.
+        checkpoint, no time limit, ``on_interrupt="raise"``. ``data_pruning`` has no
+        effect: no rows are left out.
     X : array-like of shape (n_samples, n_features)
         The rows of this process.
     y : array-like of shape (n_samples,)

@@ -88,7 +88,7 @@ for_each_net = pytest.mark.parametrize("make", NETS)
 
 # A fit takes longer than hypothesis expects of an example.
 few_examples = settings(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     suppress_health_check=[

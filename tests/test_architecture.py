@@ -27,6 +27,7 @@ FLOORS = {
     "__init__": 7,
     "distributed": 6,
     "persistence": 6,
+    "tuning": 6,
     "_linear": 5,
     "_nets": 5,
     "_classifier": 4,

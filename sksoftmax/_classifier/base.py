@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
+from sklearn.metrics import get_scorer_names
 
 from .._data.labels import as_labels
 from .._data.training_rows import (
@@ -19,6 +20,7 @@ from .._data.training_rows import (
 )
 from .._training.optimizers import OPTIMIZERS
 from .._training.schedules import SCHEDULES
+from .._training.scores import MONITORS
 from .._utils.compat import (
     Interval,
     StrOptions,
@@ -30,7 +32,6 @@ from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.progress import reported
 from .stream import StreamedClassifier
-from .training import MONITORS
 
 
 class BaseSoftmaxClassifier(StreamedClassifier):
@@ -63,7 +64,9 @@ class BaseSoftmaxClassifier(StreamedClassifier):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "scoring": [StrOptions(set(MONITORS))],
+        "scoring": [StrOptions({*MONITORS, *get_scorer_names()}), callable],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "on_interrupt": [StrOptions({"raise", "keep"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "warm_start": ["boolean"],
         "checkpoint": [str, PathLike, None],

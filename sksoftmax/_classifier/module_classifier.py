@@ -12,6 +12,7 @@ from torch import nn
 from .._training.skorch_net import SoftmaxNet
 from .._training.stream import FirstRows
 from .._utils.estimators import DOCUMENTATION
+from .._utils.keywords import ExplainedParametersMixin
 from .._utils.progress import CallbackSupportMixin
 from .._utils.random import global_generator_seeded
 from .categories import CategoriesMixin
@@ -28,6 +29,7 @@ class ModuleClassifier(
     StateMixin,
     PredictionMixin,
     CallbackSupportMixin,
+    ExplainedParametersMixin,
     ClassifierMixin,
     BaseEstimator,
     metaclass=ABCMeta,

@@ -66,6 +66,9 @@ class Plan:  # numpydoc ignore=PR02
         Name of the parameter that is the number of epochs.
     n_iter : callable
         Returns ``n_iter_`` from the number of epochs.
+    settings : callable
+        Returns what the parameters mean that are "auto" and of the estimator alone; it
+        is called when the module is built.
     """
 
     recipe: Recipe | None
@@ -76,3 +79,4 @@ class Plan:  # numpydoc ignore=PR02
     restore: Callable[[Any], None] = _leave
     epochs_parameter: str = "max_epochs"
     n_iter: Callable[[int], Any] = int
+    settings: Callable[[], Mapping[str, Any]] = dict

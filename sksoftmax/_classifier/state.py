@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from .._data.training_rows import TrainingRows
 from .._encoders.categories import TableEncoder
 from .._training.checkpoint import Checkpoint
-from .._training.skorch_net import SoftmaxNet, make_net
+from .._training.make_net import make_net
+from .._training.skorch_net import SoftmaxNet
 from .._training.stream import FirstRows
 from .._utils.arrays import as_tensor, to_be_stored
 from .._utils.compat import __version__
@@ -33,8 +34,15 @@ if TYPE_CHECKING:
     from .module_classifier import ModuleClassifier
 
 
-# Parameters that do not change what is learned; callbacks are compared by their names.
-_WITHOUT_EFFECT = {"callbacks", "checkpoint", "verbose"}
+# Parameters that do not change what an epoch learns; callbacks are compared by their
+# names.
+_WITHOUT_EFFECT = {
+    "callbacks",
+    "checkpoint",
+    "on_interrupt",
+    "time_limit",
+    "verbose",
+}
 
 
 def open_checkpoint(

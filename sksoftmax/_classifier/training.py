@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import time
 import warnings
 from abc import abstractmethod
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from .._data.hold_out import HoldOut, Split
@@ -20,9 +22,11 @@ from .._data.training_rows import TrainingRows
 from .._training.batches import TensorTable
 from .._training.callbacks import BestEpoch, EpochReport, epoch_metrics, kept_epoch
 from .._training.checkpoint import Checkpoint
+from .._training.ending import Ending
+from .._training.make_net import make_net
 from .._training.recipe import Recipe
 from .._training.restarts import late_fall, worse_than_guess
-from .._training.skorch_net import make_net
+from .._training.scores import MONITORS, ValidationScore, monitor_of
 from .._training.stream import Pace
 from .._training.temperature import held_out_temperature
 from .._training.train import train
@@ -43,10 +47,6 @@ from .module_classifier import ModuleClassifier
 from .plan import Plan
 from .state import check_described, fresh_module, net_without_optimizer, open_checkpoint
 
-# Record of the net for each value of ``scoring``, and its sign as a score: a greater
-# score is better.
-MONITORS = {"loss": ("valid_loss", -1), "accuracy": ("valid_acc", 1)}
-
 
 class TrainedClassifier(ModuleClassifier):
     r"""Training of a classifier, as its ``_plan`` says."""
@@ -56,6 +56,7 @@ class TrainedClassifier(ModuleClassifier):
     n_samples_seen_: int
     best_epoch_: int | None
     loss_curve_: list[float]
+    settings_: dict[str, Any]
 
     random_state: Any
     early_stopping: bool | str
@@ -63,6 +64,8 @@ class TrainedClassifier(ModuleClassifier):
     n_iter_no_change: int
     tol: float
     scoring: Any
+    time_limit: float | None
+    on_interrupt: str
     callbacks: list[Any] | None
     verbose: int
 
@@ -70,6 +73,13 @@ class TrainedClassifier(ModuleClassifier):
     _weight_seen: float
     _n_fitted: int
     _hold_out_seed: int
+
+    @property
+    def temperature_(self) -> float:
+        r"""The number that the logits are divided by; 1 unless one was learned."""
+        check_is_fitted(self)
+        temperature = temperature_of(self.module_)
+        return 1.0 if temperature is None else float(temperature.value)
 
     @abstractmethod
     def _plan(
@@ -94,6 +104,7 @@ class TrainedClassifier(ModuleClassifier):
         report: FitReport,
     ) -> None:
         r"""Fit to validated rows, from the module of a former fit if there is one."""
+        ending = self._ending()
         seed = draw_seed(self.random_state)
         if module is None or not hasattr(self, "_hold_out_seed"):
             # A warm start keeps it: the module has learned from all other rows.
@@ -114,9 +125,14 @@ class TrainedClassifier(ModuleClassifier):
             temperature.value.fill_(1.0)
         checkpoint = open_checkpoint(self, data, validation)
         table = self._table(data, *split.training)
-        self._train(plan, table, held_out, report, checkpoint=checkpoint)
+        self._train(plan, table, held_out, report, checkpoint=checkpoint, ending=ending)
         self._warn_of_training(plan, data, is_warm=is_warm)
-        learns = getattr(self, "temperature_scaling", False)
+        learns = bool(getattr(self, "temperature_scaling", False))
+        learns = learns and temperature is not None and held_out is not None
+        self.settings_ |= self._of_parameters(
+            early_stopping=split.chooses_epoch and held_out is not None,
+            temperature_scaling=learns,
+        )
         if learns and temperature is not None and held_out is not None:
             temperature.value.fill_(
                 held_out_temperature(
@@ -189,6 +205,30 @@ class TrainedClassifier(ModuleClassifier):
             verbose=self.verbose,
             input_dtype=self._input_dtype,
         )
+        self.settings_ = self._resolved(plan)
+
+    def _resolved(self, plan: Plan) -> dict[str, Any]:
+        r"""Return what each "auto" became, for a training without validation rows."""
+        settings = dict(plan.settings())
+        recipe = self.net_.recipe
+        if recipe is not None:
+            settings |= {
+                "batch_size": recipe.batch_size,
+                "max_epochs": recipe.max_epochs,
+                "early_stopping": False,
+                "temperature_scaling": False,
+                "precision": str(recipe.dtype).removeprefix("torch."),
+            }
+        return self._of_parameters(**settings, device=str(self.device_))
+
+    def _of_parameters(self, **settings: Any) -> dict[str, Any]:
+        r"""Return the settings that are parameters of this estimator."""
+        return {name: x for name, x in settings.items() if hasattr(self, name)}
+
+    def _ending(self) -> Ending:
+        r"""Return what may end the training early."""
+        keeps = self.on_interrupt == "keep"
+        return Ending(time.monotonic(), self.time_limit, keeps)
 
     def _with_precision(self, recipe: Recipe | None) -> Recipe | None:
         r"""Return the recipe with the dtype of products, which the module decides."""
@@ -208,7 +248,7 @@ class TrainedClassifier(ModuleClassifier):
         n_restarts = 0 if plan.recipe is None else plan.recipe.n_restarts
         if not split.chooses_epoch and not (is_watched and n_restarts):
             return None
-        monitor, sign = MONITORS[self.scoring]
+        monitor, sign = monitor_of(self.scoring)
         stops = split.chooses_epoch and self.early_stopping != "auto"
         patience = self.n_iter_no_change if stops else sys.maxsize
         of_rounds = not split.chooses_epoch
@@ -253,6 +293,7 @@ class TrainedClassifier(ModuleClassifier):
         epochs: int | None = None,
         checkpoint: Checkpoint | None = None,
         pace: Pace | None = None,
+        ending: Ending | None = None,
     ) -> None:
         r"""Train ``net_``, and set the attributes that say how the training went."""
         is_watched = validation is not None
@@ -265,13 +306,27 @@ class TrainedClassifier(ModuleClassifier):
         seed = int(
             torch.randint(2**31, (), generator=self.net_.iterator_train__generator)
         )
+        scorer = None
+        if validation is not None and self.scoring not in list(MONITORS):
+            scorer = ValidationScore(self.scoring, self.classes_, validation)
         with plan.training_scope(self.module_), self._random_scope(seed):
-            train(self.net_, table, validation, epochs, observer, checkpoint, pace)
+            train(
+                self.net_,
+                table,
+                validation,
+                epochs,
+                observer,
+                checkpoint,
+                pace,
+                ending,
+                scorer,
+            )
         self.module_.eval()
         history, kept = self.net_.history, kept_epoch(self.net_)
         if history:
             metrics = epoch_metrics(history[kept - 1])
-            report.keep(kept, kept == len(history), metrics)
+            reason = "" if ending is None else ending.reason
+            report.keep(kept, kept == len(history), metrics, reason)
         self.__dict__.update(self._curves(plan, is_watched), best_epoch_=kept)
 
     def _curves(self, plan: Plan, is_watched: bool) -> dict[str, Any]:
@@ -279,7 +334,7 @@ class TrainedClassifier(ModuleClassifier):
         history = self.net_.history
         scores = None
         if is_watched:
-            monitor, sign = MONITORS[self.scoring]
+            monitor, sign = monitor_of(self.scoring)
             scores = [sign * epoch[monitor] for epoch in history]
         return {
             "best_epoch_": len(history),

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._utils.compat import Interval, StrOptions, check_parameters, fit_context
 from .._utils.estimators import DOCUMENTATION, check_sizes
-from .._utils.keywords import explain_keywords
+from .._utils.keywords import ExplainedParametersMixin, explain_keywords
 from .._utils.memmap import map_temporary, temporary_file
 from . import decoding
 from .decoding import CHANNELS, FILTERS, Failure, Form, Source
@@ -32,7 +32,7 @@ _PARTS_PER_PROCESS = 4
 _FEWEST_ROWS_IN_PART = 16
 
 
-class ImageReader(TransformerMixin, BaseEstimator):
+class ImageReader(ExplainedParametersMixin, TransformerMixin, BaseEstimator):
     r"""Read images into rows of pixels, as the first step of a pipeline.
 
     Each row of the result is one image of 8 bits: channel after channel, line after

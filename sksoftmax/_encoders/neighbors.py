@@ -19,7 +19,7 @@ from .._data.labels import check_target
 from .._utils.compat import Interval, fit_context
 from .._utils.estimators import DOCUMENTATION, fitted_state_kept
 from .._utils.frames import nan_for_missing
-from .._utils.keywords import explain_keywords
+from .._utils.keywords import ExplainedParametersMixin, explain_keywords
 
 # Number of neighbors that the frequencies of the classes count for. A row without near
 # neighbors gets about these frequencies, and no probability is 0.
@@ -29,7 +29,7 @@ _PRIOR_NEIGHBORS = 0.3
 _SMALL_DISTANCE = 1e-3
 
 
-class NeighborsEncoder(TransformerMixin, BaseEstimator):
+class NeighborsEncoder(ExplainedParametersMixin, TransformerMixin, BaseEstimator):
     r"""Encode each row by its nearest training rows of each class.
 
     A net learns smooth boundaries from all rows at once; neighbors describe the

@@ -2,9 +2,8 @@ r"""Penalties and folds of a cross-validation, and the scores of validation rows
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check
 
 from .._data.copies import FEW_COPIES, first_of_each, join, numbers_of_copies
 from .._data.training_rows import TrainingRows
-from .._utils.compat import score_function, with_options
 from .solver import weights_of_rows
 
 # Values of ``scoring`` that `score_of_logits` computes.
@@ -128,23 +126,6 @@ def weights_in_folds(data: TrainingRows, folds: list[Fold]) -> NDArray[np.float6
             "fold: drop the rows without weight, or shuffle them with `cv`."
         )
     return weights
-
-
-def scorer_with_classes(
-    scorer: Callable[..., float], classes: NDArray[Any]
-) -> Callable[..., float]:
-    r"""Return a scorer with all classes, some of which a fold's labels may lack."""
-    metric = score_function(scorer)
-    if metric is None:
-        return scorer
-    accepted = inspect.signature(metric).parameters
-    if "labels" not in accepted:
-        return scorer
-    known: dict[str, Any] = {"labels": classes}
-    if len(classes) == 2 and "pos_label" in accepted:
-        known["pos_label"] = classes[1]
-    fold_scorer: Callable[..., float] = with_options(scorer, known)
-    return fold_scorer
 
 
 def score_of_logits(

@@ -28,13 +28,15 @@ from .._utils.compat import (
     warn_or_raise_about_fit_failures,
 )
 from .._utils.estimators import DOCUMENTATION, fitted_state_kept
-from .._utils.keywords import explain_keywords
+from .._utils.keywords import ExplainedParametersMixin, explain_keywords
 from .cross_validation import mean_over_folds, warn_about_missing_scores
 from .grid_search_fits import Evaluation, Split, group_candidates, with_parameters
 
 
 # The linter does not see parameters that are inherited.
-class SoftmaxGridSearchCV(GridSearchCV):  # numpydoc ignore=PR02
+class SoftmaxGridSearchCV(
+    ExplainedParametersMixin, GridSearchCV
+):  # numpydoc ignore=PR02
     r"""Grid search that solves all penalties of a softmax regression together.
 
     It has the parameters and results of :class:`~sklearn.model_selection.GridSearchCV`.

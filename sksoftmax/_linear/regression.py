@@ -3,7 +3,7 @@ r"""Softmax regression."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -114,8 +114,17 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         ``early_stopping=True`` and no ``X_val`` is passed to ``fit``.
     n_iter_no_change : int, default=10
         Number of epochs without improvement after which training stops early.
-    scoring : {"loss", "accuracy"}, default="loss"
-        Validation score: the negative log loss, or the accuracy.
+    scoring : {"loss", "accuracy"}, name of a scorer or callable, default="loss"
+        Validation score: the negative log loss, the accuracy, a score of scikit-learn,
+        such as "balanced_accuracy", or ``scorer(estimator, X, y)``.
+    time_limit : float or None, default=None
+        Seconds after which a mini-batch solver ends with the best epoch so far. The
+        schedule is shortened once the epochs left would take longer. A training that
+        does not come near it is the same as without it.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        What Ctrl-C does while a mini-batch solver runs: "raise" leaves the classifier
+        as it was; "keep" keeps the best whole epoch so far, with a warning. In a search
+        or an ensemble, "keep" ends one of the fits only.
     warm_start : bool, default=False
         Whether ``fit`` starts from the coefficients of the previous fit.
     random_state : int, RandomState instance or None, default=None
@@ -165,6 +174,10 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         mean training loss of each epoch.
     validation_scores_ : list of float or None
         Validation score after each epoch; None if nothing was held out.
+    temperature_ : float
+        The number that the logits are divided by; always 1 here.
+    settings_ : dict
+        What each "auto" became in ``fit``, by the name of the parameter.
     device_ : torch.device
         Device of the module.
 
@@ -248,7 +261,9 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
-        scoring: str = "loss",
+        scoring: str | Callable[..., float] = "loss",
+        time_limit: float | None = None,
+        on_interrupt: str = "raise",
         warm_start: bool = False,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
@@ -271,6 +286,8 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.scoring = scoring
+        self.time_limit = time_limit
+        self.on_interrupt = on_interrupt
         self.warm_start = warm_start
         self.random_state = random_state
         self.device = device
@@ -312,6 +329,7 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
                 restore=center_intercepts,
                 epochs_parameter="max_iter",
                 n_iter=n_iter,
+                settings=partial(dict, solver=self.solver),
             )
         # A stream that goes on from an optimum must not depend on the units of the
         # features either. Its penalty is a part of the gradient, not of the optimizer.
@@ -322,6 +340,7 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
             training_scope=partial(self._standardized, decay=decay),
             restore=self._restore_units,
             n_iter=n_iter,
+            settings=partial(dict, solver="newton-cg"),
         )
 
     def _learn_units(

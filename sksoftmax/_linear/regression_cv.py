@@ -34,13 +34,13 @@ from .._utils.compat import (
     StrOptions,
     check_method_params,
     fit_context,
-    raise_for_params,
     scores_predictions,
 )
 from .._utils.devices import modes_of_training, resolve_device
 from .._utils.estimators import fitted_state_kept
-from .._utils.keywords import explain_keywords
+from .._utils.keywords import check_metadata, explain_keywords
 from .._utils.progress import FitReport, reported
+from .._utils.scorers import scorer_with_classes
 from .coefficients import LinearClassifier, set_coefficients
 from .cross_validation import (
     SCORES_OF_LOGITS,
@@ -48,7 +48,6 @@ from .cross_validation import (
     best_candidates,
     check_grid,
     score_of_logits,
-    scorer_with_classes,
     split_rows,
     weights_in_folds,
 )
@@ -139,6 +138,8 @@ class SoftmaxRegressionCV(LinearClassifier):
         The fitted module. With two classes it has a row for each, of opposite signs.
     net_ : skorch.NeuralNet
         The skorch net around the module.
+    settings_ : dict
+        The penalties ``"Cs"``, the number of folds ``"cv"`` and the ``"device"``.
     device_ : torch.device
         Device of the module.
 
@@ -254,7 +255,7 @@ class SoftmaxRegressionCV(LinearClassifier):
             ``Cs`` or ``l1_ratios`` are not such numbers, or if all scores are NaN. The
             attributes of a former fit then stay as they were.
         """
-        raise_for_params(params, self, "fit")
+        check_metadata(params, self, "fit")
         with (
             reported(self, X, y, sample_weight) as report,
             modes_of_training(),
@@ -275,6 +276,8 @@ class SoftmaxRegressionCV(LinearClassifier):
             to_scorer = check_method_params(X, routed.scorer.score, indices=kept)
             data = data.take(kept)
             report.begin(2 if self.refit else 1, "step")
+            device, Cs = str(self.device_), self.Cs_.tolist()
+            self.settings_ = {"Cs": Cs, "cv": len(folds), "device": device}
             with report.stage("fit-folds"):
                 grid = self._solve_folds(data, folds, report)
             self._score_folds(data, folds, grid, to_scorer)
@@ -310,7 +313,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         score : float
             The score; greater is better.
         """
-        raise_for_params(params, self, "score")
+        check_metadata(params, self, "score")
         if sample_weight is not None:
             sample_weight = as_column(sample_weight, "sample_weight")
         routed = self._route("score", sample_weight, params)

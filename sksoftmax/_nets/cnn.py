@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from functools import partial
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._utils.compat import Interval, StrOptions
 from .._utils.estimators import check_sizes
 from .._utils.keywords import explain_keywords
 from ..modules._augmentation import RandomShift, RandomWarp, make_augmentation, variants
 from ..modules._cnn import SoftmaxCNN
 from ..modules._image_transforms import draws_once_per_call
-from ..modules._layers import ACTIVATIONS
 from . import cnn_defaults
+from .constraints import CNN_CONSTRAINTS
 from .images import AugmentedMixin, batch_augmentation, check_order_of_channels
 
 
@@ -49,14 +48,14 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         given and else in ``X``. "auto" finds it out: 1, 3 or 4 entries beside two
         longer axes are the channels. If that does not tell, ``image_shape`` has them
         first, and axes of ``X`` raise a ValueError.
-    channels : sequence of int, default=(16, 32, 96)
-        Number of output channels of each block of convolutions. Processors are fastest
-        with multiples of 16.
+    channels : sequence of int or str, default=(16, 32, 96)
+        Number of output channels of each block of convolutions, also as text:
+        "16-32-96". Processors are fastest with multiples of 16.
     convolutions_per_block : int, default=2
         Number of convolutions in each block. The image is pooled after the first.
-    kernel_size : int, sequence of int or "auto", default="auto"
-        Side of the kernels of each block, or of all blocks. "auto" is 5 for the first
-        convolution and 3 for all others.
+    kernel_size : int, sequence of int, str or "auto", default="auto"
+        Side of the kernels of each block, or of all blocks, also as text: "5-3-3".
+        "auto" is 5 for the first convolution and 3 for all others.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of the image or shrink it.
     pool_size : int, default=2
@@ -64,8 +63,9 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     global_pooling : {"max", "average"} or None, default="max"
         Pooling of the whole image after the last block. With None, all values of that
         block go on.
-    hidden_layer_sizes : int or sequence of int, default=()
-        Width of hidden layers between the last block and the logits.
+    hidden_layer_sizes : int, sequence of int or str, default=()
+        Width of hidden layers between the last block and the logits, also as text:
+        "128-64".
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="relu"
         Activation function.
     normalization : {"batch"} or None, default="batch"
@@ -119,6 +119,10 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         its loss was below the mean when it was last seen; easy rows that stay weigh
         more, so that the loss is the same on average. The first epoch and the last
         eighth of them see all rows. "auto" is 0.5 from 10,000 rows on, else 0.
+    time_limit : float or None, default=None
+        Seconds after which ``fit`` ends with the best epoch so far. The schedule is
+        shortened once the epochs left would take longer. A training that does not come
+        near it is the same as without it.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     weight_averaging : float or None, default=None
@@ -142,8 +146,9 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         temperature.
     tol : float, default=1e-4
         Smallest improvement of the best score that counts.
-    scoring : {"loss", "accuracy"}, default="loss"
-        Validation score: the negative log loss, or the accuracy.
+    scoring : {"loss", "accuracy"}, name of a scorer or callable, default="loss"
+        Validation score: the negative log loss, the accuracy, a score of scikit-learn,
+        such as "balanced_accuracy", or ``scorer(estimator, X, y)``.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" is inverse to the frequency. A
         dict may name classes that ``y`` lacks; classes without an entry weigh 1. A
@@ -155,6 +160,13 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         directory with a file for each fit. A killed fit goes on from there and ends
         with the same bits. Needs an integer as ``random_state``. See the notes of
         :class:`SoftmaxMLPClassifier`.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        What Ctrl-C does in ``fit``: "raise" leaves the classifier as it was; "keep"
+        keeps the best whole epoch so far, with a warning. In a search or an ensemble,
+        "keep" ends one of the fits only.
+    defaults : {"latest", "0.1", "0.2"}, default="latest"
+        Version of sksoftmax whose values "auto" has. They are the
+        same in all versions so far.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the validation rows, the batches,
         dropout and augmentation.
@@ -201,6 +213,11 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     validation_scores_ : list of float or None
         Validation score after each epoch; None without validation rows. With a
         temperature, the log loss is that at the best temperature of the epoch.
+    temperature_ : float
+        The number that the logits are divided by; 1 unless one was learned.
+    settings_ : dict
+        What each "auto" became in ``fit``, by the name of the parameter;
+        ``"early_stopping"`` is True if validation rows chose the epoch.
     device_ : torch.device
         Device of the module.
 
@@ -252,38 +269,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
 
     __module__ = "sksoftmax"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseSoftmaxClassifier._parameter_constraints,
-        "image_shape": ["array-like", None],
-        "channels_last": ["boolean", StrOptions({"auto"})],
-        "channels": ["array-like"],
-        "convolutions_per_block": [Interval(Integral, 1, None, closed="left")],
-        "kernel_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            "array-like",
-        ],
-        "padding": [StrOptions({"same", "valid"})],
-        "pool_size": [Interval(Integral, 1, None, closed="left")],
-        "global_pooling": [StrOptions({"max", "average"}), None],
-        "hidden_layer_sizes": [
-            Interval(Integral, 1, None, closed="left"),
-            "array-like",
-        ],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "normalization": [StrOptions({"batch"}), None],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "input_scaling": [StrOptions({"standard"}), None],
-        "augmentation": [
-            StrOptions({"auto", "shift", "shift_flip", "warp"}),
-            callable,
-            None,
-        ],
-        "test_time_augmentation": ["boolean", StrOptions({"auto"})],
-        "data_pruning": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "temperature_scaling": ["boolean"],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CNN_CONSTRAINTS
 
     _prediction_rows = 128
 
@@ -293,13 +279,13 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         image_shape: Sequence[int] | None = None,
         *,
         channels_last: bool | str = "auto",
-        channels: Sequence[int] = (16, 32, 96),
+        channels: Sequence[int] | str = (16, 32, 96),
         convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
         pool_size: int = 2,
         global_pooling: str | None = "max",
-        hidden_layer_sizes: int | Sequence[int] = (),
+        hidden_layer_sizes: int | Sequence[int] | str = (),
         activation: str = "relu",
         normalization: str | None = "batch",
         dropout: float = 0.0,
@@ -314,6 +300,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         weight_decay: float = 0.1,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        time_limit: float | None = None,
         data_pruning: float | str = "auto",
         label_smoothing: float = 0.0,
         weight_averaging: float | None = None,
@@ -322,10 +309,12 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         n_iter_no_change: int = 10,
         temperature_scaling: bool = False,
         tol: float = 1e-4,
-        scoring: str = "loss",
+        scoring: str | Callable[..., float] = "loss",
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
+        on_interrupt: str = "raise",
+        defaults: str = "latest",
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -355,6 +344,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.time_limit = time_limit
         self.data_pruning = data_pruning
         self.label_smoothing = label_smoothing
         self.weight_averaging = weight_averaging
@@ -367,6 +357,8 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.checkpoint = checkpoint
+        self.on_interrupt = on_interrupt
+        self.defaults = defaults
         self.random_state = random_state
         self.device = device
         self.precision = precision
@@ -389,7 +381,9 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
                 self.augmentation, data, rows, shape, is_checked=is_checked
             )
             recipe = replace(recipe, augmentation=transform)
-        return Plan(recipe, check_module=self._check_module)
+        is_last = data.layout is not None and data.layout.is_last
+        settings = partial(cnn_defaults.settings, self, recipe, is_last)
+        return Plan(recipe, check_module=self._check_module, settings=settings)
 
     def _check_module(
         self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]
@@ -409,18 +403,16 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
             self._row_layout((self.n_features_in_,), reset=True)
         n_channels, height, width = self._row_shape_in_fit.shape
         shape = n_channels, height, width
-        augmentation = cnn_defaults.augmentation(self.augmentation, shape[1:])
+        augmentation = cnn_defaults.augmentation(
+            self.augmentation, shape[1:], self.defaults
+        )
         self.image_shape_ = shape
         return SoftmaxCNN(
             shape,
             len(self.classes_),
             channels=channels,
             convolutions_per_block=self.convolutions_per_block,
-            kernel_size=(
-                self.kernel_size
-                if isinstance(self.kernel_size, str | Integral)
-                else check_sizes("kernel_size", self.kernel_size)
-            ),
+            kernel_size=cnn_defaults.sides_of_kernels(self.kernel_size),
             padding=self.padding,
             pool_size=self.pool_size,
             global_pooling=self.global_pooling,
@@ -436,12 +428,15 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
             generator=generator,
         )
 
+    def _averages_views(self) -> bool:
+        shifts = isinstance(self.module_.augmentation, RandomShift | RandomWarp)
+        return cnn_defaults.averages_views(
+            self.test_time_augmentation, is_shifted=shifts
+        )
+
     def _views(self, rows: Tensor) -> list[Tensor]:
         augmentation = self.module_.augmentation
-        if not cnn_defaults.averages_views(
-            self.test_time_augmentation,
-            is_shifted=isinstance(augmentation, RandomShift | RandomWarp),
-        ):
+        if not self._averages_views():
             return [rows]
         images = rows.reshape(-1, *self.image_shape_)
         flip = isinstance(augmentation, RandomShift) and augmentation.flip

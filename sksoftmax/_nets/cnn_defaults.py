@@ -7,24 +7,51 @@ Fashion-MNIST.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 from .._training.recipe import Recipe, TrainingLength, net_recipe
+from .._utils.estimators import check_sizes
+from ..modules._cnn import kernel_sizes
 from ..modules._image_transforms import draws_once_per_call
+from .constraints import version_of
 
 _LENGTH = TrainingLength(
     largest_batch=128, n_steps=7000, fewest_epochs=12, most_epochs=60
 )
 
-# Share of the easy rows that an epoch leaves out.
-_DATA_PRUNING = 0.5
-# Rows: with fewer, a pruned epoch has too few steps.
-_FEWEST_PRUNED_ROWS = 10_000
 
-# Pixels of the shorter side: smaller images are not shifted. In a digit of 8 x 8
-# pixels, one pixel distinguishes two classes.
-_FEWEST_SHIFTED_PIXELS = 16
+@dataclass(frozen=True)
+class CNNDefaults:
+    r"""The numbers behind "auto" in one version; the fields' defaults are the latest.
+
+    Attributes
+    ----------
+    length : TrainingLength
+        Meaning of "auto" for ``batch_size`` and ``max_epochs``.
+    data_pruning : float
+        Share of the easy rows that an epoch leaves out.
+    fewest_pruned_rows : int
+        Rows: with fewer, a pruned epoch has too few steps.
+    fewest_shifted_pixels : int
+        Pixels of the shorter side: smaller images are not shifted. In a digit of 8 x 8
+        pixels, one pixel distinguishes two classes.
+    """
+
+    length: TrainingLength = _LENGTH
+    data_pruning: float = 0.5
+    fewest_pruned_rows: int = 10_000
+    fewest_shifted_pixels: int = 16
+
+
+# The numbers of each version, which the parameter ``defaults`` chooses.
+VERSIONS = {"0.1": CNNDefaults(), "0.2": CNNDefaults()}
+
+
+def numbers_of(defaults: str) -> CNNDefaults:
+    r"""Return the numbers of a value of the parameter ``defaults``."""
+    return VERSIONS[version_of(defaults)]
 
 
 def recipe(parameters: Any, n_rows: int) -> Recipe:
@@ -37,17 +64,19 @@ def recipe(parameters: Any, n_rows: int) -> Recipe:
     n_rows : int
         Number of training images, without copies.
     """
+    numbers = numbers_of(parameters.defaults)
     data_pruning = parameters.data_pruning
     if isinstance(data_pruning, str):
-        data_pruning = _DATA_PRUNING if n_rows >= _FEWEST_PRUNED_ROWS else 0.0
+        is_pruned = n_rows >= numbers.fewest_pruned_rows
+        data_pruning = numbers.data_pruning if is_pruned else 0.0
     return replace(
-        net_recipe(parameters, n_rows, _LENGTH),
+        net_recipe(parameters, n_rows, numbers.length),
         data_pruning=data_pruning,
         temperature_scaling=parameters.temperature_scaling,
     )
 
 
-def augmentation(value: Any, size: Sequence[int]) -> Any:
+def augmentation(value: Any, size: Sequence[int], defaults: str = "latest") -> Any:
     r"""Return the augmentation by the module of images (H, W).
 
     "auto" shifts images that are large. Transforms of torchvision are applied before
@@ -57,9 +86,42 @@ def augmentation(value: Any, size: Sequence[int]) -> Any:
         return None
     if not (isinstance(value, str) and value == "auto"):
         return value
-    return "shift" if min(size) >= _FEWEST_SHIFTED_PIXELS else None
+    is_shifted = min(size) >= numbers_of(defaults).fewest_shifted_pixels
+    return "shift" if is_shifted else None
 
 
 def averages_views(value: bool | str, *, is_shifted: bool) -> bool:
     r"""Return whether predictions average views; "auto" if training shifted images."""
     return is_shifted if isinstance(value, str) else value
+
+
+def sides_of_kernels(value: Any) -> Any:
+    r"""Return the sides of the kernels: a text other than "auto" as integers."""
+    if isinstance(value, Integral) or (isinstance(value, str) and value == "auto"):
+        return value
+    return check_sizes("kernel_size", value)
+
+
+def settings(
+    classifier: Any, recipe: Recipe, channels_are_last: bool
+) -> dict[str, Any]:
+    r"""Return what each "auto" of a convolutional net alone became in ``fit``."""
+    found = {
+        "image_shape": classifier.image_shape_,
+        "channels_last": channels_are_last,
+        "kernel_size": kernel_sizes(
+            sides_of_kernels(classifier.kernel_size),
+            len(check_sizes("channels", classifier.channels)),
+            classifier.convolutions_per_block,
+            classifier.padding,
+        ),
+        "test_time_augmentation": classifier._averages_views(),
+        "data_pruning": recipe.data_pruning,
+        "defaults": version_of(classifier.defaults),
+    }
+    # Code is no setting.
+    value = classifier.augmentation
+    if value is None or isinstance(value, str):
+        size = classifier.image_shape_[1:]
+        found["augmentation"] = augmentation(value, size, classifier.defaults)
+    return found

@@ -2,9 +2,8 @@ r"""The multi-layer perceptron."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from numbers import Integral, Real
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -17,11 +16,10 @@ from sklearn.utils.validation import check_is_fitted
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._utils.compat import Interval, StrOptions
 from .._utils.keywords import explain_keywords
-from ..modules._layers import ACTIVATIONS
 from ..modules._mlp import SoftmaxMLP
 from . import mlp_defaults
+from .constraints import MLP_CONSTRAINTS
 from .mlp_bins import check_n_bins, find_bins, has_missing, learn_scaling_and_bins
 
 
@@ -35,9 +33,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int or "auto", default="auto"
-        Width of each hidden layer. "auto" is two layers: of 64 units below 750 rows,
-        of 128 below 20,000 rows, and of 256 from there on.
+    hidden_layer_sizes : int, sequence of int, str or "auto", default="auto"
+        Width of each hidden layer, also as text: "128-64" is (128, 64). "auto" is two
+        layers: of 64 units below 750 rows, of 128 below 20,000 rows, and of 256 from
+        there on.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="silu"
         Activation function of the hidden layers.
     normalization : {"auto", "batch", "layer"} or None, default="auto"
@@ -92,6 +91,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         as 100 for "adamw" below 1,500 rows; from 20,000 rows on at least 8 epochs, or
         32 with more than 256 features. Up to two restarts may follow, see the notes. A
         number at which the loss still falls gives a ``ConvergenceWarning``.
+    time_limit : float or None, default=None
+        Seconds after which ``fit`` ends with the best epoch so far. The schedule is
+        shortened once the epochs left would take longer. A training that does not come
+        near it is the same as without it.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     weight_averaging : float or None, default=None
@@ -116,8 +119,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         from 20,000 rows on. See the notes.
     tol : float, default=1e-4
         Smallest improvement of the best score that counts.
-    scoring : {"loss", "accuracy"}, default="loss"
-        Validation score: the negative log loss, or the accuracy.
+    scoring : {"loss", "accuracy"}, name of a scorer or callable, default="loss"
+        Validation score: the negative log loss, the accuracy, a score of scikit-learn,
+        such as "balanced_accuracy", or ``scorer(estimator, X, y)``.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" is inverse to the frequency. A
         dict may name classes that ``y`` lacks; classes without an entry weigh 1. A
@@ -128,6 +132,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         File in which ``fit`` keeps the state of the training after each epoch, or a
         directory with a file for each fit. A killed fit goes on from there, with the
         same bits. Needs an integer as ``random_state``. See the notes.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        What Ctrl-C does in ``fit``: "raise" leaves the classifier as it was; "keep"
+        keeps the best whole epoch so far, with a warning. In a search or an ensemble,
+        "keep" ends one of the fits only.
+    defaults : {"latest", "0.1", "0.2"}, default="latest"
+        Version of sksoftmax whose values "auto" has. See the notes.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the validation rows, the batches and dropout.
     device : str, default="auto"
@@ -178,6 +188,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     validation_scores_ : list of float or None
         Validation score after each epoch, with a temperature at the best one; None
         without validation rows.
+    temperature_ : float
+        The number that the logits are divided by; 1 unless one was learned.
+    settings_ : dict
+        What each "auto" became; ``early_stopping``: did validation rows choose?
     device_ : torch.device
         Device of the module.
 
@@ -212,6 +226,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     **Temperature**: for averages of the nets that left out a row it is carried over to
     the average of all nets. The epoch is chosen by the loss at its best temperature.
+
+    **Defaults**: ``defaults="0.1"`` gives every "auto" the value that version 0.1.0
+    had. Bits differ: random numbers come in another order, and restarts are rarer.
 
     **Checkpoint**: ``fit`` goes on from the last whole epoch if the file is of a fit
     with the same parameters, data and ``random_state``; a finished fit is returned at
@@ -256,40 +273,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
 
     __module__ = "sksoftmax"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseSoftmaxClassifier._parameter_constraints,
-        "hidden_layer_sizes": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            "array-like",
-        ],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "normalization": [StrOptions({"auto", "batch", "layer"}), None],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "input_dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
-        "input_scaling": [StrOptions({"smooth", "standard"}), None],
-        "n_bins": [
-            StrOptions({"auto"}),
-            Interval(Integral, 2, None, closed="left"),
-            "array-like",
-            None,
-        ],
-        "embedding_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-            None,
-        ],
-        "learning_rate": [
-            StrOptions({"auto"}),
-            Interval(Real, 0, None, closed="neither"),
-        ],
-        "weight_decay": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "n_estimators": [Interval(Integral, 1, None, closed="left")],
-        "share_weights": ["boolean"],
-        "early_stopping": ["boolean", StrOptions({"auto"})],
-        "temperature_scaling": ["boolean", StrOptions({"auto"})],
-        "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = MLP_CONSTRAINTS
 
     hidden_layer_sizes_: tuple[int, ...]
     n_bins_: NDArray[np.int64]
@@ -321,6 +305,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         weight_decay: float | str = "auto",
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        time_limit: float | None = None,
         label_smoothing: float = 0.0,
         weight_averaging: float | None = None,
         early_stopping: bool | str = "auto",
@@ -328,10 +313,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         n_iter_no_change: int = 10,
         temperature_scaling: bool | str = "auto",
         tol: float = 1e-4,
-        scoring: str = "loss",
+        scoring: str | Callable[..., float] = "loss",
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
+        on_interrupt: str = "raise",
+        defaults: str = "latest",
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -356,6 +343,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.time_limit = time_limit
         self.label_smoothing = label_smoothing
         self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping
@@ -367,6 +355,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.checkpoint = checkpoint
+        self.on_interrupt = on_interrupt
+        self.defaults = defaults
         self.random_state = random_state
         self.device = device
         self.precision = precision
@@ -399,6 +389,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         is_stream: bool,
     ) -> Plan:
         n_features = self.n_features_in_
+        numbers = mlp_defaults.numbers_of(self.defaults)
         recipe = mlp_defaults.recipe(
             self, self.n_samples_seen_, n_features, is_stream=is_stream
         )
@@ -408,43 +399,52 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             n_bins = self.n_bins_
         else:
             is_first_piece = self._first_rows is not None
-            n_bins = check_n_bins(self.n_bins, len(rows), n_features, self._encoder)
+            n_bins = check_n_bins(
+                self.n_bins, len(rows), n_features, self._encoder, numbers
+            )
             if not is_first_piece:
                 bins = find_bins(data, rows, n_bins)
                 n_bins = bins.numbers
             attributes = {
                 "n_bins_": n_bins,
-                "_has_missing": has_missing(data, rows, is_first_piece),
-                "_half_with_bins": mlp_defaults.half_with_bins(len(rows)),
+                "_has_missing": has_missing(data, rows, is_first_piece, numbers),
+                "_half_with_bins": mlp_defaults.half_with_bins(len(rows), numbers),
             }
+        sizes = self.hidden_layer_sizes
         # A warm start keeps widths that are "auto", and checks others.
-        is_kept = is_stream or isinstance(self.hidden_layer_sizes, str)
+        is_kept = is_stream or str(sizes) == "auto"
         if is_new or not is_kept:
             attributes["hidden_layer_sizes_"] = mlp_defaults.hidden_layer_sizes(
-                self.hidden_layer_sizes, len(rows), is_stream=is_stream
+                sizes, len(rows), n_features, numbers, is_stream=is_stream
             )
-        learn_inputs = partial(learn_scaling_and_bins, n_bins=n_bins, bins=bins)
-        return Plan(recipe, attributes=attributes, learn_inputs=learn_inputs)
+        return Plan(
+            recipe,
+            attributes=attributes,
+            learn_inputs=partial(learn_scaling_and_bins, n_bins=n_bins, bins=bins),
+            settings=partial(mlp_defaults.settings, self, recipe),
+        )
 
     def _build_module(self, generator: torch.Generator) -> SoftmaxMLP:
-        sizes, encoder = self.hidden_layer_sizes_, self._encoder
-        return SoftmaxMLP(
+        encoder, settings = self._encoder, mlp_defaults.module_settings(self)
+        module = SoftmaxMLP(
             self.n_features_in_,
             len(self.classes_),
-            hidden_layer_sizes=sizes,
+            hidden_layer_sizes=self.hidden_layer_sizes_,
             activation=self.activation,
-            normalization=mlp_defaults.normalization(self.normalization, len(sizes)),
+            normalization=settings["normalization"],
             dropout=self.dropout,
-            input_dropout=mlp_defaults.input_dropout(
-                self.input_dropout, self.n_features_in_, not self._half_with_bins
-            ),
+            input_dropout=settings["input_dropout"],
             input_scaling=self.input_scaling,
             n_estimators=self.n_estimators,
             share_weights=self.share_weights,
             cardinalities=None if encoder is None else encoder.cardinalities,
             missing=self._has_missing.tolist() if self._has_missing.any() else None,
             n_bins=self.n_bins_.tolist() if self.n_bins_.any() else None,
-            bin_vector_size=mlp_defaults.embedding_size(self.embedding_size),
+            bin_vector_size=settings["embedding_size"],
             half_with_bins=self._half_with_bins,
             generator=generator,
         )
+        if self.n_estimators > 1:
+            numbers = mlp_defaults.numbers_of(self.defaults)
+            module.average.temperature.fill_(numbers.averaging_temperature)
+        return module

@@ -15,13 +15,18 @@ from .._data.training_rows import TrainingRows
 from .._encoders.categories import TableEncoder
 from ..modules._piecewise import bin_edges
 from . import mlp_defaults
+from .mlp_defaults import MLPDefaults
 
 # Rows from which the edges of the bins are learned.
 _SAMPLE_ROWS = 10_000
 
 
 def check_n_bins(
-    value: Any, n_rows: int, n_features: int, encoder: TableEncoder | None
+    value: Any,
+    n_rows: int,
+    n_features: int,
+    encoder: TableEncoder | None,
+    numbers: MLPDefaults,
 ) -> NDArray[np.int64]:
     r"""Return the most bins that each feature may have; categories have none.
 
@@ -32,7 +37,9 @@ def check_n_bins(
     """
     n_bins = value
     if n_bins is None or isinstance(n_bins, Integral | str):
-        n_bins = np.full(n_features, mlp_defaults.n_bins(n_bins, n_rows, n_features))
+        n_bins = np.full(
+            n_features, mlp_defaults.n_bins(n_bins, n_rows, n_features, numbers)
+        )
     n_bins = np.asarray(n_bins)
     if (
         n_bins.shape != (n_features,)
@@ -62,11 +69,14 @@ class Bins(NamedTuple):
 
 
 def has_missing(
-    data: TrainingRows, rows: NDArray[np.int64], is_first_piece: bool
+    data: TrainingRows,
+    rows: NDArray[np.int64],
+    is_first_piece: bool,
+    numbers: MLPDefaults,
 ) -> NDArray[np.bool_]:
     r"""Return the mask of the features that get an input for missing values."""
     is_missing = data.missing_columns(rows)
-    if is_first_piece and len(is_missing) <= mlp_defaults.MANY_FEATURES:
+    if is_first_piece and len(is_missing) <= numbers.many_features:
         # Values may be missing in later rows of the stream.
         return np.ones_like(is_missing)
     return is_missing

@@ -6,69 +6,100 @@ tables.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .._training.recipe import Recipe, TrainingLength, net_recipe
 from .._utils.estimators import check_sizes
+from ..modules._ensemble import AVERAGING_TEMPERATURE
+from .constraints import LATEST, version_of
 
-# Rows: from here on a table is large. Wide layers and bins for all members pay there,
-# and restarts that only might help take minutes instead of seconds.
-MANY_ROWS = 20_000
-
-# Rows: below, a table is small. It is memorized within an epoch unless the learning
-# rate is small and the weight decay is large.
-FEW_ROWS = 1_500
-
-# Features: above, a table is wide, of pixels for example. Bins would only be a burden,
-# and its features repeat one another.
-MANY_FEATURES = 256
-
-# Rows: below, narrow layers predict as well, in less time.
-_VERY_FEW_ROWS = 750
-
-# Units of each hidden layer: of very few rows, in general, and of a large table.
-_UNITS_OF_VERY_FEW_ROWS = 64
-_UNITS = 128
-_UNITS_OF_MANY_ROWS = 256
-
-# Hidden layers: from here on, gradient descent needs normalized layers.
-_DEEP = 5
-
-# Bins per feature, in general and of a large table.
-_BINS = 8
-_BINS_OF_MANY_ROWS = 16
-
-# Elements of the learned vector of a column's bins.
-_EMBEDDING_SIZE = 4
-
-# Learning rate, and the smallest share of it for a small table.
-_LEARNING_RATE = 0.012
-_SMALLEST_SHARE = 1 / 4
-
-# Weight decay in general, of a wide table, and of a small one.
-_WEIGHT_DECAY = 0.01
-_WEIGHT_DECAY_OF_MANY_FEATURES = 0.1
-_WEIGHT_DECAY_OF_FEW_ROWS = 0.3
-
-# Dropout rate of the inputs in general, and of a wide or large table.
-_INPUT_DROPOUT = 0.1
-_INPUT_DROPOUT_OF_LARGE = 0.2
-
-# Averaged nets learn best in few epochs at a high rate.
 _LENGTH = TrainingLength(
     largest_batch=256, n_steps=200, fewest_epochs=6, most_epochs=100
 )
 
-# Smallest share of these steps for a small table.
-_SMALLEST_SHARE_OF_STEPS = 1 / 2
 
-# Epochs of a large table, and of a large and wide one.
-_FEWEST_EPOCHS_OF_MANY_ROWS = 8
-_FEWEST_EPOCHS_OF_MANY_PIXELS = 32
+@dataclass(frozen=True)
+class MLPDefaults:
+    r"""The numbers behind "auto" in one version; the fields' defaults are the latest.
 
-# Restarts while the net underfits.
-_RESTARTS = 2
+    "Large" is a table from ``many_rows`` rows on, "small" one below ``few_rows`` rows
+    and "wide" one with more than ``many_features`` features.
+    """
+
+    # Rows: wide layers and bins for all members pay from here on, and restarts that
+    # only might help take minutes instead of seconds.
+    many_rows: int = 20_000
+    # Rows: below, a table is memorized within an epoch unless the learning rate is
+    # small and the weight decay is large.
+    few_rows: int = 1_500
+    # Features: above, of pixels for example, bins would only be a burden, and features
+    # repeat one another.
+    many_features: int = 256
+    # Rows: below, narrow layers predict as well, in less time.
+    very_few_rows: int = 750
+
+    # Units of each hidden layer: of very few rows, in general, of a large table, and of
+    # a large and wide one.
+    units_of_very_few_rows: int = 64
+    units: int = 128
+    units_of_many_rows: int = 256
+    units_of_many_pixels: int = 256
+    # Hidden layers: from here on, gradient descent needs normalized layers.
+    deep: int = 5
+
+    # Bins per feature, in general and of a large table.
+    bins: int = 8
+    bins_of_many_rows: int = 16
+    # Elements of the learned vector of a column's bins; 0 leaves the bins as they are.
+    embedding_size: int = 4
+
+    # Learning rate, and the smallest share of it for a small table.
+    learning_rate: float = 0.012
+    smallest_share: float = 1 / 4
+    # Weight decay in general, of a wide table, and of a small one.
+    weight_decay: float = 0.01
+    weight_decay_of_many_features: float = 0.1
+    weight_decay_of_few_rows: float = 0.3
+    # Dropout rate of the inputs in general, of a large table, and of a wide one.
+    input_dropout: float = 0.1
+    input_dropout_of_many_rows: float = 0.2
+    input_dropout_of_many_features: float = 0.2
+
+    # Averaged nets learn best in few epochs at a high rate.
+    length: TrainingLength = _LENGTH
+    # Smallest share of these steps for a small table.
+    smallest_share_of_steps: float = 1 / 2
+    # Epochs of a large table, and of a large and wide one.
+    fewest_epochs_of_many_rows: int = 8
+    fewest_epochs_of_many_pixels: int = 32
+    # Restarts while the net underfits.
+    restarts: int = 2
+
+    # Temperature at which the probabilities of members are averaged.
+    averaging_temperature: float = AVERAGING_TEMPERATURE
+
+
+# The numbers of each version, which the parameter ``defaults`` chooses.
+VERSIONS = {
+    "0.1": MLPDefaults(
+        very_few_rows=0,
+        units_of_many_rows=192,
+        bins_of_many_rows=8,
+        embedding_size=0,
+        smallest_share=1 / 8,
+        input_dropout_of_many_rows=0.1,
+        smallest_share_of_steps=1.0,
+        fewest_epochs_of_many_rows=6,
+        averaging_temperature=1.0,
+    ),
+    "0.2": MLPDefaults(),
+}
+
+
+def numbers_of(defaults: str) -> MLPDefaults:
+    r"""Return the numbers of a value of the parameter ``defaults``."""
+    return VERSIONS[version_of(defaults)]
 
 
 def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) -> Recipe:
@@ -83,103 +114,165 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
     is_stream : bool
         Whether an unknown number of rows will follow.
     """
-    n_rows_is_large = n_rows >= MANY_ROWS and not is_stream
+    numbers = numbers_of(parameters.defaults)
+    n_rows_is_large = n_rows >= numbers.many_rows and not is_stream
     # The values for small tables are measured with "adamw" alone.
     n_rows_is_small = (
-        n_rows < FEW_ROWS and parameters.optimizer == "adamw" and not is_stream
+        n_rows < numbers.few_rows and parameters.optimizer == "adamw" and not is_stream
     )
-    length = _LENGTH
+    length = numbers.length
     if n_rows_is_large:
-        is_wide = n_features > MANY_FEATURES
-        fewest = (
-            _FEWEST_EPOCHS_OF_MANY_PIXELS if is_wide else _FEWEST_EPOCHS_OF_MANY_ROWS
-        )
+        fewest = numbers.fewest_epochs_of_many_rows
+        if n_features > numbers.many_features:
+            fewest = numbers.fewest_epochs_of_many_pixels
         length = replace(length, fewest_epochs=fewest)
     elif n_rows_is_small:
-        share = max(n_rows / FEW_ROWS, _SMALLEST_SHARE_OF_STEPS)
+        share = max(n_rows / numbers.few_rows, numbers.smallest_share_of_steps)
         length = replace(length, n_steps=round(share * length.n_steps))
     # Validation rows decide about restarts.
     restarts = parameters.max_epochs == "auto" and bool(parameters.early_stopping)
     return replace(
         net_recipe(parameters, n_rows, length),
         learning_rate=_learning_rate(
-            parameters.learning_rate, n_rows if n_rows_is_small else FEW_ROWS
+            parameters.learning_rate,
+            n_rows if n_rows_is_small else numbers.few_rows,
+            numbers,
         ),
         weight_decay=_weight_decay(
-            parameters.weight_decay, n_features, n_rows_is_small=n_rows_is_small
+            parameters.weight_decay,
+            n_features,
+            numbers,
+            n_rows_is_small=n_rows_is_small,
         ),
-        n_restarts=_RESTARTS if restarts else 0,
+        n_restarts=numbers.restarts if restarts else 0,
         restart_if_best_is_last=not n_rows_is_large,
         restarts_without_input_dropout=isinstance(parameters.input_dropout, str),
         temperature_scaling=bool(parameters.temperature_scaling),
     )
 
 
-def _learning_rate(value: float | str, n_rows: int) -> float:
+def _learning_rate(value: float | str, n_rows: int, numbers: MLPDefaults) -> float:
     r"""Return the learning rate; "auto" is in proportion to few rows."""
     if not isinstance(value, str):
         return value
-    share = min(max(n_rows / FEW_ROWS, _SMALLEST_SHARE), 1.0)
-    return _LEARNING_RATE * share
+    share = min(max(n_rows / numbers.few_rows, numbers.smallest_share), 1.0)
+    return numbers.learning_rate * share
 
 
 def _weight_decay(
-    value: float | str, n_features: int, *, n_rows_is_small: bool
+    value: float | str, n_features: int, numbers: MLPDefaults, *, n_rows_is_small: bool
 ) -> float:
     r"""Return the weight decay; "auto" is larger for small and for wide tables."""
     if not isinstance(value, str):
         return value
     if n_rows_is_small:
-        return _WEIGHT_DECAY_OF_FEW_ROWS
-    if n_features > MANY_FEATURES:
-        return _WEIGHT_DECAY_OF_MANY_FEATURES
-    return _WEIGHT_DECAY
+        return numbers.weight_decay_of_few_rows
+    if n_features > numbers.many_features:
+        return numbers.weight_decay_of_many_features
+    return numbers.weight_decay
 
 
-def hidden_layer_sizes(value: Any, n_rows: int, *, is_stream: bool) -> tuple[int, ...]:
+def hidden_layer_sizes(
+    value: Any,
+    n_rows: int,
+    n_features: int,
+    numbers: MLPDefaults = VERSIONS[LATEST],
+    *,
+    is_stream: bool,
+) -> tuple[int, ...]:
     r"""Return the width of each hidden layer; "auto" is two layers."""
-    if not isinstance(value, str):
+    if not (isinstance(value, str) and value == "auto"):
         return check_sizes("hidden_layer_sizes", value)
-    if n_rows < _VERY_FEW_ROWS and not is_stream:
-        return (_UNITS_OF_VERY_FEW_ROWS, _UNITS_OF_VERY_FEW_ROWS)
-    if n_rows < MANY_ROWS:
-        return (_UNITS, _UNITS)
-    return (_UNITS_OF_MANY_ROWS, _UNITS_OF_MANY_ROWS)
+    if n_rows < numbers.very_few_rows and not is_stream:
+        units = numbers.units_of_very_few_rows
+    elif n_rows < numbers.many_rows:
+        units = numbers.units
+    elif n_features > numbers.many_features:
+        units = numbers.units_of_many_pixels
+    else:
+        units = numbers.units_of_many_rows
+    return (units, units)
 
 
-def normalization(value: str | None, n_layers: int) -> str | None:
+def normalization(
+    value: str | None, n_layers: int, numbers: MLPDefaults = VERSIONS[LATEST]
+) -> str | None:
     r"""Return the normalization of the hidden layers; "auto" is by batch if deep."""
     if value != "auto":
         return value
-    return "batch" if n_layers >= _DEEP else None
+    return "batch" if n_layers >= numbers.deep else None
 
 
-def input_dropout(value: float | str, n_features: int, n_rows_is_large: bool) -> float:
+def input_dropout(
+    value: float | str,
+    n_features: int,
+    n_rows_is_large: bool,
+    numbers: MLPDefaults = VERSIONS[LATEST],
+) -> float:
     r"""Return the dropout rate of the inputs; "auto" is higher for a large table."""
     if not isinstance(value, str):
         return value
-    if n_features > MANY_FEATURES or n_rows_is_large:
-        return _INPUT_DROPOUT_OF_LARGE
-    return _INPUT_DROPOUT
+    if n_features > numbers.many_features:
+        return numbers.input_dropout_of_many_features
+    if n_rows_is_large:
+        return numbers.input_dropout_of_many_rows
+    return numbers.input_dropout
 
 
-def n_bins(value: Any, n_rows: int, n_features: int) -> int:
+def n_bins(
+    value: Any, n_rows: int, n_features: int, numbers: MLPDefaults = VERSIONS[LATEST]
+) -> int:
     r"""Return the most bins of each feature; "auto" is none for a wide table."""
     if not isinstance(value, str):
         return value or 0
-    if n_features > MANY_FEATURES:
+    if n_features > numbers.many_features:
         return 0
-    return _BINS_OF_MANY_ROWS if n_rows >= MANY_ROWS else _BINS
+    return numbers.bins_of_many_rows if n_rows >= numbers.many_rows else numbers.bins
 
 
-def embedding_size(value: int | str | None) -> int:
+def embedding_size(
+    value: int | str | None, numbers: MLPDefaults = VERSIONS[LATEST]
+) -> int:
     r"""Return the elements of the vector of a column's bins; 0 for none."""
-    return _EMBEDDING_SIZE if isinstance(value, str) else value or 0
+    return numbers.embedding_size if isinstance(value, str) else value or 0
 
 
-def half_with_bins(n_rows: int) -> bool:
+def half_with_bins(n_rows: int, numbers: MLPDefaults = VERSIONS[LATEST]) -> bool:
     r"""Return whether only half of the members have the bins.
 
     With bins, a table that is not large is soon memorized.
     """
-    return n_rows < MANY_ROWS
+    return n_rows < numbers.many_rows
+
+
+def module_settings(classifier: Any) -> dict[str, Any]:
+    r"""Return what a perceptron is built with for the parameters that may be "auto"."""
+    numbers = numbers_of(classifier.defaults)
+    return {
+        "normalization": normalization(
+            classifier.normalization, len(classifier.hidden_layer_sizes_), numbers
+        ),
+        "input_dropout": input_dropout(
+            classifier.input_dropout,
+            classifier.n_features_in_,
+            not classifier._half_with_bins,
+            numbers,
+        ),
+        "embedding_size": embedding_size(classifier.embedding_size, numbers),
+    }
+
+
+def settings(classifier: Any, recipe: Recipe) -> dict[str, Any]:
+    r"""Return what each "auto" of a perceptron alone became in ``fit``."""
+    is_categorical = classifier.is_categorical_
+    return {
+        "hidden_layer_sizes": classifier.hidden_layer_sizes_,
+        "n_bins": int(classifier.n_bins_.max(initial=0)),
+        **module_settings(classifier),
+        "learning_rate": recipe.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "categorical_features": None
+        if is_categorical is None
+        else is_categorical.nonzero()[0].tolist(),
+        "defaults": version_of(classifier.defaults),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral, Real
+from functools import partial
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
-from .._training.optimizers import OPTIMIZERS
 from .._utils.arrays import convert
-from .._utils.compat import Interval, StrOptions
 from .._utils.keywords import explain_keywords
 from ..modules._named_inputs import split_inputs
 from ..modules._output_checks import check_output, check_shape, check_tokens
 from ..modules._user_module import build_module
 from . import net_defaults
+from .constraints import NET_CONSTRAINTS, version_of
 from .images import AugmentedMixin, batch_augmentation, check_order_of_channels
 
 # Parameters that are dicts, by the prefix of the names of their entries.
@@ -99,6 +98,10 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" makes about 3,000 steps in 15 to 100 epochs. A
         number at which the loss still falls gives a ``ConvergenceWarning``.
+    time_limit : float or None, default=None
+        Seconds after which ``fit`` ends with the best epoch so far. The schedule is
+        shortened once the epochs left would take longer. A training that does not come
+        near it is the same as without it.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     frozen : str, list of str or None, default=None
@@ -123,8 +126,9 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         Number of epochs without improvement after which training stops early.
     tol : float, default=1e-4
         Smallest improvement of the best score that counts.
-    scoring : {"loss", "accuracy"}, default="loss"
-        Validation score: the negative log loss, or the accuracy.
+    scoring : {"loss", "accuracy"}, name of a scorer or callable, default="loss"
+        Validation score: the negative log loss, the accuracy, a score of scikit-learn,
+        such as "balanced_accuracy", or ``scorer(estimator, X, y)``.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class in the loss. "balanced" is inverse to the frequency. A
         dict may name classes that ``y`` lacks; classes without an entry weigh 1. A
@@ -136,6 +140,13 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         directory with a file for each fit. A killed fit goes on from there and ends
         with the same bits. Needs an integer as ``random_state``. See the notes of
         :class:`SoftmaxMLPClassifier`.
+    on_interrupt : {"raise", "keep"}, default="raise"
+        What Ctrl-C does in ``fit``: "raise" leaves the classifier as it was; "keep"
+        keeps the best whole epoch so far, with a warning. In a search or an ensemble,
+        "keep" ends one of the fits only.
+    defaults : {"latest", "0.1", "0.2"}, default="latest"
+        Version of sksoftmax whose values "auto" has. They are the
+        same in all versions so far.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the validation rows, the order of the batches
         and dropout.
@@ -179,6 +190,11 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
         Validation score after each epoch; None without validation rows.
+    temperature_ : float
+        Always 1 here: no temperature is learned.
+    settings_ : dict
+        What each "auto" became in ``fit``, by the name of the parameter;
+        ``"early_stopping"`` is True if validation rows chose the epoch.
     device_ : torch.device
         Device of the module.
 
@@ -220,26 +236,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
 
     __module__ = "sksoftmax"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseSoftmaxClassifier._parameter_constraints,
-        "module": [callable],
-        "module_params": [dict, None],
-        "image_shape": ["array-like", None],
-        "channels_last": ["boolean", StrOptions({"auto"})],
-        "augmentation": [
-            StrOptions({"shift", "shift_flip", "warp"}),
-            callable,
-            None,
-        ],
-        "inputs": [dict, None],
-        "output": [StrOptions({"logits", "log_proba"})],
-        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
-        "optimizer_params": [dict, None],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), dict],
-        "frozen": [str, list, tuple, None],
-        "unfreeze_after": [Interval(Integral, 1, None, closed="left"), None],
-        "gradient_clipping": [Interval(Real, 0, None, closed="neither"), None],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = NET_CONSTRAINTS
 
     _has_user_module = True
 
@@ -266,6 +263,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         weight_decay: float = 0.0,
         batch_size: int | str = "auto",
         max_epochs: int | str = "auto",
+        time_limit: float | None = None,
         label_smoothing: float = 0.0,
         frozen: str | Sequence[str] | None = None,
         unfreeze_after: int | None = None,
@@ -275,10 +273,12 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,
-        scoring: str = "loss",
+        scoring: str | Callable[..., float] = "loss",
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
         checkpoint: str | PathLike[str] | None = None,
+        on_interrupt: str = "raise",
+        defaults: str = "latest",
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
         precision: str = "auto",
@@ -300,6 +300,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         self.weight_decay = weight_decay
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.time_limit = time_limit
         self.label_smoothing = label_smoothing
         self.frozen = frozen
         self.unfreeze_after = unfreeze_after
@@ -313,6 +314,8 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.checkpoint = checkpoint
+        self.on_interrupt = on_interrupt
+        self.defaults = defaults
         self.random_state = random_state
         self.device = device
         self.precision = precision
@@ -388,11 +391,14 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         recipe = replace(
             net_defaults.recipe(self, self.n_samples_seen_), augmentation=augmentation
         )
+        settings = partial(dict[str, Any], defaults=version_of(self.defaults))
         if not is_new:
-            return Plan(recipe)
+            return Plan(recipe, settings=settings)
         sample = data.sample(rows, _CHECKED_ROWS)
         attributes = {"_are_whole": net_defaults.whole_inputs(sample, self._parts)}
-        return Plan(recipe, attributes, check_module=self._check_module)
+        return Plan(
+            recipe, attributes, check_module=self._check_module, settings=settings
+        )
 
     def _check_module(
         self, module: nn.Module, data: TrainingRows, rows: NDArray[np.int64]

@@ -12,11 +12,13 @@ from torch import Tensor
 from .._training.recipe import Recipe, TrainingLength, net_recipe
 from .._training.user_optimizers import check_optimizer
 from .._utils.arrays import InputPart
+from .constraints import version_of
 
-# Meaning of "auto".
+# Meaning of "auto" in the latest version, and in each version.
 _LENGTH = TrainingLength(
     largest_batch=256, n_steps=3000, fewest_epochs=15, most_epochs=100
 )
+VERSIONS = {"0.1": _LENGTH, "0.2": _LENGTH}
 
 
 def recipe(parameters: Any, n_rows: int) -> Recipe:
@@ -33,7 +35,7 @@ def recipe(parameters: Any, n_rows: int) -> Recipe:
     optimizer_params = parameters.optimizer_params or {}
     check_optimizer(parameters.optimizer, optimizer_params, parameters.weight_decay)
     plan = replace(
-        net_recipe(parameters, n_rows, _LENGTH),
+        net_recipe(parameters, n_rows, VERSIONS[version_of(parameters.defaults)]),
         optimizer_params=optimizer_params,
         frozen=_patterns(parameters.frozen),
         unfreeze_after=parameters.unfreeze_after,

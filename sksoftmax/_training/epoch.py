@@ -31,6 +31,9 @@ def record_epoch(
     record(history, f"{prefix}_loss", loss, operator.lt)
     if isinstance(totals, ValidationTotals):
         record(history, "valid_acc", totals.accuracy(), operator.gt)
+        score = totals.score()
+        if score is not None:
+            record(history, "valid_score", score, operator.gt)
     history.record(f"{prefix}_batch_count", len(totals.batch_sizes))
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from .._data.hold_out import row_weight
 from .batches import Batch
+from .scores import ValidationScore
 from .temperature import refined_loss
 
 
@@ -82,11 +83,16 @@ class ValidationTotals(EpochTotals):
     r"""The losses and the accuracy of validation rows.
 
     With ``at_best_temperature``, the loss is that at the temperature that is best for
-    these rows, since one will be learned after training.
+    these rows, since one will be learned after training. ``score_rows`` computes a
+    further score.
     """
 
-    def __init__(self, at_best_temperature: bool) -> None:
+    def __init__(
+        self, at_best_temperature: bool, score_rows: ValidationScore | None = None
+    ) -> None:
         super().__init__()
+        self._score_rows = score_rows
+        self._keeps_logits = at_best_temperature or score_rows is not None
         self._hits: list[Tensor | float] = []
         self._at_best_temperature = at_best_temperature
         self._logits: list[Tensor] = []
@@ -101,7 +107,7 @@ class ValidationTotals(EpochTotals):
         self._hits.append(
             _scalar(hits.sum() if sample_weight is None else hits @ sample_weight)
         )
-        if self._at_best_temperature:
+        if self._keeps_logits:
             self._logits.append(step["y_pred"])
             self._targets.append(y)
             if sample_weight is not None:
@@ -110,8 +116,18 @@ class ValidationTotals(EpochTotals):
     def loss(self) -> float:
         if not self._at_best_temperature:
             return super().loss()
+        return refined_loss(*self._rows())
+
+    def score(self) -> float | None:
+        r"""Return the score by a scorer; None without one."""
+        if self._score_rows is None:
+            return None
+        return self._score_rows(*self._rows(), self._at_best_temperature)
+
+    def _rows(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        r"""Return the logits, the classes and the weights of all rows."""
         weight = torch.cat(self._row_weights) if self._row_weights else None
-        return refined_loss(torch.cat(self._logits), torch.cat(self._targets), weight)
+        return torch.cat(self._logits), torch.cat(self._targets), weight
 
     def accuracy(self) -> float:
         r"""Return the fraction of rows whose largest logit is that of their class."""

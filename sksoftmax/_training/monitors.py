@@ -77,7 +77,10 @@ def users_callbacks(
 
 
 def check_monitors(
-    callbacks: Iterable[tuple[str, Callback]], *, has_validation: bool
+    callbacks: Iterable[tuple[str, Callback]],
+    *,
+    has_validation: bool,
+    has_score: bool = False,
 ) -> None:
     r"""Raise an error for a callback whose monitor will not be in the history.
 
@@ -87,6 +90,8 @@ def check_monitors(
         The net's callbacks, initialized, in their order.
     has_validation : bool
         Whether there are validation rows.
+    has_score : bool, default=False
+        Whether they have a score by a scorer.
 
     Warns
     -----
@@ -98,6 +103,8 @@ def check_monitors(
     are_known = all(type(c).__module__.startswith("skorch.") for _, c in callbacks)
     missing = set() if has_validation else set(_VALIDATION_NAMES)
     recorded = (_TRAINING_NAMES | _VALIDATION_NAMES) - missing
+    if has_score:
+        recorded |= {"valid_score", "valid_score_best"}
     unscored = []
     for label, callback in callbacks:
         monitor = _monitor(callback)

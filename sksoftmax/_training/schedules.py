@@ -52,6 +52,8 @@ class StepSchedule:
         self._n_epochs = n_epochs
         # The first epoch is 0; `begin_epoch` increments it.
         self._epoch = n_done - 1
+        # Epochs and progress, from 0 to 1, at which the epochs left were last counted.
+        self._origin, self._progress = 0, 0.0
 
     def start(self, optimizer: torch.optim.Optimizer) -> None:
         r"""Set the rate of the first step."""
@@ -63,11 +65,22 @@ class StepSchedule:
         self._n_steps = n_steps
         self._n_steps_done = 0
 
+    def shorten(self, n_epochs: int) -> None:
+        r"""Go through the rest of the schedule in a number of epochs."""
+        done = self._epoch + 1
+        self._progress = self._progress_at(done)
+        self._origin, self._n_epochs = done, max(n_epochs, 1)
+
+    def _progress_at(self, epochs: float) -> float:
+        r"""Return the share of the schedule that is over after epochs."""
+        since = (epochs - self._origin) / self._n_epochs
+        return self._progress + (1 - self._progress) * since
+
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         r"""Set the rate of the next step."""
         if self._changes:
             epochs = self._epoch + self._n_steps_done / self._n_steps
-            factor = self._factor(epochs / self._n_epochs)
+            factor = self._factor(self._progress_at(epochs))
             self._set(optimizer, self._learning_rate * factor)
             self._n_steps_done += 1
 

@@ -6,36 +6,34 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochTimer, PrintLog, ProgressBar
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._data.hold_out import predict_by, row_weight, unseen_by
 from .averaging import ParameterAverage
 from .batches import Batch, BatchIterator, TensorTable, as_tensors
-from .callbacks import BestEpoch, EpochReport, interrupts_stop_training, listen
+from .callbacks import EpochReport, interrupts_stop_training, listen
 from .checkpoint import Checkpoint
+from .ending import Ending, early_end
 from .epoch import record_batches, record_epoch
 from .gradients import clip_gradients, nothing_learns, set_gradients
 from .losses import (
     EpochTotals,
     ValidationTotals,
-    WeightedCrossEntropy,
-    probabilities,
 )
 from .monitors import (
-    check_callbacks,
     missing_validation_explained,
     users_callbacks,
 )
 from .optimizers import make_gradients_dense, merged_groups
-from .parameter_groups import check_patterns, frozen_norms, set_frozen
+from .parameter_groups import frozen_norms, set_frozen
 from .pruning import EasyRows
 from .recipe import Recipe
 from .restarts import Round, has_gained, has_stalled, plan_rounds, underfits
 from .schedules import StepSchedule
+from .scores import ValidationScore
 from .stream import FEWEST_NORMALIZED, Pace, running_statistics
 
 
@@ -75,6 +73,9 @@ class SoftmaxNet(NeuralNetClassifier):
         self.pace: Pace | None = None
         # The average of the parameters, while `fit` computes one.
         self.average: ParameterAverage | None = None
+        # Early ends of the training, and the score of the validation rows.
+        self.ending: Ending | None = None
+        self.score_rows: ValidationScore | None = None
         # Patterns of the names of parameters that do not learn in this epoch.
         self.frozen: tuple[str, ...] = ()
         # True while the batches are encoded rows.
@@ -187,21 +188,46 @@ class SoftmaxNet(NeuralNetClassifier):
         if checkpoint is not None:
             first = checkpoint.n_epochs
             checkpoint.resume(self)
-        for current in plan_rounds(n_epochs, n_restarts):
-            if not self._begins(current):
-                break
-            self.round_ = current
-            self._start_schedule(schedule, first)
-            with self._round_context():
-                for epoch in range(max(first, current.start), current.end):
-                    if self.stop_training_:
-                        break
-                    self._run_epoch(epoch, data, checkpoint)
+        rounds = plan_rounds(n_epochs, n_restarts)
+        with early_end(self, first):
+            self._run_rounds(rounds, schedule, first, data, checkpoint)
         if n_epochs and self.optimizer_.n_done == n_steps_before:
             raise ValueError(nothing_learns(self.module_))
         if self.average is not None:
             self.average.apply()
         return self
+
+    def _run_rounds(
+        self,
+        rounds: Sequence[Round],
+        schedule: str,
+        first: int,
+        data: _Data,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        r"""Train for the first round and for the restarts that follow."""
+        for current in rounds:
+            if not self._begins(current):
+                break
+            self.round_ = current
+            self._start_schedule(schedule, first)
+            with self._round_context():
+                epoch = max(first, current.start)
+                while epoch < self.round_.end and not self.stop_training_:
+                    self._run_epoch(epoch, data, checkpoint)
+                    epoch += 1
+                    self._shorten(epoch)
+
+    def _shorten(self, n_done: int) -> None:
+        r"""Shorten the round if its epochs do not end before the time limit."""
+        if self.ending is None:
+            return
+        start, end = self.round_
+        n_ahead = end - n_done
+        if not self.ending.allows(n_ahead):
+            n_ahead = self.ending.epochs_that_fit(n_ahead)
+            self.round_ = Round(start, n_done + n_ahead)
+            self.schedule_.shorten(n_ahead)
 
     def _begin_training(
         self, train: TensorTable, valid: TensorTable | None, decay: float | None
@@ -241,11 +267,14 @@ class SoftmaxNet(NeuralNetClassifier):
         if not current.start:
             return True
         before = self._epochs_here()[: current.start]
-        return (
+        begins = (
             not self.stop_training_
             and underfits(before, self.recipe.restart_if_best_is_last)
             and has_gained(before, current)
         )
+        if begins and self.ending is not None:
+            begins = self.ending.allows(current.end - current.start)
+        return begins
 
     def _start_schedule(self, name: str, first: int) -> None:
         r"""Start the schedule of a round whose epochs before ``first`` are done."""
@@ -283,6 +312,8 @@ class SoftmaxNet(NeuralNetClassifier):
     def _end_epoch(self, data: _Data) -> None:
         r"""Validate, and call the callbacks, for the parameters of predictions."""
         self.run_single_epoch(data.validation, False, "valid", self.validation_step)
+        if self.ending is not None:
+            self.ending.end_epoch(self)
         with (
             interrupts_stop_training(self),
             missing_validation_explained(data.validation is not None),
@@ -316,7 +347,11 @@ class SoftmaxNet(NeuralNetClassifier):
             return
         self._set_training(training)
         at_best_temperature = self.recipe.temperature_scaling
-        totals = EpochTotals() if training else ValidationTotals(at_best_temperature)
+        totals = (
+            EpochTotals()
+            if training
+            else ValidationTotals(at_best_temperature, self.score_rows)
+        )
         batches = iter(iterator)
         if training:
             self.schedule_.begin_epoch(len(iterator))
@@ -332,6 +367,8 @@ class SoftmaxNet(NeuralNetClassifier):
                 self.easy_rows_.learn(step["y_pred"], batch[1][0])
             if self.has_batch_listeners_:
                 self._end_batch(batch, training, prefix, step)
+            if training and self.ending is not None and self.ending.ends_epoch():
+                break
         if self.has_users_callbacks_ and not self.has_batch_listeners_:
             record_batches(self.history, prefix, totals)
         record_epoch(self.history, prefix, totals, self.lr)
@@ -395,56 +432,3 @@ class SoftmaxNet(NeuralNetClassifier):
             logits = predict_by(self.module_, X, unseen_by(weight))
         loss = self.get_loss(logits, (y, row_weight(weight)))
         return {"loss": loss, "y_pred": logits}
-
-
-def make_net(
-    module: nn.Module,
-    recipe: Recipe | None,
-    device: torch.device,
-    generator: torch.Generator,
-    *,
-    n_classes: int,
-    best_epoch: BestEpoch | None = None,
-    callbacks: Sequence[Callback] | None = None,
-    verbose: int = 0,
-    input_dtype: torch.dtype | None = None,
-) -> SoftmaxNet:
-    r"""Return an initialized net around a module; without a recipe it cannot train."""
-    check_callbacks(
-        callbacks or [], "constant" if recipe is None else recipe.lr_schedule
-    )
-    first = [] if best_epoch is None else [("best_epoch", best_epoch)]
-    options: dict[str, Any] = {"optimizer": None}
-    if recipe is not None:
-        check_patterns(module, recipe.frozen, "frozen")
-        options = {
-            **recipe.optimizer_options(module),
-            "criterion__label_smoothing": recipe.label_smoothing,
-            "lr": recipe.learning_rate,
-            "max_epochs": recipe.max_epochs,
-            "batch_size": recipe.batch_size,
-        }
-    # skorch's table of epochs; verbose=1 shows the fit as a whole instead.
-    if verbose < 2:
-        options["callbacks__print_log"] = None
-    net = SoftmaxNet(
-        module,
-        recipe=recipe,
-        criterion=WeightedCrossEntropy,
-        classes=np.arange(n_classes),
-        predict_nonlinearity=probabilities,
-        dataset=TensorTable,
-        dataset__dtype=input_dtype,
-        iterator_train=BatchIterator,
-        iterator_train__shuffle=True,
-        iterator_train__generator=generator,
-        iterator_valid=BatchIterator,
-        iterator_valid__batch_size=1024,
-        train_split=None,
-        callbacks=[*first, *(callbacks or [])],
-        verbose=verbose,
-        device=str(device),
-        **options,
-    )
-    net.initialize()
-    return net

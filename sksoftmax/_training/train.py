@@ -16,7 +16,9 @@ from .._utils.process import freed_memory_kept
 from ..modules._base import SoftmaxModule
 from .batches import BatchIterator, TensorTable
 from .checkpoint import Checkpoint
+from .ending import Ending
 from .monitors import check_monitors, users_callbacks
+from .scores import ValidationScore
 from .skorch_net import SoftmaxNet
 from .stream import Pace
 
@@ -36,6 +38,8 @@ def train(
     observer: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     pace: Pace | None = None,
+    ending: Ending | None = None,
+    score_rows: ValidationScore | None = None,
 ) -> None:
     r"""Train a net on a table.
 
@@ -55,6 +59,10 @@ def train(
         The state to go on from, written after each epoch.
     pace : Pace, default=None
         The sizes of the steps of a stream; full steps if None.
+    ending : Ending, default=None
+        What may end the training early; nothing if None.
+    score_rows : ValidationScore, default=None
+        A further score of the validation rows.
 
     Raises
     ------
@@ -62,12 +70,17 @@ def train(
         If a callback monitors a score that no epoch will have, or if parameters become
         infinite or NaN.
     """
-    check_monitors(net.callbacks_, has_validation=validation is not None)
+    check_monitors(
+        net.callbacks_,
+        has_validation=validation is not None,
+        has_score=score_rows is not None,
+    )
     encoded = _encoded(net, [table] if validation is None else [table, validation])
     net.is_encoded = encoded is not None
     if encoded is not None:
         table, validation = encoded[0], encoded[1] if validation is not None else None
     net.train_split = None if validation is None else predefined_split(validation)
+    net.ending, net.score_rows = ending, score_rows
     callbacks = net.callbacks_
     if observer is not None:
         net.callbacks_ = [("observer", observer), *callbacks]
@@ -85,6 +98,7 @@ def train(
         net.train_split = None
         net.is_encoded = False
         net.easy_rows_ = net.pace = net.average = None
+        net.ending = net.score_rows = None
         net.callbacks_ = callbacks
 
 

@@ -29,13 +29,18 @@ def fitted_state_kept(estimator: BaseEstimator) -> Iterator[None]:
         raise
 
 
-def check_sizes(name: str, sizes: int | Sequence[int]) -> tuple[int, ...]:
-    r"""Return layer sizes as a tuple of positive integers."""
-    checked = list(np.atleast_1d(np.asarray(sizes, dtype=object)))
+def check_sizes(name: str, sizes: int | str | Sequence[int]) -> tuple[int, ...]:
+    r"""Return layer sizes as a tuple of positive integers; "128-64" is (128, 64)."""
+    checked: Any = sizes
+    if isinstance(sizes, str):
+        parts = sizes.split("-")
+        is_number = all(part.isascii() and part.isdecimal() for part in parts)
+        checked = [int(part) for part in parts] if is_number else [sizes]
+    checked = list(np.atleast_1d(np.asarray(checked, dtype=object)))
     if not all(isinstance(size, int | np.integer) and size > 0 for size in checked):
         raise ValueError(
             f"Got {name}={sizes!r}, but expected a sequence of positive integers, one "
-            "for each layer."
+            "for each layer, or a text such as '128-64'."
         )
     return tuple(int(size) for size in checked)
 

@@ -10,7 +10,11 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
+
+from sklearn.base import BaseEstimator
+
+from .compat import raise_for_params
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,10 +29,12 @@ SYNONYMS = [
         "l1_ratio l1_ratios l1 lambda_l1 reg_alpha",
         "l1_ratio l1_ratios penalty",
         "weight_decay penalty",
-        "X_val x_val X_valid X_eval",
-        "X_val y_val eval_set validation_data valid_sets val_data",
-        "y_val y_valid y_eval",
-        "categorical_features cat_features categorical_feature cat_idxs cat_cols",
+        "X_val x_val X_valid X_eval eval_X",
+        "X_val y_val eval_set eval_sets evals validation_data valid_sets val_data",
+        "sample_weight_val eval_sample_weight sample_weight_eval_set",
+        "y_val y_valid y_eval eval_y",
+        "categorical_features cat_features categorical_feature cat_idxs cat_cols "
+        "enable_categorical",
         "channels filters n_filters num_filters out_channels hidden_channels",
         "checkpoint model_dir checkpoint_path ckpt_path snapshot save_path",
         "class_weight class_weights is_unbalance auto_class_weights",
@@ -48,9 +54,11 @@ SYNONYMS = [
         "max_epochs max_iter epochs n_epochs num_epochs nb_epoch n_iter iterations "
         "num_iterations num_boost_round n_steps max_steps",
         "mode color_mode pil_mode",
-        "module model net network model_fn build_fn",
+        "module model net network model_fn build_fn build_model",
+        "lr_schedule power_t scheduler lr_scheduler learning_rate_schedule",
         "n_estimators n_members ensemble_size n_ensemble n_ens num_models k",
-        "n_iter_no_change patience early_stopping_rounds early_stopping_patience",
+        "n_iter_no_change patience early_stopping_rounds early_stopping_patience "
+        "od_wait",
         "n_neighbors k n_neighbours num_neighbors",
         "normalization norm norm_layer batch_norm batchnorm use_bn",
         "optimizer solver optim optimizer_name algorithm",
@@ -64,9 +72,10 @@ SYNONYMS = [
         "tol tolerance min_delta threshold",
         "validation_fraction validation_split val_size valid_size test_size "
         "train_split",
-        "verbose verbosity silent log_level show_progress",
-        "warm_start init_model resume",
-        "weight_averaging ema ema_decay use_ema swa",
+        "time_limit time_budget timeout max_time train_time max_runtime_secs",
+        "verbose verbosity verbose_eval silent log_level logging_level show_progress",
+        "warm_start init_model xgb_model resume",
+        "weight_averaging ema ema_decay use_ema swa average",
     )
 ]
 
@@ -81,17 +90,46 @@ _REMARKS = {
 # Names without a parameter of the same meaning, and the reason.
 _CROSS_ENTROPY = "The loss is always the cross-entropy."
 _THREADS = "Set the number of threads with torch.set_num_threads."
+_TREES = "It is a parameter of trees, and a net has none."
+_MOMENTS = (
+    "Other settings of an optimizer than these are optimizer_params of a "
+    "SoftmaxNetClassifier."
+)
+_BATCHES = "Batches come from memory, without worker processes."
 _REASONS = {
-    "criterion": _CROSS_ENTROPY,
-    "loss": _CROSS_ENTROPY,
-    "multi_class": "The model is always a softmax over all classes.",
-    "n_jobs": _THREADS,
-    "nthread": _THREADS,
-    "num_workers": "Batches come from memory, without worker processes.",
-    "objective": _CROSS_ENTROPY,
-    "shuffle": "The order of the rows is always drawn anew in each epoch.",
-    "thread_count": _THREADS,
+    name: reason
+    for names, reason in (
+        ("criterion loss objective loss_function", _CROSS_ENTROPY),
+        ("multi_class", "The model is always a softmax over all classes."),
+        ("n_jobs nthread num_threads thread_count", _THREADS),
+        ("beta_1 beta_2 betas epsilon eps nesterovs_momentum nesterov", _MOMENTS),
+        ("num_workers iterator_train iterator_valid dataset pin_memory", _BATCHES),
+        (
+            "num_leaves max_depth max_leaves min_child_samples min_child_weight "
+            "min_data_in_leaf min_samples_leaf min_split_gain gamma subsample bagging "
+            "bagging_fraction bagging_freq colsample_bytree feature_fraction "
+            "boosting_type boosting booster grow_policy tree_method max_bin "
+            "subsample_for_bin subsample_freq num_parallel_tree sampling_method "
+            "monotone_constraints interaction_constraints importance_type",
+            _TREES,
+        ),
+        (
+            "max_fun dual intercept_scaling",
+            "It belongs to a solver of scikit-learn that is not used here.",
+        ),
+        ("shuffle", "The order of the rows is always drawn anew in each epoch."),
+        (
+            "predict_nonlinearity",
+            "predict_proba is always the softmax of the logits.",
+        ),
+    )
+    for name in names.split()
 }
+
+# Names of the rows of validation, which a search over folds has no use for.
+_VALIDATION = ("X_val", "y_val", "sample_weight_val")
+_FOLDS = "The folds of cv are the validation rows."
+_EXACT = "The exact solver goes to the optimum and needs no {name}."
 
 
 def explain_keywords(method: Callable[P, R]) -> Callable[P, R]:
@@ -116,26 +154,92 @@ def explain_keywords(method: Callable[P, R]) -> Callable[P, R]:
     return explained
 
 
+class ExplainedParametersMixin(BaseEstimator):
+    r"""Makes ``set_params`` explain names that an estimator does not have.
+
+    It stands before the class of scikit-learn whose ``set_params`` it calls.
+    """
+
+    def set_params(self, **params: Any) -> Self:
+        r"""Set the parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters and their values.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter. The message names the parameter of the same
+            meaning.
+        """
+        try:
+            super().set_params(**params)
+        except ValueError as error:
+            known = self.get_params(deep=True)
+            # A nested name is explained by the estimator that it leads to.
+            unknown = [x for x in params if x.partition("__")[0] not in known]
+            hints = _hints(type(self).__init__, type(self), unknown)
+            if not hints:
+                raise
+            what, valid, names = str(error).partition(" Valid parameters are: ")
+            raise ValueError(f"{what} {' '.join(hints)}{valid}{names}") from None
+        return self
+
+
+def check_metadata(params: Mapping[str, Any], estimator: Any, method: str) -> None:
+    r"""Raise scikit-learn's error for metadata without routing, with an explanation.
+
+    Parameters
+    ----------
+    params : mapping
+        Keyword arguments of the method that its signature does not name.
+    estimator : object
+        The estimator.
+    method : str
+        Name of the method.
+    """
+    try:
+        raise_for_params(params, estimator, method)
+    except ValueError as error:
+        cls = type(estimator)
+        hints = _hints(getattr(cls, method), cls, sorted(params))
+        raise ValueError(" ".join([str(error), *hints])) from None
+
+
 def _names_of(method: Callable[..., object]) -> list[str]:
-    return [name for name in inspect.signature(method).parameters if name != "self"]
+    parameters = inspect.signature(method).parameters.values()
+    return [x.name for x in parameters if x.name != "self" and x.kind != x.VAR_KEYWORD]
 
 
 def _message(method: Callable[..., object], cls: type, unknown: list[str]) -> str:
-    names = _names_of(method)
     is_init = method.__name__ == "__init__"
     where = cls.__name__ if is_init else f"{cls.__name__}.{method.__name__}"
-    elsewhere = {f"{cls.__name__}(...)": _names_of(cls.__init__)}  # type: ignore[misc]
-    if hasattr(cls, "fit"):
-        elsewhere["fit"] = _names_of(cls.fit)
-    hints = [_hint(name, names, elsewhere) for name in unknown]
     return " ".join(
         [
             f"{where} got unexpected keyword argument{'s' * (len(unknown) > 1)} "
             f"{', '.join(map(repr, unknown))}.",
-            *filter(None, hints),
-            f"Expected names among: {', '.join(names)}.",
+            *_hints(method, cls, unknown),
+            f"Expected names among: {', '.join(_names_of(method))}.",
         ]
     )
+
+
+def _hints(
+    method: Callable[..., object], cls: type, unknown: Iterable[str]
+) -> list[str]:
+    r"""Return a sentence for each unknown name that has a counterpart or a reason."""
+    elsewhere = {f"{cls.__name__}(...)": _names_of(cls.__init__)}  # type: ignore[misc]
+    if hasattr(cls, "fit"):
+        elsewhere["fit"] = _names_of(cls.fit)
+    names = _names_of(method)
+    return list(filter(None, (_hint(name, names, elsewhere) for name in unknown)))
 
 
 def _hint(name: str, names: list[str], elsewhere: Mapping[str, list[str]]) -> str:
@@ -151,6 +255,11 @@ def _hint(name: str, names: list[str], elsewhere: Mapping[str, list[str]]) -> st
     for place, others in elsewhere.items():
         if found := synonyms(last, others):
             return f"Pass {_with_remarks(found)} to {place}."
+    parameters = next(iter(elsewhere.values()))
+    if "cv" in parameters and synonyms(last, _VALIDATION):
+        return _FOLDS
+    if "Cs" in parameters and any(last in group for group in SYNONYMS):
+        return _EXACT.format(name=last)
     close = get_close_matches(name, names)
     return f"Did you mean {' or '.join(close)}?" if close else ""
 

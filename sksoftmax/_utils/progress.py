@@ -83,9 +83,13 @@ class FitReport:
         self._display.advance(metrics)
         return bool(self._tasks) and self._pop(snapshot)
 
-    def keep(self, number: int, is_last: bool, metrics: dict[str, float]) -> None:
+    def keep(
+        self, number: int, is_last: bool, metrics: dict[str, float], ended_by: str = ""
+    ) -> None:
         r"""Show the number and the metrics of the step whose result the fit keeps."""
         name = "" if is_last else f"kept {self._unit} {number}: "
+        if ended_by:
+            name = f"ended by {ended_by}, {name}"
         self._display.keep(name, metrics)
 
     @contextmanager
@@ -101,7 +105,8 @@ class FitReport:
     def end(self) -> None:
         r"""End the fit."""
         self._display.end()
-        if self._tasks:
+        # The fit, and a step that was not finished.
+        while self._tasks:
             self._pop(dict)
 
     def close(self) -> None:

@@ -6,7 +6,10 @@ and it shows neither metrics nor a line in a log.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import os
+import re
 import sys
 import threading
 import time
@@ -16,6 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+# Seconds between two versions of a line in a notebook.
+_SECONDS_BETWEEN_LINES = 0.2
+
+# Escape codes that set the colors of a terminal.
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Display:
@@ -62,9 +72,12 @@ class ClosingLine(Display):
         self._metrics = name + ", ".join(formatted(metrics))
 
     def end(self) -> None:
+        print(self._line())
+
+    def _line(self) -> str:
         seconds = time.perf_counter() - self._start
         done = f"{counted(self._n_done, self._unit)} in {seconds:.1f} s"
-        print(", ".join([f"{self._name}: {done}", *filter(None, [self._metrics])]))
+        return ", ".join([f"{self._name}: {done}", *filter(None, [self._metrics])])
 
 
 class Bar(Display):
@@ -112,6 +125,44 @@ class Bar(Display):
         return f"{self._n_done}/{counted(self._n_steps, self._unit)}"
 
 
+class StreamedLine(ClosingLine):
+    r"""Display for notebooks without widgets: one line that is written anew.
+
+    A carriage return begins the line again, in every front end, without escape codes.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._shown = -math.inf
+        self._width = 0
+
+    def advance(self, metrics: dict[str, float]) -> None:
+        super().advance(metrics)
+        now = time.perf_counter()
+        if now - self._shown >= _SECONDS_BETWEEN_LINES:
+            self._shown = now
+            self._write(self._line())
+
+    def end(self) -> None:
+        self._write(self._line())
+        self._finish()
+
+    def close(self) -> None:
+        # After an error, the next output begins on a line of its own.
+        self._finish()
+
+    def _write(self, line: str) -> None:
+        # Spaces hide the rest of a longer line.
+        sys.stdout.write("\r" + line.ljust(self._width))
+        sys.stdout.flush()
+        self._width = len(line)
+
+    def _finish(self) -> None:
+        if self._width:
+            sys.stdout.write("\n")
+        self._width = 0
+
+
 def make_display(name: str, verbose: int) -> Display:
     r"""Return the display for ``verbose``.
 
@@ -124,21 +175,37 @@ def make_display(name: str, verbose: int) -> Display:
     )
     if verbose != 1 or is_worker:
         return Display()
-    progress = make_progress() if find_spec("rich") is not None else None
-    return ClosingLine(name) if progress is None else Bar(name, progress)
+    has_rich = find_spec("rich") is not None
+    if is_in_notebook():
+        if not (has_rich and find_spec("ipywidgets") is not None):
+            return StreamedLine(name)
+    elif not (has_rich and sys.stdout.isatty()):
+        return ClosingLine(name)
+    return Bar(name, make_progress())
 
 
-def make_progress() -> Any | None:
-    r"""Return rich's progress bar; None where the output cannot be redrawn."""
+def is_in_notebook() -> bool:
+    r"""Return whether the output is shown by Jupyter, Colab or another notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    # A shell in a terminal has no kernel.
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def print_plainly(text: str = "") -> None:
+    r"""Print without colors unless a terminal or a notebook shows them."""
+    has_colors = "NO_COLOR" not in os.environ and (
+        is_in_notebook() or sys.stdout.isatty()
+    )
+    print(text if has_colors else _COLORS.sub("", text))
+
+
+def make_progress() -> Any:
+    r"""Return rich's progress bar."""
     from rich import get_console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = get_console()
-    if console.is_jupyter:
-        if find_spec("ipywidgets") is None:
-            return None
-    elif not (console.is_interactive and sys.stdout.isatty()):
-        return None
 
     class TwoLines(Progress):
         # A terminal of 80 columns has no room for the metrics beside the bar.

@@ -131,7 +131,7 @@ class SoftmaxCNN(SoftmaxModule):
             make_block,
             self.image_shape,
             channels,
-            _kernel_sizes(kernel_size, len(channels), convolutions_per_block, padding),
+            kernel_sizes(kernel_size, len(channels), convolutions_per_block, padding),
             pool_sizes,
         )
         shape = blocks[-1].output_shape if blocks else self.image_shape
@@ -283,7 +283,7 @@ def _global_pooling(method: str | None, size: Sequence[int]) -> nn.Module:
     return pooling((size[0], size[1]))
 
 
-def _kernel_sizes(
+def kernel_sizes(
     kernel_size: int | Sequence[int] | str,
     n_blocks: int,
     n_per_block: int,

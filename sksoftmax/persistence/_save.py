@@ -76,6 +76,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "n_iter_": int | np.ndarray,
     "n_samples_seen_": int,
     "scores_": np.ndarray,
+    "settings_": dict,
     "validation_scores_": list | None,
 }
 

@@ -138,7 +138,7 @@ def test_share_of_the_weight_is_learned(make):
     model = make(batch_size=128, lr_schedule="cosine")
     if make is MLP:
         model.set_params(dropout=0.0)
-    with_epochs(model, 640).fit(X, y, weight)
+    with_epochs(model, 400).fit(X, y, weight)
     assert model.predict_proba(X[:1])[0, 1] == pytest.approx(0.9, abs=0.03)
 
 

@@ -88,8 +88,8 @@ class TestLarge:
         # Standardized, as pixels at the border of an image: rows with one of them are
         # misclassified with certainty, where the loss has no curvature.
         rng = np.random.default_rng(0)
-        X, y = table(20_000, 20, 5)
-        rare = np.zeros((len(X), 200))
+        X, y = table(10_000, 20, 5)
+        rare = np.zeros((len(X), 100))
         for column in rare.T:
             column[rng.choice(len(X), 3, replace=False)] = rng.integers(1, 255, size=3)
         X = StandardScaler().fit_transform(np.hstack([X, rare]))

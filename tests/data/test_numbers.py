@@ -117,7 +117,7 @@ def rows(draw, dtype, most_rows=40):
 
 for_each_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 in_both_precisions = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-few = settings(deadline=None, max_examples=30)
+few = settings(deadline=None, max_examples=12)
 
 
 class TestAnyFiniteRows:

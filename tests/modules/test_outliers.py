@@ -56,8 +56,7 @@ def scores(kinds, n_features, value, **parameters):
 
 
 class TestMLP:
-    @pytest.mark.parametrize("n_features", [5, 260])
-    @pytest.mark.parametrize("value", [1e4, -1e30])
+    @pytest.mark.parametrize(("n_features", "value"), [(5, -1e30), (260, 1e4)])
     def test_accuracy_is_that_without(self, n_features, value):
         kinds = ["value", "row", "sentinel"]
         clean, *others = scores(kinds, n_features, value)
@@ -128,14 +127,13 @@ class TestMLP:
 
 
 class TestCNN:
-    @pytest.mark.parametrize("value", [16.0 * 255, 1e6, 1e30])
-    def test_accuracy_is_that_without(self, value):
+    def test_accuracy_is_that_without(self):
         X, y = load_digits(return_X_y=True)
         X = X / 16
         pixel, image, many = X.copy(), X.copy(), X.copy()
-        pixel[5, 20] = value
-        image[5] *= value
-        many[np.random.default_rng(0).random(X.shape) < 1e-3] = -value
+        pixel[5, 20] = 1e6
+        image[5] *= 16 * 255
+        many[np.random.default_rng(0).random(X.shape) < 1e-3] = -1e30
         clean, *others = (
             SoftmaxCNNClassifier(channels=(8, 16), max_epochs=6, random_state=0)
             .fit(rows[:1000], y[:1000])

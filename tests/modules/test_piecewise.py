@@ -1,5 +1,7 @@
 r"""Bins of numbers: where they lie, what they contribute, what they are good for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import log_loss
 
 from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax._nets import mlp_defaults
 from sksoftmax.modules import PiecewiseLinear, TableInput
 from sksoftmax.modules._piecewise import BinVectors, bin_edges
 
@@ -156,7 +159,8 @@ def test_half_of_the_members_has_the_bins():
 def test_all_members_have_the_bins_of_large_tables(monkeypatch):
     X, y = steps(300, 0)
     for many, n_with_bins in ((300, 3), (301, 2)):
-        monkeypatch.setattr("sksoftmax._nets.mlp_defaults.MANY_ROWS", many)
+        numbers = replace(mlp_defaults.numbers_of("latest"), many_rows=many)
+        monkeypatch.setitem(mlp_defaults.VERSIONS, "0.2", numbers)
         classifier = SoftmaxMLPClassifier(
             (8,), n_bins=4, n_estimators=3, max_epochs=2, early_stopping=False
         ).fit(X, y)

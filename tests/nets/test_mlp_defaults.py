@@ -9,6 +9,8 @@ import pytest
 from sksoftmax import SoftmaxMLPClassifier
 from sksoftmax._nets import mlp_defaults as defaults
 
+LATEST = defaults.numbers_of("latest")
+
 
 def recipe(n_rows=5_000, n_features=20, *, is_stream=False, **parameters):
     classifier = SoftmaxMLPClassifier(**parameters)
@@ -128,11 +130,11 @@ def test_parameters_that_are_numbers_stay():
     ],
 )
 def test_hidden_layers(value, n_rows, expected):
-    assert defaults.hidden_layer_sizes(value, n_rows, is_stream=False) == expected
+    assert defaults.hidden_layer_sizes(value, n_rows, 20, is_stream=False) == expected
 
 
 def test_hidden_layers_of_a_stream_are_those_of_more_rows():
-    assert defaults.hidden_layer_sizes("auto", 1, is_stream=True) == (128, 128)
+    assert defaults.hidden_layer_sizes("auto", 1, 20, is_stream=True) == (128, 128)
 
 
 @pytest.mark.parametrize(
@@ -166,63 +168,63 @@ def test_bins_and_dropout_of_the_inputs():
         (
             "hidden_layer_sizes",
             {
-                defaults._UNITS_OF_VERY_FEW_ROWS,
-                defaults._UNITS,
-                defaults._UNITS_OF_MANY_ROWS,
-                defaults._VERY_FEW_ROWS,
-                defaults.MANY_ROWS,
+                LATEST.units_of_very_few_rows,
+                LATEST.units,
+                LATEST.units_of_many_rows,
+                LATEST.very_few_rows,
+                LATEST.many_rows,
             },
         ),
         (
             "input_dropout",
             {
-                defaults._INPUT_DROPOUT,
-                defaults._INPUT_DROPOUT_OF_LARGE,
-                defaults.MANY_FEATURES,
-                defaults.MANY_ROWS,
+                LATEST.input_dropout,
+                LATEST.input_dropout_of_many_rows,
+                LATEST.many_features,
+                LATEST.many_rows,
             },
         ),
         (
             "n_bins",
             {
-                defaults._BINS,
-                defaults._BINS_OF_MANY_ROWS,
-                defaults.MANY_FEATURES,
-                defaults.MANY_ROWS,
+                LATEST.bins,
+                LATEST.bins_of_many_rows,
+                LATEST.many_features,
+                LATEST.many_rows,
             },
         ),
-        ("embedding_size", {defaults._EMBEDDING_SIZE}),
+        ("embedding_size", {LATEST.embedding_size}),
         (
             "learning_rate",
             {
-                defaults._LEARNING_RATE,
-                defaults.FEW_ROWS,
-                defaults._LEARNING_RATE * defaults._SMALLEST_SHARE,
+                LATEST.learning_rate,
+                LATEST.few_rows,
+                LATEST.learning_rate * LATEST.smallest_share,
             },
         ),
         (
             "weight_decay",
             {
-                defaults._WEIGHT_DECAY,
-                defaults._WEIGHT_DECAY_OF_MANY_FEATURES,
-                defaults._WEIGHT_DECAY_OF_FEW_ROWS,
-                defaults.MANY_FEATURES,
-                defaults.FEW_ROWS,
+                LATEST.weight_decay,
+                LATEST.weight_decay_of_many_features,
+                LATEST.weight_decay_of_few_rows,
+                LATEST.many_features,
+                LATEST.few_rows,
             },
         ),
-        ("batch_size", {defaults._LENGTH.largest_batch}),
+        ("batch_size", {LATEST.length.largest_batch}),
         (
             "max_epochs",
             {
-                defaults._LENGTH.n_steps,
-                defaults._LENGTH.n_steps * defaults._SMALLEST_SHARE_OF_STEPS,
-                defaults._FEWEST_EPOCHS_OF_MANY_ROWS,
-                defaults.FEW_ROWS,
-                defaults._LENGTH.fewest_epochs,
-                defaults._LENGTH.most_epochs,
-                defaults._FEWEST_EPOCHS_OF_MANY_PIXELS,
-                defaults.MANY_ROWS,
-                defaults.MANY_FEATURES,
+                LATEST.length.n_steps,
+                LATEST.length.n_steps * LATEST.smallest_share_of_steps,
+                LATEST.fewest_epochs_of_many_rows,
+                LATEST.few_rows,
+                LATEST.length.fewest_epochs,
+                LATEST.length.most_epochs,
+                LATEST.fewest_epochs_of_many_pixels,
+                LATEST.many_rows,
+                LATEST.many_features,
             },
         ),
     ],

@@ -56,7 +56,7 @@ def test_leaks_benchmark(capsys):
     if not Path("/proc/self/status").exists():
         pytest.skip("resident sizes as on Linux")
     leaks = benchmark("leaks.py")
-    leaks["main"](["--only", "small", "--fits", "10", "--predictions", "50"])
+    leaks["main"](["--only", "small", "--fits", "4", "--predictions", "20"])
     rows = printed_rows(capsys.readouterr().out)
     assert rows.keys() >= leaks["SMALL"].keys()
     for name in leaks["SMALL"]:

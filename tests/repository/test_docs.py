@@ -14,7 +14,14 @@ from types import ModuleType
 import pytest
 
 import sksoftmax
-from sksoftmax import datasets, distributed, inspection, modules, persistence
+from sksoftmax import (
+    datasets,
+    distributed,
+    inspection,
+    modules,
+    persistence,
+    tuning,
+)
 from sksoftmax._utils.estimators import DOCUMENTATION
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +30,7 @@ CLASSES = [
     value
     for name in sksoftmax.__all__
     if inspect.isclass(value := getattr(sksoftmax, name))
-] + [getattr(modules, name) for name in modules.__all__]
+] + [getattr(m, name) for m in (modules, tuning) for name in m.__all__]
 DISPLAYS = [getattr(inspection, name) for name in inspection.__all__]
 FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
     distributed.fit_distributed,
@@ -132,6 +139,7 @@ def test_reference_lists_every_public_name():
             inspection,
             modules,
             persistence,
+            tuning,
         )
         for name in module.__all__
         if not isinstance(getattr(module, name), ModuleType) and name != "__version__"

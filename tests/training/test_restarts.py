@@ -2,6 +2,7 @@ r"""A net that underfits trains for further rounds; one that does not is left al
 
 import copy
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -161,7 +162,8 @@ def test_restarts_learn_more_than_one_round(spirals, monkeypatch):
     X, y = spirals
     losses = []
     for n_extensions in (0, 2):
-        monkeypatch.setattr("sksoftmax._nets.mlp_defaults._RESTARTS", n_extensions)
+        numbers = replace(mlp_defaults.numbers_of("latest"), restarts=n_extensions)
+        monkeypatch.setitem(mlp_defaults.VERSIONS, "0.2", numbers)
         classifier = mlp().fit(X[:800], y[:800])
         losses.append(log_loss(y[800:], classifier.predict_proba(X[800:])))
     assert classifier.n_iter_ > first_round(classifier)

@@ -13,9 +13,9 @@ from torch import nn
 from sksoftmax._training.batches import BatchIterator, TensorTable
 from sksoftmax._training.callbacks import BestEpoch
 from sksoftmax._training.losses import WeightedCrossEntropy
+from sksoftmax._training.make_net import make_net
 from sksoftmax._training.recipe import Recipe
 from sksoftmax._training.schedules import SCHEDULES
-from sksoftmax._training.skorch_net import make_net
 from sksoftmax._training.train import train
 
 CPU = torch.device("cpu")

@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from sklearn.base import clone
 from sksoftmax import (
     SoftmaxRegression,
 )
+from sksoftmax._utils import progressbar
+from sksoftmax._utils.progressbar import print_plainly
 
 from .watched import ALL, MLP, N_EPOCHS, TRAINED_BY_EPOCHS, Recorder, for_each
 
@@ -50,6 +53,10 @@ class TestVerbose:
         printed = capsys.readouterr().out
         assert "train_loss" in printed
         assert len(printed.strip().splitlines()) == 2 + N_EPOCHS
+
+    def test_two_writes_no_colors_into_a_file(self, iris, capsys):
+        MLP(verbose=2).fit(*iris)
+        assert "\x1b" not in capsys.readouterr().out
 
     def test_two_says_what_was_restored(self, iris, capsys):
         model = MLP(verbose=2, max_epochs=9, early_stopping=True, scoring="accuracy")
@@ -134,3 +141,47 @@ class TestTerminal:
         assert re.match(r"SoftmaxMLPClassifier: 4 epochs in .* s, loss", lines[0])
         assert re.match(r"SoftmaxRegression: 8 steps in .* s, objective", lines[1])
         assert lines[2:] == [""]
+
+
+def test_colors_are_for_terminals(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    print_plainly("\x1b[36m0.5\x1b[0m")
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_plainly("\x1b[36m0.5\x1b[0m")
+    assert capsys.readouterr().out == "\x1b[36m0.5\x1b[0m\n0.5\n"
+
+
+class TestNotebook:
+    @pytest.fixture(autouse=True)
+    def _without_widgets(self, monkeypatch):
+        # As in a kernel of Jupyter, but without the seconds of its start.
+        kernel = types.SimpleNamespace(kernel=True)
+        shell = types.SimpleNamespace(get_ipython=lambda: kernel)
+        monkeypatch.setitem(sys.modules, "IPython", shell)
+        monkeypatch.setattr(progressbar, "find_spec", lambda name: None)
+        monkeypatch.setattr(progressbar, "_SECONDS_BETWEEN_LINES", 0.0)
+
+    def test_one_line_is_updated(self, iris, capsys):
+        MLP(verbose=1).fit(*iris)
+        written = capsys.readouterr().out
+        assert written[0] == "\r"
+        assert written[-1] == "\n"
+        lines = written[1:-1].split("\r")
+        assert len(lines) == N_EPOCHS + 1
+        for number, line in enumerate(lines, start=1):
+            counted = f"{min(number, N_EPOCHS)} epoch{'s' * (number > 1)}"
+            assert re.match(rf"SoftmaxMLPClassifier: {counted} in .* s, loss", line)
+        assert "\x1b" not in written
+
+    def test_the_epoch_that_is_kept_is_in_the_last_line(self, iris, capsys):
+        model = MLP(verbose=1, max_epochs=9, early_stopping=True, scoring="accuracy")
+        model.fit(*iris)
+        last = capsys.readouterr().out.strip().split("\r")[-1]
+        assert f"kept epoch {model.best_epoch_}: loss" in last
+
+    def test_an_error_leaves_whole_lines(self, iris, capsys):
+        with pytest.raises(RuntimeError, match="as asked for"):
+            MLP(verbose=1).set_callbacks(Recorder(fail_after=1)).fit(*iris)
+        print("next")
+        assert capsys.readouterr().out.endswith("\nnext\n")

@@ -5,6 +5,9 @@ import inspect
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from torch import nn
 
 from sksoftmax import (
@@ -146,6 +149,38 @@ def test_names_of_other_libraries_in_methods(method, keywords, hint):
     classifier = SoftmaxMLPClassifier()
     with pytest.raises(TypeError, match=f"{method} got unexpected .*{hint}"):
         getattr(classifier, method)(X, Y, **keywords)
+
+
+@pytest.mark.parametrize(("make", "keywords", "hint"), FOREIGN)
+def test_names_of_other_libraries_in_set_params(make, keywords, hint):
+    pipeline = make_pipeline(make())
+    for estimator, prefix in ((make(), ""), (pipeline, f"{pipeline.steps[0][0]}__")):
+        named = {prefix + name: value for name, value in keywords.items()}
+        with pytest.raises(ValueError, match=f"^Invalid .*{hint}"):
+            estimator.set_params(**named)
+
+
+@pytest.mark.parametrize("rival", [MLPClassifier, LogisticRegression])
+def test_no_parameter_of_scikit_learns_nets_is_without_an_answer(rival):
+    # Those of a linear model that no net has are left out.
+    names = set(inspect.signature(rival).parameters) - {"l1_ratio", "fit_intercept"}
+    for name in names - set(SoftmaxMLPClassifier().get_params()):
+        with pytest.raises(TypeError) as caught:
+            SoftmaxMLPClassifier(**{name: 1})
+        explained, _, _ = str(caught.value).partition(" Expected names among")
+        assert not explained.endswith(f"argument {name!r}."), name
+
+
+def test_a_search_over_folds_has_no_use_for_validation_rows():
+    for call in (
+        lambda: SoftmaxRegressionCV(eval_set=[(X, Y)]),
+        lambda: SoftmaxRegressionCV().set_params(validation_data=(X, Y)),
+        lambda: SoftmaxRegressionCV().fit(X, Y, eval_set=[(X, Y)]),
+    ):
+        with pytest.raises((TypeError, ValueError), match="The folds of cv"):
+            call()
+    with pytest.raises(TypeError, match="needs no learning_rate"):
+        SoftmaxRegressionCV(learning_rate=0.1)
 
 
 def test_names_that_a_search_passes_on_are_explained_too():
