@@ -84,9 +84,7 @@ def test_a_search_through_a_pipeline_improves(recwarn):
 
 
 def test_errors_name_what_is_expected():
-    with pytest.raises(
-        ValueError, match="Expected one of SoftmaxMLP"
-    ):
+    with pytest.raises(ValueError, match="Expected one of SoftmaxMLP"):
         SearchSpace(LogisticRegression())
     space = SearchSpace(SoftmaxRegression())
     space.ranges["C"] = (1.0, 2.0, 3.0)

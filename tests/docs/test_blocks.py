@@ -22,6 +22,7 @@ NEEDED = {
     "onnxruntime",
     "optuna",
     "polars",
+    "pyarrow",
     "skops",
     "skrub",
 }
