@@ -3,10 +3,7 @@ r"""The documentation is complete, builds, and its code runs."""
 import ast
 import doctest
 import inspect
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
