@@ -1,7 +1,10 @@
 r"""Pages of Markdown: their code, their headings, their links and their prose."""
 
 import linecache
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -30,8 +33,16 @@ def python_blocks(page):
 
 
 def run(page, line, code):
-    r"""Run a block as a script of its own; tracebacks show the lines of the page."""
+    r"""Run a block as a script of its own; tracebacks show the lines of the page.
+
+    It runs in this process, which has imported PyTorch, unless it sets variables of the
+    environment, which are read at imports.
+    """
     name = f"{name_of(page)}:{line}"
+    if "os.environ" in code:
+        command = [sys.executable, "-W", "error", "-c", code]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        return
     # A traceback takes the lines of the code from this cache.
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
     exec(compile(code, name, "exec"), {"__name__": "__main__"})

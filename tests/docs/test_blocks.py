@@ -1,5 +1,6 @@
 r"""Every block of Python in the README and in the pages of the documentation runs."""
 
+import signal
 import sys
 
 import pytest
@@ -21,6 +22,7 @@ NEEDED = {
     "onnxruntime",
     "optuna",
     "polars",
+    "pyarrow",
     "skops",
     "skrub",
 }
@@ -30,8 +32,11 @@ NEEDED = {
 def _as_a_script(monkeypatch, tmp_path):
     r"""Files go into an empty folder, settings and figures are those of before."""
     monkeypatch.chdir(tmp_path)
+    # pytest's workers ignore Ctrl-C.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     with sklearn.config_context():
         yield
+    signal.signal(signal.SIGINT, handler)
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from .pages import DOCS, GUIDE, PAGES, links, name_of, sections
+from .pages import DOCS, GUIDE, PAGES, ROOT, links, name_of, sections
 
 TASKS = DOCS / "how_do_i.md"
 NUMBER_OF_TASKS = 40
@@ -26,6 +26,13 @@ def test_links_lead_to_pages_and_sections_that_exist(page):
         assert target.exists(), link
         if anchor:
             assert anchor in sections(target), link
+
+
+@pytest.mark.parametrize("page", [*DOCS.glob("*.md"), *GUIDE], ids=name_of)
+def test_scripts_and_tests_that_a_page_names_exist(page):
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"(?<![\w/.:])(?:tests|examples|docs)(?:/\w+)+\.\w+", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_there_are_forty_tasks_of_one_sentence_each():
