@@ -3,6 +3,8 @@ r"""Sparse rows in the multi-layer perceptron."""
 import ast
 import importlib.util
 import pickle
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +54,7 @@ Small = partial(
 Same = partial(Small, input_scaling=None, n_bins=None, input_dropout=0.0)
 
 
-def docstrings(packages=("numpy", "scipy", "sklearn"), n_characters=250):
+def docstrings(packages=("scipy", "sklearn"), n_characters=250):
     r"""Return beginnings of docstrings, with the folder of the package they are of."""
     texts, folders = [], []
     for package in packages:
@@ -259,6 +261,40 @@ class TestRefusals:
     def test_images(self):
         with pytest.raises(TypeError, match=r"SoftmaxCNNClassifier here. Pass X.toarr"):
             SoftmaxCNNClassifier().fit(X, Y)
+
+
+# Memory of a fit beyond that of a process that has fitted before.
+MEMORY = """
+import resource
+import numpy as np
+from scipy import sparse
+from sklearn.datasets import load_iris
+from sksoftmax import SoftmaxMLPClassifier
+
+def peak():
+    # On Linux in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+SoftmaxMLPClassifier(max_epochs=1).fit(*load_iris(return_X_y=True))
+before = peak()
+random = np.random.default_rng(0)
+places = random.integers([1500, 20_000], size=(120_000, 2)).T
+X = sparse.csr_array((random.random(120_000), places), shape=(1500, 20_000))
+SoftmaxMLPClassifier(max_epochs=2).fit(X, X.sum(1) > 40)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak is Linux's")
+def test_memory_of_20_000_columns():
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MEMORY],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert float(process.stdout) < 500
 
 
 def test_better_than_logistic_regression_on_words_of_docstrings():
