@@ -31,11 +31,13 @@ class Module(nn.Sequential):
 
 # The check repeats rows and shuffles weighted ones, and the order of rows decides the
 # batches. scikit-learn exempts SGDClassifier from it.
-MINIBATCH = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "another order of the rows gives other mini-batches"
-    )
-}
+MINIBATCH = dict.fromkeys(
+    [
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    ],
+    "another order of the rows gives other mini-batches",
+)
 
 
 # scikit-learn's SGDClassifier raises the same error and is exempt from these checks.
