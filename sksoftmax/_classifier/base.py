@@ -156,6 +156,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             modes_of_training(),
             fitted_state_kept(self),
         ):
+            self._follow(None)
             self.device_ = resolve_device(self.device)
             fitted = vars(self).copy() if self.warm_start else {}
             data, self.classes_ = check_training_rows(
@@ -166,6 +167,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
                 check_same_problem(self, fitted)
             validation = check_validation_rows(self, X_val, y_val, sample_weight_val)
             self._fit_rows(data, validation, fitted.get("module_"), report)
+            self._follow(X)
         return self
 
     @explain_keywords
@@ -218,6 +220,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             modes_of_training(),
             fitted_state_kept(self),
         ):
+            self._follow(None)
             self.device_ = resolve_device(self.device)
             if classes is not None and not isinstance(classes, list):
                 classes = as_labels(classes, "classes")
@@ -238,6 +241,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
                     "solver='newton-cg'."
                 )
             self._learn_piece(data, report, is_first_call=is_first_call)
+            self._follow(X)
         return self
 
     def _check_stream_parameters(self) -> None:
