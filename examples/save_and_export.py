@@ -103,7 +103,8 @@ card.add(**{"Model description": "Classes of passengers, from their fares and po
 card.add_metrics(accuracy=round(pipeline.score(table, y), 3))
 card.save(folder / "README.md")
 text = (folder / "README.md").read_text(encoding="utf-8")
-print([line for line in text.splitlines() if "__n_estimators" in line])
+n_parameters = text.count("softmaxmlpclassifier__")
+print(f"card with {n_parameters} parameters of the classifier")
 
 # %%
 # A graph for other runtimes
