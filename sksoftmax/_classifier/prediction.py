@@ -33,6 +33,7 @@ from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
 from ..modules._ensemble import average_views
 from ..modules._linear import SoftmaxLinear
+from ..modules._output_checks import token_error
 
 # Logits: sums and differences of smaller ones are far from the limits of float32.
 _LARGE_LOGIT = 1e15
@@ -268,7 +269,12 @@ class PredictionMixin:
         pages = Pages(features)
         with torch.inference_mode():
             rows = as_tensor(features)
-            logits = self._in_pieces(rows, pages, layout).cpu().to(dtype)
+            try:
+                logits = self._in_pieces(rows, pages, layout).cpu().to(dtype)
+            except (IndexError, RuntimeError) as error:
+                if not self._takes_integers:
+                    raise
+                raise token_error(rows, error) from error
             large = large_rows(logits)
             if large is None:
                 return logits
