@@ -71,6 +71,11 @@ class ModuleClassifier(
             return global_generator_seeded(seed, self.device_)
         return nullcontext()
 
+    def _begin_on_device(self) -> None:
+        r"""Set the device of a fit, until whose end fitted arrays are NumPy's."""
+        self._follow(None)
+        self.device_ = resolve_device(self.device)
+
     def to(self, device: str) -> Self:
         r"""Move the fitted classifier to another device, for predictions there.
 

@@ -23,7 +23,7 @@ from sklearn.utils.metadata_routing import (
 )
 
 from .._classifier.state import fresh_module, net_without_optimizer
-from .._data.containers import as_column
+from .._data.containers import as_column, as_table
 from .._data.labels import as_labels
 from .._data.training_rows import (
     TrainingRows,
@@ -31,7 +31,6 @@ from .._data.training_rows import (
     check_training_rows,
 )
 from .._utils.array_api import FittedArray
-from .._utils.arrays import from_any_device
 from .._utils.compat import (
     Interval,
     StrOptions,
@@ -39,7 +38,7 @@ from .._utils.compat import (
     fit_context,
     scores_predictions,
 )
-from .._utils.devices import has_float64, modes_of_training, resolve_device
+from .._utils.devices import has_float64, modes_of_training
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import check_metadata, explain_keywords
 from .._utils.progress import FitReport, reported
@@ -264,8 +263,7 @@ class SoftmaxRegressionCV(LinearClassifier):
             modes_of_training(),
             fitted_state_kept(self),
         ):
-            self._follow(None)
-            self.device_ = resolve_device(self.device)
+            self._begin_on_device()
             self.Cs_, self.l1_ratios_ = check_grid(self.Cs, self.l1_ratios)
             data, self.classes_ = check_training_rows(
                 self, X, y, sample_weight, groups=params.get("groups")
@@ -322,7 +320,7 @@ class SoftmaxRegressionCV(LinearClassifier):
         if sample_weight is not None:
             sample_weight = as_column(sample_weight, "sample_weight")
         routed = self._route("score", sample_weight, params)
-        X, labels = from_any_device(X), as_labels(y)
+        X, labels = as_table(X), as_labels(y)
         scorer = self._get_scorer()
         if not scores_predictions(scorer):
             scorer = scorer_with_classes(scorer, self.classes_)
@@ -447,7 +445,6 @@ class SoftmaxRegressionCV(LinearClassifier):
         if self.refit:
             n_iter = self.n_iter_
             candidate = Candidate(0, self.C_, self.l1_ratio_)
-            rows = data.take(data.indices())
             with report.stage("refit-with-best-penalty"):
-                solve_in_place([self], [candidate], rows, report)
+                solve_in_place([self], [candidate], data.take(data.indices()), report)
             self.n_iter_ = n_iter
