@@ -120,7 +120,7 @@ class PredictionMixin:
     # True if that module takes whole numbers only, as an embedding of tokens does.
     _takes_integers: bool = False
 
-    # Where the rows of the fit are; None for NumPy and containers that become NumPy's.
+    # Library and device of the rows of the fit; None if these are NumPy's and the CPU.
     _rows_place: Place | None = None
 
     # The inputs of that module, if it has several.

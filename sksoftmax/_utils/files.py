@@ -52,8 +52,9 @@ def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return _encode_array(value, tensors)
     if isinstance(value, Tensor):
         return {"tensor": _add(value, tensors)}
-    if _optimizer(getattr(value, "__name__", "")) is value:
-        return {"optimizer": value.__name__}
+    name = getattr(value, "__name__", None)
+    if name is not None and _optimizer(name) is value:
+        return {"optimizer": name}
     raise TypeError(f"{kind.__module__}.{kind.__qualname__}")
 
 

@@ -140,14 +140,15 @@ class _Exported(nn.Module):
 class _PaddedBag(nn.Module):
     r"""A bag of embeddings without the padding, which the exporter cannot leave out."""
 
-    def __init__(self, bag: nn.EmbeddingBag) -> None:
+    def __init__(self, bag: nn.EmbeddingBag, padding_idx: int) -> None:
         super().__init__()
         self.bag = bag
+        self.padding_idx = padding_idx
 
     def forward(self, tokens: Tensor) -> Tensor:
         # (B, L) -> (B, L, D) -> (B, D), L tokens
         embedded = nn.functional.embedding(tokens, self.bag.weight)
-        is_token = (tokens != self.bag.padding_idx).unsqueeze(-1)
+        is_token: Tensor = torch.ne(tokens, self.padding_idx).unsqueeze(-1)
         if self.bag.mode == "max":
             largest = embedded.masked_fill(~is_token, -torch.inf).amax(1)
             return torch.where(is_token.any(1), largest, 0.0)
@@ -161,7 +162,7 @@ def _with_padded_bags(module: nn.Module) -> nn.Module:
     r"""Replace the bags of embeddings with padding in a module."""
     for name, child in list(module.named_modules()):
         if isinstance(child, nn.EmbeddingBag) and child.padding_idx is not None:
-            module.set_submodule(name, _PaddedBag(child))
+            module.set_submodule(name, _PaddedBag(child, child.padding_idx))
     return module
 
 
