@@ -44,6 +44,9 @@ def moved(values: NDArray[Any] | Tensor, place: Place | None) -> Any:
     """
     if isinstance(values, Tensor):
         if place is not None and isinstance(place.device, torch.device):
+            if values.is_inference():
+                # The caller may compute gradients, or change the copy in place.
+                values = values.clone()
             if values.dtype == torch.float64 and not has_float64(place.device):
                 values = values.float()
             return values.to(place.device)

@@ -85,6 +85,7 @@ def check_everything():
             # No library but NumPy has text.
             assert in_numpy.predict(rows).tolist() == in_numpy.predict(X).tolist()
         np.testing.assert_array_equal(in_numpy.predict_proba(tensor).numpy(), expected)
+        in_numpy.decision_function(tensor).add_(1.0).requires_grad_()
         fitted = SoftmaxRegression().fit(elsewhere, y)
         assert fitted.coef_.device == fitted.n_iter_.device == elsewhere.device
         with pytest.raises(ValueError, match=r"predict\(\) must use the same namesp"):
