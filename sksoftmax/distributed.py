@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from skorch.callbacks import Callback
 from torch import Tensor, nn
 
@@ -286,6 +287,11 @@ def _gather_rows(
     try:
         _check_parameters(estimator)
         features, layout = check_features(estimator, X, reset=True, declared=True)
+        if issparse(features):
+            raise ValueError(
+                f"Got sparse X of {features.shape[1]} columns, but expected dense rows "
+                "with several processes. Pass X.toarray(), or call fit in one process."
+            )
         labels = check_target(estimator, features, y)
         weight = check_weights(estimator, sample_weight, features)
         if weight is None:
@@ -342,6 +348,7 @@ def _settings(estimator: BaseSoftmaxClassifier) -> dict[str, Any]:
         "n_features_in_": estimator.n_features_in_,
         "the shape of a row": estimator._row_shape,
         "feature_names_in_": names.tolist(),
+        "the columns of dates": estimator._dates,
         "categories_": categories
         and [None if values is None else values.tolist() for values in categories],
         "random_state": int(estimator.random_state),

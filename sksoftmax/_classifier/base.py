@@ -105,9 +105,10 @@ class BaseSoftmaxClassifier(StreamedClassifier):
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows: an array, a tensor, a DataFrame of pandas or polars, a table
-            of pyarrow or a sequence of rows. float32 and integers are converted batch
-            by batch. :class:`SoftmaxMLPClassifier` alone takes missing values (NaN,
-            None, NA, masked entries) and categories. :class:`SoftmaxCNNClassifier`
+            of pyarrow, a lazy table of polars or duckdb, or a sequence of rows. float32
+            and integers are converted batch by batch. :class:`SoftmaxMLPClassifier`
+            alone takes missing values (NaN, None, NA, masked entries), categories,
+            dates, durations and sparse matrices. :class:`SoftmaxCNNClassifier`
             takes images with their axes, too, and :class:`SoftmaxNetClassifier` rows of
             any shape, (n_samples, ...).
         y : array-like of shape (n_samples,), default=None
@@ -141,8 +142,9 @@ class BaseSoftmaxClassifier(StreamedClassifier):
         ------
         TypeError
             If ``X`` or ``y`` is no table or column, a dataset or a generator for
-            example, or if a column of ``X`` holds dates, intervals, lists or other
-            objects. The message names the column and the remedy.
+            example, or if a column of ``X`` holds intervals, lists or other objects, or
+            dates that the classifier does not take. The message names the column and
+            the remedy.
         ValueError
             If ``X`` has infinite values, or missing values or text that the classifier
             does not take; if there is one class only; if lengths differ; if weights are
@@ -228,7 +230,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             data, _ = check_training_rows(
                 self, X, y, sample_weight, classes=self.classes_, reset=is_first_call
             )
-            if issparse(data.X):
+            if issparse(data.X) and self._most_dense_columns is None:
                 raise ValueError(
                     f"{type(self).__name__} trains by mini-batches here, which does "
                     "not take sparse X. Pass X.toarray() (X.sparse.to_dense() of a "

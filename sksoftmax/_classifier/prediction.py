@@ -20,10 +20,17 @@ from .._data.features import check_features
 from .._data.labels import as_labels
 from .._data.row_shapes import RowLayout
 from .._training.batches import unfolded
-from .._utils.arrays import as_tensor, convert
+from .._utils.arrays import (
+    as_sparse_tensor,
+    as_tensor,
+    canonical,
+    convert,
+    with_values,
+)
 from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
 from ..modules._ensemble import average_views
+from ..modules._linear import SoftmaxLinear
 
 # Logits: sums and differences of smaller ones are far from the limits of float32.
 _LARGE_LOGIT = 1e15
@@ -112,6 +119,10 @@ class PredictionMixin:
 
     # The inputs of that module, if it has several.
     _inputs: tuple[tuple[Any, ...], ...] | None
+
+    # Columns up to which a sparse table becomes dense; a wider one is trained in sparse
+    # batches. None if the estimator has no use for sparse batches.
+    _most_dense_columns: ClassVar[int | None] = None
 
     # Rows per forward pass: about as many as a processor's cache holds.
     _prediction_rows = 2048
@@ -227,10 +238,12 @@ class PredictionMixin:
     def _logits_of(self, features: NDArray[Any], layout: RowLayout | None) -> Tensor:
         r"""Return the logits of validated rows."""
         dtype = torch.float32 if features.dtype == np.float32 else torch.float64
-        if issparse(features):
+        if issparse(features) and isinstance(self.module_, SoftmaxLinear):
             return into_range(self.module_.forward_sparse(features), dtype)
         if self.module_.training:
             self.module_.eval()
+        if issparse(features):
+            return self._sparse_logits(canonical(features), dtype)
         pages = Pages(features)
         with torch.inference_mode():
             rows = as_tensor(features)
@@ -242,6 +255,28 @@ class PredictionMixin:
             rows = rows.cpu().to(torch.int64 if self._takes_integers else torch.float64)
             parts = torch.split(rows, self._prediction_rows)
             wide = recomputed(self.module_, self._forward, parts)
+            return logits.index_copy(0, large, into_range(wide, dtype))
+
+    def _sparse_logits(self, features: Any, dtype: torch.dtype) -> Tensor:
+        r"""Return the logits of validated rows of a sparse matrix."""
+
+        def pieces(matrix: Any) -> Iterable[Tensor]:
+            for start in range(0, matrix.shape[0], self._prediction_rows):
+                yield as_sparse_tensor(matrix[start : start + self._prediction_rows])
+
+        with torch.inference_mode():
+            logits = torch.cat(
+                [
+                    self._forward(self._to_device(piece), self.module_)
+                    for piece in pieces(features)
+                ]
+            )
+            logits = logits.cpu().to(dtype)
+            large = large_rows(logits)
+            if large is None:
+                return logits
+            rows = features[large.numpy()].astype(np.float64)
+            wide = recomputed(self.module_, self._forward, pieces(rows))
             return logits.index_copy(0, large, into_range(wide, dtype))
 
     def _in_pieces(
@@ -290,7 +325,10 @@ class PredictionMixin:
         if n_missing <= 0 or largest_product_of(module) >= _COSTLY_PRODUCT:
             logits: Tensor = module(rows)
             return logits
-        filled = torch.cat([rows, rows.new_zeros(n_missing, *rows.shape[1:])])
+        if rows.is_sparse:
+            filled = with_values(rows, rows.values(), _FEWEST_ROWS)
+        else:
+            filled = torch.cat([rows, rows.new_zeros(n_missing, *rows.shape[1:])])
         logits = module(filled)[: len(rows)]
         return logits
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
@@ -30,7 +31,7 @@ from .._training.scores import MONITORS, ValidationScore, monitor_of
 from .._training.stream import Pace
 from .._training.temperature import held_out_temperature
 from .._training.train import train
-from .._utils.arrays import as_tensor
+from .._utils.arrays import as_tensor, canonical
 from .._utils.devices import resolve_precision
 from .._utils.memmap import Pages
 from .._utils.progress import FitReport
@@ -109,7 +110,7 @@ class TrainedClassifier(ModuleClassifier):
         if module is None or not hasattr(self, "_hold_out_seed"):
             # A warm start keeps it: the module has learned from all other rows.
             self._hold_out_seed = seed
-        data = data.without_copies(getattr(self, "is_categorical_", None))
+        data = data.without_copies(self._categorical_inputs)
         split, held_out = self._hold_out(data, validation)
         is_warm = module is not None and self._has_learned(data)
         rows = split.training.rows
@@ -267,10 +268,12 @@ class TrainedClassifier(ModuleClassifier):
             smallest = np.finfo(np.float32).tiny
             weight = weight / weight[rows].max()
             weight = np.where(weight > 0, np.maximum(weight, smallest), 0.0)
-        X, pages, dtype = as_tensor(data.X), Pages(data.X), self._input_dtype
-        if not pages.is_mapped:
+        pages, dtype = Pages(data.X), self._input_dtype
+        is_sparse = issparse(data.X)
+        X: Any = canonical(data.X) if is_sparse else as_tensor(data.X)
+        if not (pages.is_mapped or is_sparse):
             X = self._to_device(X)
-        elif self.device_.type == "mps" and X.dtype == torch.float64:
+        elif self.device_.type == "mps" and data.X.dtype == np.float64:
             # Only batches go to the device, which has no float64.
             dtype = torch.float32
         return TensorTable(

@@ -18,12 +18,16 @@ from torch import Tensor
 from .._utils.estimators import shortened
 from .._utils.frames import is_frame, is_polars
 
+# Kinds of values that become numbers if an estimator encodes columns.
+DATES = "dates"
+DURATIONS = "durations"
+
 # Kinds of values that are refused, and their types: of a dtype, or of a value in a
 # column of objects.
 _TYPES: dict[str, tuple[type, ...]] = {
-    "dates": (datetime.date, np.datetime64),
+    DATES: (datetime.date, np.datetime64),
     "times of day": (datetime.time,),
-    "durations": (datetime.timedelta, np.timedelta64),
+    DURATIONS: (datetime.timedelta, np.timedelta64),
     "periods": (pd.Period,),
     "intervals": (pd.Interval,),
     "complex numbers": (complex, np.complexfloating),
@@ -80,7 +84,18 @@ _ACCEPTED_KINDS = {
 _N_SHOWN = 5
 
 
-def check_columns(estimator_name: str, table: Any, *, takes_text: bool) -> None:
+def temporal_columns(table: Any) -> dict[int, str]:
+    r"""Return the kind of each column of dates or durations, by its index."""
+    kinds = {
+        index: _temporal_kind(types)
+        for index, _, _, types in _columns(table, takes_text=True)
+    }
+    return {index: kind for index, kind in kinds.items() if kind is not None}
+
+
+def check_columns(
+    estimator_name: str, table: Any, *, takes_text: bool, takes_dates: bool = False
+) -> None:
     r"""Raise an error if columns hold neither numbers, nor categories, nor text.
 
     Parameters
@@ -91,6 +106,8 @@ def check_columns(estimator_name: str, table: Any, *, takes_text: bool) -> None:
         The rows.
     takes_text : bool
         Whether the estimator encodes text and categories.
+    takes_dates : bool, default=False
+        Whether it encodes dates and durations.
 
     Raises
     ------
@@ -99,7 +116,9 @@ def check_columns(estimator_name: str, table: Any, *, takes_text: bool) -> None:
         other objects. The message names the columns and the remedy.
     """
     names: dict[tuple[str, Any], list[str]] = {}
-    for name, dtype, types in _columns(table, takes_text):
+    for _, name, dtype, types in _columns(table, takes_text):
+        if takes_dates and _temporal_kind(types) is not None:
+            continue
         found = next((kind for kind in types if _refused_kind(kind)), None)
         if found is not None:
             spelling = found.__name__ if str(dtype).lower() == "object" else dtype
@@ -127,13 +146,29 @@ def _refused_kind(value_type: type) -> str | None:
     return None if issubclass(value_type, _ACCEPTED_TYPES) else "objects"
 
 
-def _columns(table: Any, takes_text: bool) -> Iterator[tuple[Any, Any, Any]]:
-    r"""Yield the name, the dtype and the types of the values of each column."""
+def _temporal_kind(types: set[type]) -> str | None:
+    r"""Return "dates" or "durations" if all values are; else None."""
+    kinds = {_refused_kind(value_type) for value_type in types}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return kind if kind in (DATES, DURATIONS) else None
+
+
+def _columns(table: Any, takes_text: bool) -> Iterator[tuple[int, Any, Any, Any]]:
+    r"""Yield the index, name, dtype and types of the values of each column.
+
+    Columns of NumPy's numbers are left out.
+    """
     if is_polars(table):
-        for name, dtype in zip(table.columns, table.dtypes, strict=True):
+        for index, name in enumerate(table.columns):
+            dtype = table.dtypes[index]
             kind = dtype.to_python()
             is_object = kind is object
-            yield name, dtype, _types(table[name].to_numpy()) if is_object else {kind}
+            yield (
+                index,
+                name,
+                dtype,
+                _types(table[name].to_numpy()) if is_object else {kind},
+            )
     elif is_frame(table):
         yield from _columns_of_frame(table, takes_text)
     elif getattr(table, "ndim", 0) == 2 and table.dtype.kind in "mMSVO":
@@ -141,12 +176,12 @@ def _columns(table: Any, takes_text: bool) -> Iterator[tuple[Any, Any, Any]]:
         is_object = table.dtype.kind == "O"
         for index, column in enumerate(table.T):
             types = _types(column) if is_object else {table.dtype.type}
-            yield index, table.dtype, types
+            yield index, index, table.dtype, types
 
 
 def _columns_of_frame(
     table: pd.DataFrame, takes_text: bool
-) -> Iterator[tuple[Any, Any, Any]]:
+) -> Iterator[tuple[int, Any, Any, Any]]:
     for index, dtype in enumerate(table.dtypes.to_numpy()):
         if dtype.type in _NUMBERS:
             continue
@@ -156,11 +191,11 @@ def _columns_of_frame(
         elif isinstance(dtype, pd.CategoricalDtype) and not takes_text:
             # Categories that are numbers count as numbers.
             types = _types(dtype.categories.to_numpy())
-        yield table.columns[index], dtype, types
+        yield index, table.columns[index], dtype, types
 
 
 def _types(values: NDArray[Any]) -> set[type]:
     r"""Return the types of objects; none if all are numbers, or all are text."""
     if pd.api.types.infer_dtype(values, skipna=True) in _ACCEPTED_KINDS:
         return set()
-    return set(map(type, values))
+    return set(map(type, values[~pd.isna(values)]))

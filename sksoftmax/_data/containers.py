@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from .._utils.arrays import from_any_device
-from .._utils.frames import is_frame
+from .._utils.frames import collected, is_frame
 from .._utils.image_files import is_image, remedy_for_images
 
 _ROWS = "an array, a DataFrame or a sequence of rows"
@@ -47,7 +47,8 @@ def as_table(X: Any) -> Any:
     Parameters
     ----------
     X : object
-        The rows in any container.
+        The rows in any container. Lazy tables are collected: those of polars, relations
+        of duckdb, and others that narwhals knows.
 
     Returns
     -------
@@ -68,7 +69,10 @@ def as_table(X: Any) -> Any:
         return _as_array(X.tolist())
     if isinstance(X, np.ndarray) and X.dtype.names is None:
         return _plain(X)
-    if is_frame(X) or issparse(X) or hasattr(X, "iloc"):
+    if is_frame(X) or issparse(X):
+        return X
+    X = collected(X)
+    if is_frame(X) or hasattr(X, "iloc"):
         return X
     refuse(X, "X")
     is_array = hasattr(X, "dtype")
@@ -110,6 +114,7 @@ def as_column(values: Any, name: str) -> Any:
         return _plain(values)
     if isinstance(values, pd.Series | pd.DataFrame | pd.api.extensions.ExtensionArray):
         return _without_nullable(values)
+    values = collected(values)
     if is_frame(values) or issparse(values):
         return values
     refuse(values, name)
@@ -228,8 +233,6 @@ def _remedy(values: Any, name: str) -> str | None:
     for kind, remedy in _REMEDIES.items():
         if isinstance(values, kind):
             return remedy.format(name=name)
-    if type(values).__module__.startswith("polars.") and hasattr(values, "collect"):
-        return f"Pass {name}.collect()."
     # Some of scipy's matrices are mappings.
     if isinstance(values, Mapping) and not issparse(values):
         return (

@@ -47,15 +47,22 @@ def check_features(
     accepted = get_tags(estimator).input_tags
     X = estimator._join_inputs(X, reset=reset)
     table = check_table(
-        estimator, X, accepts_sparse=accepted.sparse, accepts_text=accepted.allow_nan
+        estimator,
+        X,
+        accepts_sparse=accepted.sparse,
+        accepts_text=accepted.allow_nan,
+        accepts_dates=estimator._takes_dates(reset=reset),
     )
     layout = None
     has_axes = accepted.three_d_array and np.ndim(table) > 2
     if has_axes:
         layout = estimator._row_layout(table.shape[1:], reset=reset)
         table, layout = flattened(table, layout)
+    table, parts = estimator._encode_dates(table, reset=reset)
     encoded = estimator._encode_table(table, reset=reset, declared=declared)
     features = _validated(estimator, encoded, reset, accepted.allow_nan)
+    if parts is not None:
+        features = np.column_stack([features, parts])
     if not has_axes:
         layout = estimator._row_layout(features.shape[1:], reset=reset)
     return features, layout
@@ -106,30 +113,42 @@ def _check_finite(estimator: BaseEstimator, X: Any, allows_nan: bool) -> None:
 
 
 def check_table(
-    estimator: BaseEstimator, X: Any, *, accepts_sparse: bool, accepts_text: bool
+    estimator: BaseEstimator,
+    X: Any,
+    *,
+    accepts_sparse: bool,
+    accepts_text: bool,
+    accepts_dates: bool = False,
 ) -> Any:
     r"""Return rows in a container that scikit-learn validates; refuse other ones.
 
-    The columns hold numbers, categories or text. scikit-learn converts a DataFrame of
-    sparse columns only if their fill values are 0; others become dense here.
+    The columns hold numbers, categories, text or dates. scikit-learn converts a
+    DataFrame of sparse columns only if their fill values are 0; others become dense
+    here.
     """
     table = as_table(X)
     name = type(estimator).__name__
-    check_columns(name, table, takes_text=accepts_text)
+    check_columns(name, table, takes_text=accepts_text, takes_dates=accepts_dates)
     is_frame = has_sparse_columns(table)
     if not (is_frame or issparse(table)):
         return table
     dense = "X.sparse.to_dense()" if is_frame else "X.toarray()"
     if isinstance(X, torch.Tensor):
         dense = "X.to_dense()"
+    most_columns = getattr(estimator, "_most_dense_columns", None)
+    becomes_dense = most_columns is not None and table.shape[-1] <= most_columns
     if not accepts_sparse:
         raise TypeError(
             f"Sparse data was passed for X, but dense data is required by {name} here. "
             f"Pass {dense}."
         )
-    if is_frame and any(dtype.fill_value != 0 for dtype in table.dtypes):
+    if is_frame and (becomes_dense or _has_other_fill_values(table)):
         return table.sparse.to_dense()
-    return table
+    return table.toarray() if becomes_dense and table.ndim == 2 else table
+
+
+def _has_other_fill_values(frame: Any) -> bool:
+    return any(dtype.fill_value != 0 for dtype in frame.dtypes)
 
 
 def _explained(estimator: BaseEstimator, error: ValueError, table: Any) -> ValueError:
@@ -186,6 +205,7 @@ def _is_ready(estimator: BaseEstimator, X: Any) -> bool:
         and X.flags.c_contiguous
         and not hasattr(estimator, "feature_names_in_")
         and estimator._encoder is None
+        and not estimator._dates
         and (
             _fits_into_float32(X)
             or (

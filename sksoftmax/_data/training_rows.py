@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from scipy.special import entr
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from .._utils.arrays import as_tensor
+from .._utils.arrays import as_tensor, dense
 from .._utils.memmap import Pages, blocks, in_parts
 from .._utils.robust_scale import RobustScale, sample_size
 from .copies import FEW_COPIES, first_of_each, join, numbers_of_copies, renumbered
@@ -102,7 +103,7 @@ class TrainingRows:
         return self._unfolded(X[np.unique([X.argmin(0), X.argmax(0)])])
 
     def _unfolded(self, features: NDArray[Any]) -> Tensor:
-        rows = as_tensor(features)
+        rows = as_tensor(dense(features))
         return rows if self.layout is None else self.layout.unfolded(rows)
 
     def value_range(self) -> tuple[float, float, bool]:
@@ -119,7 +120,9 @@ class TrainingRows:
     def digest(self) -> str:
         r"""Return the SHA-256 digest of the rows, in hexadecimal digits."""
         digest = hashlib.sha256()
-        arrays = [self.X, self.y, self.loss_weight, self.sample_weight]
+        X: Any = self.X
+        arrays = [X.data, X.indices, X.indptr] if issparse(X) else [X]
+        arrays += [self.y, self.loss_weight, self.sample_weight]
         if self.group is not None:
             arrays.append(self.group)
         if self.layout is not None:

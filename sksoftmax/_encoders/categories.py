@@ -9,8 +9,9 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
-from .._utils.frames import is_frame, is_polars
+from .._utils.frames import is_frame, is_polars, with_columns
 from .category_warnings import (
     ABOUT_RARE,
     ABOUT_UNKNOWN,
@@ -91,7 +92,7 @@ class TableEncoder:
                 unknown.append(unknown_values(name, categories, index, values))
         warn_about(rare, ABOUT_RARE)
         warn_about(unknown, ABOUT_UNKNOWN)
-        return _with_columns(X, codes, dtype)
+        return with_columns(X, codes, dtype)
 
     def restricted(
         self, X: NDArray[Any], rows: NDArray[np.int64]
@@ -149,6 +150,12 @@ def learn_encoder(
     if n_columns(X) is None:
         # scikit-learn refuses such a table later.
         return None
+    if issparse(X):
+        raise ValueError(
+            f"Got categorical_features={categorical_features!r} with sparse X of "
+            f"{X.shape[1]} columns, but a sparse table holds numbers alone. Expected "
+            "categorical_features=None: encode categories as 0 and 1 before."
+        )
     is_categorical = _find_categorical(X, categorical_features)
     if not is_categorical.any():
         return None
@@ -280,21 +287,3 @@ def _code_dtype(table: Any, is_categorical: NDArray[np.bool_]) -> type:
         str(dtypes[column]).lower() for column in np.flatnonzero(~is_categorical)
     }
     return np.float32 if numeric == {"float32"} else np.float64
-
-
-def _with_columns(table: Any, codes: dict[int, NDArray[Any]], dtype: type) -> Any:
-    if is_polars(table):
-        # The same as polars.Series, without an import of polars.
-        series = type(table.to_series(0))
-        return table.with_columns(
-            [series(table.columns[column], values) for column, values in codes.items()]
-        )
-    if is_frame(table):
-        table = table.copy(deep=False)
-        for column, values in codes.items():
-            table.isetitem(column, values)
-        return table
-    encoded = table.astype(object if table.dtype.kind not in "fiu" else dtype)
-    for column, values in codes.items():
-        encoded[:, column] = values
-    return encoded

@@ -26,8 +26,9 @@ _MIN_UNKNOWN = 10
 ABOUT_RARE = (
     "Each different value is a category, and a net learns nothing about new rows from "
     "categories that hardly repeat. Encode text, for instance with "
-    "skrub.StringEncoder, and dates with skrub.ToDatetime and skrub.DatetimeEncoder; "
-    "pass numbers as numbers; leave out names and identifiers."
+    "skrub.StringEncoder or skrub.TextEncoder, or all columns with "
+    "skrub.TableVectorizer; turn dates into dates with pandas.to_datetime, and numbers "
+    "into numbers with pandas.to_numeric; leave out names and identifiers."
 )
 ABOUT_UNKNOWN = (
     "They count as missing. Expected values as in the first fit, also of the same "

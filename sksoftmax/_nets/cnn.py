@@ -114,15 +114,15 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         Passes over the rows. "auto" makes about 7,000 steps without data pruning, in 12
         to 60 epochs. A number at which the loss still falls gives a
         ``ConvergenceWarning``.
+    time_limit : float or None, default=None
+        Seconds after which ``fit`` ends with the best epoch so far. The schedule is
+        shortened once the epochs left would take longer. A training that does not come
+        near it is the same as without it.
     data_pruning : float or "auto", default="auto"
         Share of the easy rows that each epoch leaves out at random. A row is easy if
         its loss was below the mean when it was last seen; easy rows that stay weigh
         more, so that the loss is the same on average. The first epoch and the last
         eighth of them see all rows. "auto" is 0.5 from 10,000 rows on, else 0.
-    time_limit : float or None, default=None
-        Seconds after which ``fit`` ends with the best epoch so far. The schedule is
-        shortened once the epochs left would take longer. A training that does not come
-        near it is the same as without it.
     label_smoothing : float, default=0.0
         Share of each label's probability that is spread over all classes.
     weight_averaging : float or None, default=None

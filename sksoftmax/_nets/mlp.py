@@ -20,7 +20,7 @@ from .._utils.keywords import explain_keywords
 from ..modules._mlp import SoftmaxMLP
 from . import mlp_defaults
 from .constraints import MLP_CONSTRAINTS
-from .mlp_bins import check_n_bins, find_bins, has_missing, learn_scaling_and_bins
+from .mlp_inputs import plan_inputs
 
 
 class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
@@ -35,8 +35,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     ----------
     hidden_layer_sizes : int, sequence of int, str or "auto", default="auto"
         Width of each hidden layer, also as text: "128-64" is (128, 64). "auto" is two
-        layers: of 64 units below 750 rows, of 128 below 20,000 rows, and of 256 from
-        there on.
+        layers: of 64 units below 750 rows and for sparse rows, of 128 below 20,000
+        rows, and of 256 from there on.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}, default="silu"
         Activation function of the hidden layers.
     normalization : {"auto", "batch", "layer"} or None, default="auto"
@@ -51,7 +51,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Scaling of the features, with statistics learned in ``fit``. "standard" gives
         zero mean and unit variance. "smooth" takes the square root of counts before
         it and the inverse hyperbolic sine after it, which tames heavy tails and
-        outliers. None changes nothing.
+        outliers. None changes nothing. Sparse rows keep their zeros, see the notes.
     n_bins : int, array-like of shape (n_features,), "auto" or None, default="auto"
         Number of bins that the range of each column of numbers is divided into, so
         that a net has a parameter for each part of it (piecewise-linear encoding); 0 in
@@ -171,7 +171,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     categories_ : list of (ndarray or None) of length `n_features_in_`, or None
         Categories of each feature, None for numbers; None without any.
     n_bins_ : ndarray of shape (`n_features_in_`,)
-        Number of bins of each feature: 0 for categories and numbers of two values.
+        Number of bins of each feature, and of dates: 0 for categories and two values.
     hidden_layer_sizes_ : tuple of int
         Width of each hidden layer.
     module_ : SoftmaxMLP
@@ -213,6 +213,13 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     missing. The first call of ``partial_fit`` learns the categories, so pass a
     categorical dtype that has all of them. ``fit`` warns about nearly unique categories
     and dates as text, and ``predict`` if no value of a feature is a known category.
+
+    **Dates**, of pandas, polars, pyarrow, NumPy or :mod:`datetime`, become six numbers:
+    days since 1970, year, month, day, weekday and hour. Durations become days.
+
+    **Sparse rows** of more than 256 columns, of TF-IDF for example, stay sparse in
+    memory and in products; those of fewer columns become dense. Nonzero values become
+    about 1 by a divisor, zeros and missing values are 0, and there are no bins.
 
     **Restarts**: with ``max_epochs="auto"`` and validation rows, the schedule starts
     again, twice as long, while the net underfits: the best epoch is late and the
@@ -282,6 +289,10 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     _has_missing: NDArray[np.bool_]
     # True if only the first half of the members has the bins.
     _half_with_bins: bool
+    # True if the module was made for sparse rows.
+    _is_sparse: bool = False
+
+    _most_dense_columns = mlp_defaults.MLPDefaults.many_features
 
     @explain_keywords
     def __init__(
@@ -378,6 +389,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
     def _plan(
@@ -388,46 +400,33 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         is_new: bool,
         is_stream: bool,
     ) -> Plan:
-        n_features = self.n_features_in_
-        numbers = mlp_defaults.numbers_of(self.defaults)
         recipe = mlp_defaults.recipe(
-            self, self.n_samples_seen_, n_features, is_stream=is_stream
+            self, self.n_samples_seen_, self._n_inputs, is_stream=is_stream
         )
-        attributes: dict[str, Any] = {}
-        bins = None
-        if not is_new:
-            n_bins = self.n_bins_
-        else:
-            is_first_piece = self._first_rows is not None
-            n_bins = check_n_bins(
-                self.n_bins, len(rows), n_features, self._encoder, numbers
-            )
-            if not is_first_piece:
-                bins = find_bins(data, rows, n_bins)
-                n_bins = bins.numbers
-            attributes = {
-                "n_bins_": n_bins,
-                "_has_missing": has_missing(data, rows, is_first_piece, numbers),
-                "_half_with_bins": mlp_defaults.half_with_bins(len(rows), numbers),
-            }
-        sizes = self.hidden_layer_sizes
+        inputs = plan_inputs(self, data, rows, is_new=is_new)
+        attributes, sizes = inputs.attributes, self.hidden_layer_sizes
         # A warm start keeps widths that are "auto", and checks others.
         is_kept = is_stream or str(sizes) == "auto"
         if is_new or not is_kept:
             attributes["hidden_layer_sizes_"] = mlp_defaults.hidden_layer_sizes(
-                sizes, len(rows), n_features, numbers, is_stream=is_stream
+                sizes,
+                len(rows),
+                self._n_inputs,
+                mlp_defaults.numbers_of(self.defaults),
+                is_stream=is_stream,
+                is_sparse=inputs.is_sparse,
             )
         return Plan(
             recipe,
             attributes=attributes,
-            learn_inputs=partial(learn_scaling_and_bins, n_bins=n_bins, bins=bins),
+            learn_inputs=inputs.learn,
             settings=partial(mlp_defaults.settings, self, recipe),
         )
 
     def _build_module(self, generator: torch.Generator) -> SoftmaxMLP:
-        encoder, settings = self._encoder, mlp_defaults.module_settings(self)
+        settings = mlp_defaults.module_settings(self)
         module = SoftmaxMLP(
-            self.n_features_in_,
+            self._n_inputs,
             len(self.classes_),
             hidden_layer_sizes=self.hidden_layer_sizes_,
             activation=self.activation,
@@ -437,11 +436,12 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
             input_scaling=self.input_scaling,
             n_estimators=self.n_estimators,
             share_weights=self.share_weights,
-            cardinalities=None if encoder is None else encoder.cardinalities,
+            cardinalities=self._cardinalities,
             missing=self._has_missing.tolist() if self._has_missing.any() else None,
             n_bins=self.n_bins_.tolist() if self.n_bins_.any() else None,
             bin_vector_size=settings["embedding_size"],
             half_with_bins=self._half_with_bins,
+            sparse_input=self._is_sparse,
             generator=generator,
         )
         if self.n_estimators > 1:

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from torch import Tensor, nn
 
 from .._classifier.plan import learn_scaling
+from .._data.columns import DATES
 from .._data.training_rows import TrainingRows
 from .._encoders.categories import TableEncoder
+from .._encoders.dates import PARTS, DateColumn
 from ..modules._piecewise import bin_edges
 from . import mlp_defaults
 from .mlp_defaults import MLPDefaults
@@ -56,6 +59,14 @@ def check_n_bins(
     return n_bins
 
 
+def with_parts(
+    n_bins: NDArray[np.int64], dates: tuple[DateColumn, ...]
+) -> NDArray[np.int64]:
+    r"""Return the most bins of each input: numbers of a date have those of the date."""
+    columns = [date.column for date in dates if date.kind == DATES]
+    return np.concatenate([n_bins, np.repeat(n_bins[columns], len(PARTS))])
+
+
 class Bins(NamedTuple):
     r"""Edges of the bins of each feature, and the rows from which they are learned."""
 
@@ -75,6 +86,9 @@ def has_missing(
     numbers: MLPDefaults,
 ) -> NDArray[np.bool_]:
     r"""Return the mask of the features that get an input for missing values."""
+    if issparse(data.X):
+        # Missing values count as 0.
+        return np.zeros(data.X.shape[1], dtype=bool)
     is_missing = data.missing_columns(rows)
     if is_first_piece and len(is_missing) <= numbers.many_features:
         # Values may be missing in later rows of the stream.

@@ -45,6 +45,8 @@ class MLPDefaults:
     units: int = 128
     units_of_many_rows: int = 256
     units_of_many_pixels: int = 256
+    # Units of sparse rows, whose first matrix is most of the memory of a fit.
+    units_of_sparse: int = 64
     # Hidden layers: from here on, gradient descent needs normalized layers.
     deep: int = 5
 
@@ -179,11 +181,14 @@ def hidden_layer_sizes(
     numbers: MLPDefaults = VERSIONS[LATEST],
     *,
     is_stream: bool,
+    is_sparse: bool = False,
 ) -> tuple[int, ...]:
     r"""Return the width of each hidden layer; "auto" is two layers."""
     if not (isinstance(value, str) and value == "auto"):
         return check_sizes("hidden_layer_sizes", value)
-    if n_rows < numbers.very_few_rows and not is_stream:
+    if is_sparse:
+        units = numbers.units_of_sparse
+    elif n_rows < numbers.very_few_rows and not is_stream:
         units = numbers.units_of_very_few_rows
     elif n_rows < numbers.many_rows:
         units = numbers.units
@@ -254,7 +259,7 @@ def module_settings(classifier: Any) -> dict[str, Any]:
         ),
         "input_dropout": input_dropout(
             classifier.input_dropout,
-            classifier.n_features_in_,
+            classifier._n_inputs,
             not classifier._half_with_bins,
             numbers,
         ),

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from skorch.dataset import Dataset
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from .._data.row_shapes import RowLayout
-from .._utils.arrays import convert
+from .._utils.arrays import as_sparse_tensor, convert
 from .._utils.memmap import Pages
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class TensorTable(Dataset):
 
     Parameters
     ----------
-    X : Tensor of shape (n_samples, n_features)
-        The features in their original dtype; only batches are converted.
+    X : Tensor or sparse matrix of shape (n_samples, n_features)
+        The features in their original dtype; only batches are converted. The batches
+        of a matrix of scipy, in CSR format, are sparse tensors.
     y : Tensor of shape (n_samples,), int64
         The classes' indices.
     sample_weight : Tensor of shape (n_samples,) or (n_samples, n_members), float32, \
@@ -56,7 +58,7 @@ class TensorTable(Dataset):
 
     def __init__(
         self,
-        X: Tensor,
+        X: Any,
         y: Tensor | None = None,
         sample_weight: Tensor | None = None,
         rows: Tensor | None = None,
@@ -65,7 +67,8 @@ class TensorTable(Dataset):
         layout: RowLayout | None = None,
     ) -> None:
         # skorch's constructor would only find out how to index X and y.
-        self.stored_X = torch.as_tensor(X)
+        self.is_sparse = issparse(X)
+        self.stored_X = X if self.is_sparse else torch.as_tensor(X)
         if y is None:
             y = self.stored_X.new_zeros(len(X), dtype=torch.int64)
         self.stored_y = y
@@ -80,6 +83,8 @@ class TensorTable(Dataset):
         r"""The features of the rows that belong to this table: a copy of a subset."""
         if self.rows is not None:
             return self.features(self.rows)
+        if self.is_sparse:
+            return self._sparse_rows(slice(None))
         return unfolded(self.stored_X, self.layout)
 
     @property
@@ -88,7 +93,7 @@ class TensorTable(Dataset):
         return self.targets()[0]
 
     def __len__(self) -> int:
-        return len(self.stored_X) if self.rows is None else len(self.rows)
+        return self.stored_X.shape[0] if self.rows is None else len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         r"""Return the features and the label of a row, as callbacks of skorch expect.
@@ -128,6 +133,8 @@ class TensorTable(Dataset):
 
     def stored(self, index: Tensor) -> Tensor:
         r"""Return the rows of ``X`` at an index with their axes, in their dtype."""
+        if self.is_sparse:
+            return self._sparse_rows(index.cpu().numpy())
         if not self.pages.is_mapped:
             return unfolded(self.stored_X.index_select(0, index), self.layout)
         X = torch.from_numpy(self.pages.take(index.cpu().numpy()))
@@ -145,8 +152,15 @@ class TensorTable(Dataset):
         weight = self.sample_weight
         return self.stored_y[index], None if weight is None else weight[index]
 
+    def _sparse_rows(self, index: Any) -> Tensor:
+        rows = convert(as_sparse_tensor(self.stored_X[index]), self.dtype)
+        return rows.to(self.stored_y.device)
+
     def slice(self, start: int, stop: int) -> Batch:
         r"""Return consecutive rows of a table that holds all rows."""
+        if self.is_sparse:
+            index = slice(start, stop)
+            return self._sparse_rows(index), self._targets(index)
         X = self.stored_X[start:stop]
         # A copy: a user's module may change it in place.
         X = unfolded(X.to(self.dtype or X.dtype, copy=True), self.layout)

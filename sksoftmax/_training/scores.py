@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.metrics import get_scorer
 from torch import Tensor
 
+from .._utils.arrays import from_any_device
 from .._utils.compat import score_function
 from .._utils.scorers import (
     PredictedRows,
@@ -93,4 +95,5 @@ class ValidationScore:
         r"""Return the rows for a function of the user, and a stand-in for metrics."""
         if score_function(self._scorer) is not None:
             return range(len(self._table))
-        return self._table.X.float().cpu().numpy()
+        rows = from_any_device(self._table.X.float())
+        return rows.tocsr() if issparse(rows) else rows

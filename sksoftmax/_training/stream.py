@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .._data.training_rows import TrainingRows
+from .._utils.arrays import dense
 from .._utils.compat import BATCH_NORMS
 from ..modules._ensemble import MemberBatchNorm
 from .recipe import SMALLEST_BATCH
@@ -109,7 +110,7 @@ class FirstRows:
     @classmethod
     def begin(cls, data: TrainingRows, rows: NDArray[np.int64]) -> FirstRows | None:
         r"""Return an empty beginning of a stream; None if a first piece is enough."""
-        first = cls(data.X[:0].copy(), np.empty(0))
+        first = cls(dense(data.X[:0]).copy(), np.empty(0))
         return None if first._is_complete_with(len(rows)) else first
 
     @property

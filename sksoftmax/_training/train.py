@@ -105,13 +105,15 @@ def train(
 def _encoded(net: SoftmaxNet, tables: list[TensorTable]) -> list[TensorTable] | None:
     r"""Return the tables with encoded rows; None if they are encoded by batches.
 
-    These are tables in files and large ones, and tables that callbacks of the user may
-    read.
+    These are tables in files, sparse and large ones, and tables that callbacks of the
+    user may read.
     """
     module = net.module_
     if not (isinstance(module, SoftmaxModule) and module.has_encoding):
         return None
-    if users_callbacks(net.callbacks_) or any(t.pages.is_mapped for t in tables):
+    if users_callbacks(net.callbacks_) or any(
+        t.pages.is_mapped or t.is_sparse for t in tables
+    ):
         return None
     with torch.no_grad():
         width = module.encode(next(iter(BatchIterator(tables[0], 1)))[0]).shape[1]

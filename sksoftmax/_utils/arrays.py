@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, issparse
 from torch import Tensor
 
 from . import process
@@ -78,6 +78,46 @@ def as_tensor(array: NDArray[np.generic]) -> Tensor:
     if not array.flags.writeable and array.size:
         array = np.asarray(_WritableView(array))
     return torch.from_numpy(array)
+
+
+def dense(X: Any) -> NDArray[Any]:
+    r"""Return an array or a sparse matrix of scipy as an array."""
+    array: NDArray[Any] = X.toarray() if issparse(X) else X
+    return array
+
+
+def canonical(matrix: Any) -> Any:
+    r"""Return a matrix of scipy in CSR format without two values for one place."""
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()
+        matrix.sum_duplicates()
+    return matrix
+
+
+def as_sparse_tensor(matrix: Any) -> Tensor:
+    r"""Return a matrix of scipy in CSR format as a sparse tensor in COO format.
+
+    PyTorch multiplies its CSR format on a CPU only by a library that not every
+    processor has.
+    """
+    n_values = torch.from_numpy(np.diff(matrix.indptr))
+    rows = torch.repeat_interleave(n_values.long())
+    columns = torch.from_numpy(matrix.indices).long()
+    return torch.sparse_coo_tensor(
+        torch.stack([rows, columns]),
+        as_tensor(matrix.data),
+        matrix.shape,
+        is_coalesced=True,
+        check_invariants=False,
+    )
+
+
+def with_values(x: Tensor, values: Tensor, n_rows: int | None = None) -> Tensor:
+    r"""Return a sparse tensor with other values, and with empty rows at its end."""
+    shape = x.shape if n_rows is None else (n_rows, x.shape[1])
+    return torch.sparse_coo_tensor(
+        x.indices(), values, shape, is_coalesced=True, check_invariants=False
+    )
 
 
 def to_be_stored(tensor: Tensor) -> Tensor:

@@ -7,9 +7,12 @@ Between these layers, features have the shape (K, B, D).
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+
+from ._sparse import SparseRows
 
 # The temperature at which members are averaged. On Otto and 39 small tables it predicts
 # better than 1, the mean of the probabilities, and than the mean of the logits.
@@ -62,9 +65,12 @@ class MemberLinear(EnsembleLinear):
         self.weight = nn.Parameter(torch.empty(n_members, in_features, out_features))
         self.bias = self._make_bias(n_members, out_features) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | SparseRows) -> Tensor:
         r"""Map each member's features."""
         # (K, B, D) @ (K, D, H) -> (K, B, H)
+        if isinstance(x, SparseRows):
+            mapped = x.products(self.weight)
+            return mapped if self.bias is None else mapped + self.bias
         if self.bias is None:
             return torch.bmm(x, self.weight)
         return torch.baddbmm(self.bias, x, self.weight)
@@ -208,10 +214,15 @@ class SharedLinear(EnsembleLinear):
         if self.is_first:
             self.input_scale.bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | SparseRows) -> Tensor:
         r"""Map each member's features."""
         # (K, B, D) @ (D, H) -> (K, B, H): one product of K * B rows
-        x = ((x * self.input_scale) @ self.weight) * self.output_scale
+        if isinstance(x, SparseRows):
+            scaled = x.values * self.input_scale[:, 0].index_select(1, x.columns)
+            x = replace(x, values=scaled).products(self.weight[None])
+            x = x * self.output_scale
+        else:
+            x = ((x * self.input_scale) @ self.weight) * self.output_scale
         return x if self.bias is None else x + self.bias
 
 

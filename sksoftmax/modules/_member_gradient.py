@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ._ensemble import BinnedMemberLinear, MemberLinear
+from ._sparse import SparseRows
 
 # Output features: a product with fewer is computed transposed. On a CPU a product of 10
 # columns takes four times as long as one of 10 rows.
@@ -64,7 +65,7 @@ class Gradients(NamedTuple):
 
 
 def set_gradients(
-    x: Tensor | tuple[Tensor, Tensor],
+    x: Tensor | SparseRows | tuple[Tensor, Tensor],
     layers: Sequence[Any],
     y: Tensor,
     sample_weight: Tensor | None,
@@ -79,7 +80,8 @@ def set_gradients(
 
     Parameters
     ----------
-    x : Tensor of shape (n_members, batch_size, n_inputs), or tuple of Tensor
+    x : Tensor of shape (n_members, batch_size, n_inputs), or SparseRows, or tuple of \
+            Tensor
         The inputs of the first layer.
     layers : sequence of Module
         The layers, for which `can_be_fused` is True.
@@ -156,6 +158,8 @@ def _cross_entropy(
 
 def _mapped(x: Any, layer: Any) -> Tensor:
     r"""Return the outputs of a linear layer: (K, B, H)."""
+    if isinstance(x, SparseRows):
+        return x.products(layer.weight).add_(layer.bias)
     if isinstance(x, tuple):
         features, bins = x
         z = torch.baddbmm(layer.bias, features, layer.weight)
@@ -171,6 +175,9 @@ def _mapped(x: Any, layer: Any) -> Tensor:
 def _set_gradient(layer: Any, x: Any, gradient: Tensor) -> None:
     r"""Set the gradients by the parameters of a layer."""
     layer.bias.grad = gradient.sum(1, keepdim=True)
+    if isinstance(x, SparseRows):
+        layer.weight.grad = x.transposed_products(gradient)
+        return
     if isinstance(x, tuple):
         x, bins = x
         of_bins = torch.bmm(bins.transpose(1, 2), gradient[: len(bins)])
@@ -186,6 +193,8 @@ def _of_learned_inputs(
     x: Any, layer: Any, gradient: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
     r"""Return the inputs that depend on parameters, and the gradients by them."""
+    if isinstance(x, SparseRows):
+        return []
     pairs = [(x, layer.weight)]
     if isinstance(x, tuple):
         pairs = [(x[0], layer.weight), (x[1], layer.bin_weight)]

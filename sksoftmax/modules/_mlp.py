@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .._utils.arrays import with_values
 from ._base import SoftmaxModule
-from ._ensemble import BinnedMemberLinear, MemberAverage, MemberLinear
+from ._ensemble import BinnedMemberLinear, MemberAverage, MemberLinear, SharedLinear
 from ._layers import (
     Dropout,
     Temperature,
@@ -20,8 +22,11 @@ from ._layers import (
     initialize,
     linear,
     make_input_scaling,
+    uninitialized,
 )
 from ._member_gradient import can_be_fused, set_gradients
+from ._scaling import InputScaling
+from ._sparse import SparseLinear, SparseRows
 from ._table_input import TableInput, fill_missing
 
 # Members: their sets are numbered by integers of 64 bits.
@@ -75,6 +80,9 @@ class SoftmaxMLP(SoftmaxModule):
     half_with_bins : bool, default=False
         Whether only the first half of the members has the bins among its inputs. With
         ``share_weights`` all members have them.
+    sparse_input : bool, default=False
+        Whether rows come as sparse tensors, in COO format and coalesced. They do not
+        become dense if zeros stay zero in the :class:`InputScaling`.
     generator : torch.Generator, default=None
         Draws the initial weights; PyTorch's global generator if None.
 
@@ -123,6 +131,7 @@ class SoftmaxMLP(SoftmaxModule):
         n_bins: Sequence[int] | None = None,
         bin_vector_size: int = 0,
         half_with_bins: bool = False,
+        sparse_input: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -159,12 +168,15 @@ class SoftmaxMLP(SoftmaxModule):
             )
         self.hidden = nn.Sequential(*layers)
         self.output = linear(n_estimators, sizes[-1], n_classes)
+        products = list(map(math.prod, pairwise([*sizes, n_classes])))
+        if sparse_input:
+            self._take_sparse_rows()
+            # The first product is one with few values.
+            products[0] = 0
         if n_estimators > 1:
             self.average = MemberAverage()
         self.temperature = Temperature()
-        self.largest_product = n_estimators * max(
-            map(math.prod, pairwise([*sizes, n_classes]))
-        )
+        self.largest_product = n_estimators * max(products)
         initialize(self, activation, generator)
 
     def forward(self, x: Tensor, members: Tensor | None = None) -> Tensor:
@@ -186,14 +198,49 @@ class SoftmaxMLP(SoftmaxModule):
         """
         return self.forward_encoded(self.encode(x), members)
 
+    def _take_sparse_rows(self) -> None:
+        r"""Replace the first layer, if it is a plain linear map."""
+        first = self.hidden[0] if len(self.hidden) else self.output
+        if not isinstance(first, nn.Linear):
+            return
+        has_bias = first.bias is not None
+        sparse = uninitialized(
+            SparseLinear, first.in_features, first.out_features, bias=has_bias
+        )
+        if len(self.hidden):
+            self.hidden[0] = sparse
+        else:
+            self.output = sparse
+
+    @property
+    def takes_sparse(self) -> bool:
+        r"""Whether sparse rows stay sparse up to the first layer."""
+        scaling = self.input_scaling
+        first = self.hidden[0] if len(self.hidden) else self.output
+        return isinstance(first, SparseLinear | MemberLinear | SharedLinear) and (
+            isinstance(scaling, nn.Identity)
+            or (isinstance(scaling, InputScaling) and scaling.keeps_zeros)
+        )
+
     def encode(self, x: Tensor) -> Tensor:
+        if x.is_sparse:
+            if self.takes_sparse:
+                return with_values(x, self._scaled(x.values(), x.indices()[1]))
+            x = x.to_dense()
         if isinstance(self.input_scaling, TableInput):
             # It fills in missing values itself.
             return self.input_scaling.encode(x)
         return fill_missing(self.input_scaling(x).to(self.output.weight.dtype))
 
+    def _scaled(self, values: Tensor, columns: Tensor) -> Tensor:
+        r"""Return the scaled values of sparse rows."""
+        if isinstance(self.input_scaling, InputScaling):
+            values = self.input_scaling.forward_stored(values, columns)
+        return fill_missing(values.to(self.output.weight.dtype))
+
     def forward_encoded(self, encoded: Tensor, members: Tensor | None = None) -> Tensor:
-        if members is not None and self._maps_by_members(members):
+        is_dense = not encoded.is_sparse
+        if is_dense and members is not None and self._maps_by_members(members):
             logits: Tensor = self.temperature(self._averages(encoded, members))
             return logits
         x = self._inputs(encoded)
@@ -221,13 +268,18 @@ class SoftmaxMLP(SoftmaxModule):
 
     def _inputs(
         self, encoded: Tensor, members: Tensor | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> Tensor | SparseRows | tuple[Tensor, Tensor]:
         r"""Return the inputs of the first layer.
 
         Of shape (K, B, D), or (B, D) of a single member. A `BinnedMemberLinear` has the
         features and the bins as two tensors. ``members`` are the numbers of K members.
         """
         n_members = self.n_estimators if self.n_estimators > 1 else None
+        if encoded.is_sparse:
+            rows = SparseRows.from_tensor(encoded)
+            # (V) -> (K, V): each member drops other values.
+            values = rows.values.expand(self.n_estimators, -1)
+            return replace(rows, values=self._dropped(values))
         if members is not None:
             n_members = len(members)
         x, bins = encoded, None

@@ -256,6 +256,48 @@ class InputScaling(nn.Module):
             reach=_merged_reach(reach, mean, robust),
         )
 
+    @property
+    def keeps_zeros(self) -> bool:
+        r"""Whether zeros stay zero, because nothing is subtracted."""
+        return not bool(self.mean.any() or self.mean_remainder.any())
+
+    @torch.no_grad()
+    def set_scale(self, scale: Tensor, weight_seen: Tensor) -> None:
+        r"""Divide the features by given numbers, and subtract nothing.
+
+        Parameters
+        ----------
+        scale : Tensor of shape (n_features,)
+            The numbers; a feature with 0 becomes 0.
+        weight_seen : Tensor of shape ()
+            Sum of the weights of the rows that the numbers come from.
+        """
+        self.reset()
+        self._write(
+            scale=torch.where(scale > 0, scale, _NO_VARIANCE),
+            weight_seen=weight_seen.expand(scale.shape),
+        )
+
+    def forward_stored(self, values: Tensor, columns: Tensor) -> Tensor:
+        r"""Scale the stored values of sparse rows.
+
+        Parameters
+        ----------
+        values : Tensor of shape (n_values,)
+            The values.
+        columns : Tensor of shape (n_values,), int64
+            The feature of each value.
+
+        Returns
+        -------
+        z : Tensor of shape (n_values,)
+            The scaled values, float32.
+        """
+        return self._scaled(values, *(b[columns] for b in self._statistics()))
+
+    def _statistics(self) -> tuple[Tensor, ...]:
+        return self.is_count, self.mean, self.mean_remainder, self.reach, self.scale
+
     def forward(self, x: Tensor) -> Tensor:
         r"""Scale a batch.
 
@@ -269,19 +311,31 @@ class InputScaling(nn.Module):
         z : Tensor of shape (batch_size, ...)
             The scaled rows, float32.
         """
+        return self._scaled(x, *self._statistics())
+
+    def _scaled(
+        self,
+        x: Tensor,
+        is_count: Tensor,
+        mean: Tensor,
+        remainder: Tensor,
+        reach: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        r"""Scale values by statistics that broadcast with them."""
         if not x.is_floating_point():
-            x = x.to(self.mean.dtype)
+            x = x.to(mean.dtype)
         if self.method == "smooth":
-            x = torch.where(self.is_count, _root(x), x)
-        centered = x - self.mean
+            x = torch.where(is_count, _root(x), x)
+        centered = x - mean
         if x.dtype == torch.float64:
             # Differences between rows that are small compared to the mean.
-            centered = centered - self.mean_remainder
-        centered = centered.clamp(-self.reach, self.reach)
-        z = (centered / self.scale).to(self.mean.dtype)
+            centered = centered - remainder
+        centered = centered.clamp(-reach, reach)
+        z = (centered / scale).to(mean.dtype)
         if self.method != "smooth":
             return z
-        linear = torch.where(self.is_count, _LINEAR_COUNTS, 1.0)
+        linear = torch.where(is_count, _LINEAR_COUNTS, 1.0)
         return _asinh(z / linear) * linear
 
     def extra_repr(self) -> str:

@@ -49,11 +49,21 @@ _NUMBERS = {"boolean", "integer", "floating", "mixed-integer-float"}
 
 def check_classifier(model: Any) -> None:
     r"""Refuse a model that is no classifier of this package, nor ends in one."""
-    if not isinstance(_last_step(model), ModuleClassifier):
+    last = _last_step(model)
+    if not isinstance(last, ModuleClassifier):
         raise TypeError(
-            f"Got {type(_last_step(model)).__name__}, but expected a classifier of "
+            f"Got {type(last).__name__}, but expected a classifier of "
             "sksoftmax or a Pipeline whose last step is one. Of a search, pass "
             "best_estimator_."
+        )
+    if last._dates:
+        names = getattr(last, "feature_names_in_", np.arange(last.n_features_in_))
+        columns = [names[column] for column, *_ in last._dates]
+        raise ValueError(
+            f"Got {type(last).__name__} that was fitted to dates or durations in the "
+            f"columns {columns}, but ONNX has no such types. Expected numbers: encode "
+            "dates before the model that is exported, for instance with "
+            "skrub.DatetimeEncoder, and durations with .dt.total_seconds()."
         )
 
 

@@ -32,6 +32,7 @@ from ..modules._linear import SoftmaxLinear
 from ..modules._mlp import SoftmaxMLP
 from ..modules._piecewise import BinVectors, PiecewiseLinear
 from ..modules._scaling import _ANSCOMBE, _LINEAR_COUNTS, InputScaling
+from ..modules._sparse import SparseLinear
 from ..modules._table_input import TableInput
 from ..modules._user_transforms import SeededTransform
 from ._onnx_graph import FLOAT32, INT64, Value
@@ -359,6 +360,7 @@ _LAYERS: dict[type[nn.Module], Callable[[Any, Value], Value]] = {
     MemberLinear: _member_linear,
     PiecewiseLinear: _piecewise_linear,
     SharedLinear: _shared_linear,
+    SparseLinear: _linear,
     BinnedMemberLinear: _binned_linear,
     SoftmaxCNN: _softmax_cnn,
     SoftmaxLinear: _softmax_linear,

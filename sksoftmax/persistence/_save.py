@@ -50,6 +50,7 @@ _CLASSES: dict[str, type[ModuleClassifier]] = {
 # The only attributes that a file can set, and the types that they can have.
 _ATTRIBUTES: dict[str, Any] = {
     "_half_with_bins": bool,
+    "_dates": tuple,
     "_encoder": TableEncoder | None,
     "_feature_mean": np.ndarray,
     "_feature_scale": np.ndarray,
@@ -57,6 +58,7 @@ _ATTRIBUTES: dict[str, Any] = {
     "_are_whole": tuple,
     "_hold_out_seed": int,
     "_inputs": tuple | None,
+    "_is_sparse": bool,
     "_n_fitted": int,
     "_row_shape": tuple | None,
     "_takes_integers": bool,

@@ -3,6 +3,7 @@ r"""Classifiers and tables of the tests of containers, columns and labels."""
 import collections
 from functools import partial
 
+import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -122,6 +123,8 @@ SEQUENCES = {
     "memoryview": lambda: memoryview(X),
     "arrow table": lambda: pa.table(FRAME),
     "record batch": lambda: pa.RecordBatch.from_pandas(FRAME),
+    "lazy polars": POLARS.lazy,
+    "duckdb": lambda: duckdb.from_df(FRAME),
 }
 
 N_TEXTS = 600

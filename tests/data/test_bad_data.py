@@ -85,7 +85,7 @@ def predict(X, /):
         fit(sparse.csr_array(X), y),
         r"[Ss]parse data was passed.*dense.*toarray",
         TypeError,
-        BY_EPOCHS,
+        NUMBERS_ONLY_BY_EPOCHS,
     ),
     Row(
         "sparse in partial_fit",

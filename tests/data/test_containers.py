@@ -39,7 +39,7 @@ from .tables import (
     y,
 )
 
-TAKE_SPARSE = {"regression", "cv", "search", "neighbors"}
+TAKE_SPARSE = {"regression", "cv", "search", "mlp", "neighbors"}
 
 every_classifier = pytest.mark.parametrize(
     "make", CLASSIFIERS.values(), ids=CLASSIFIERS
@@ -63,7 +63,6 @@ NO_TABLES = {
     "Dataset": (Pairs, r"X, y = next\(iter\(torch.utils.data.DataLoader\(dataset"),
     "IterableDataset": (Stream, r"X, y = \(torch.cat\(part\) for part in zip"),
     "DataLoader": (lambda: DataLoader(Pairs()), r"zip\(\*loader\)"),
-    "LazyFrame": (POLARS.lazy, r"Pass X.collect\(\)"),
     "image": (lambda: images()[0], r"ImageReader.*Pass a list of images, \[X\]"),
     "images": (images, r"make_pipeline\(ImageReader\(\), classifier\)"),
     "generator": (lambda: (row for row in X), r"Pass list\(X\)"),
@@ -112,7 +111,6 @@ class TestNoTables:
             "TensorDataset",
             "Dataset",
             "DataLoader",
-            "LazyFrame",
             "generator",
             "dict",
             "images",
@@ -153,10 +151,9 @@ class TestNoTables:
             (lambda: dict(enumerate(y)).values(), r"Pass list\(y\)"),
             (lambda: (label for label in y), r"Pass list\(y\)"),
             (lambda: set(y), "A set has no order"),
-            (lambda: pl.LazyFrame({"y": y}), r"Pass y.collect\(\)"),
             (lambda: TensorDataset(torch.tensor(y)), r"dataset\.tensors"),
         ],
-        ids=["dict", "values", "generator", "set", "LazyFrame", "TensorDataset"],
+        ids=["dict", "values", "generator", "set", "TensorDataset"],
     )
     def test_labels_and_weights(self, make, labels, remedy):
         with pytest.raises(TypeError, match=f"Got .* for y, .*{remedy}"):
@@ -193,8 +190,9 @@ class TestSequences:
             pa.array(y),
             pa.chunked_array([y[:9], y[9:]]),
             pl.Series(y),
+            pl.LazyFrame({"y": y}),
         ],
-        ids=["SliceDataset", "deque", "tensors", "arrow", "chunks", "polars"],
+        ids=["SliceDataset", "deque", "tensors", "arrow", "chunks", "polars", "lazy"],
     )
     def test_labels(self, make, labels):
         model = make().fit(X, labels)

@@ -27,7 +27,7 @@ CLASSES = [
     value
     for name in sksoftmax.__all__
     if inspect.isclass(value := getattr(sksoftmax, name))
-] + [getattr(m, name) for m in (modules, tuning) for name in m.__all__]
+] + [getattr(modules, name) for name in modules.__all__]
 DISPLAYS = [getattr(inspection, name) for name in inspection.__all__]
 FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
     distributed.fit_distributed,
@@ -35,10 +35,11 @@ FUNCTIONS = [getattr(datasets, name) for name in datasets.__all__] + [
     persistence.save,
     persistence.to_onnx,
 ]
-PUBLIC = CLASSES + DISPLAYS + FUNCTIONS
+TOOLS = [tuning.SearchSpace]
+PUBLIC = CLASSES + DISPLAYS + TOOLS + FUNCTIONS
 METHODS = [
     method
-    for cls in CLASSES + DISPLAYS
+    for cls in CLASSES + DISPLAYS + TOOLS
     for name, method in inspect.getmembers(cls, inspect.isroutine)
     if not name.startswith("_") and method.__module__.startswith("sksoftmax")
 ]
