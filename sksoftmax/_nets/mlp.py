@@ -214,7 +214,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     categorical dtype that has all of them. ``fit`` warns about nearly unique categories
     and dates as text, and ``predict`` if no value of a feature is a known category.
 
-    **Dates**, of pandas, polars, pyarrow, NumPy or :mod:`datetime`, become six numbers:
+    **Dates**, of pandas, polars, pyarrow, NumPy or ``datetime``, become six numbers:
     days since 1970, year, month, day, weekday and hour. Durations become days.
 
     **Sparse rows** of more than 256 columns, of TF-IDF for example, stay sparse in

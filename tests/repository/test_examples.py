@@ -277,7 +277,7 @@ def test_optuna_otto(capsys, folder, figures):
 
 @with_and_without_matplotlib
 def test_mnist(matplotlib, capsys, folder, figures, monkeypatch):
-    write_images(folder / "MNIST")
+    write_images(folder / "MNIST", n_train=150, n_test=300)
     with monkeypatch.context() as patch:
         if not matplotlib:
             patch.setitem(sys.modules, "matplotlib", None)
