@@ -3,6 +3,8 @@ r"""How Sphinx builds the documentation.
 ``sphinx-build -W -b html docs docs/_build/html`` writes it to ``docs/_build/html``.
 """
 
+import shutil
+import sys
 import zlib
 from pathlib import Path
 
@@ -11,22 +13,41 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 import sksoftmax
 
+DOCS = Path(__file__).parent
+# Our own extension lies beside this file.
+sys.path.insert(0, str(DOCS))
+# The notebook has its outputs; a page of the documentation lies in its folder.
+shutil.copy(DOCS.parent / "examples" / "otto_kaggle.ipynb", DOCS)
+
 project = "sksoftmax"
 author = copyright = "The sksoftmax developers"
 version = release = sksoftmax.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
+    "recorded_outputs",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
     "sphinx_copybutton",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = [
+    "_build",
+    # The page "gallery" has the examples by topic. Times of a build are of no use.
+    "auto_examples/index.rst",
+    "**sg_execution_times.rst",
+    # Notebooks that sphinx-gallery makes of the examples, for download.
+    "auto_examples/*.ipynb",
+]
+# The notebook takes a quarter of an hour. It is run when it changes.
+nb_execution_mode = "off"
 templates_path = ["_templates"]
 default_role = "literal"
+# Links in pages of Markdown lead to headings of these levels.
+myst_heading_anchors = 4
 # Values of parameters in quotes can be copied into code.
 smartquotes = False
 
@@ -45,7 +66,7 @@ numpydoc_show_class_members = False
 
 # An empty inventory comes second: without network, links to other projects become text,
 # and the build does not fail.
-BUILD = Path(__file__).parent / "_build"
+BUILD = DOCS / "_build"
 BUILD.mkdir(exist_ok=True)
 NO_INVENTORY = BUILD / "no.inv"
 NO_INVENTORY.write_bytes(
@@ -76,21 +97,42 @@ nitpick_ignore_regex = [("py:.*", rf"({'|'.join(intersphinx_mapping)})\b.*")]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    # Scripts that are run: they need no dataset, no cluster and few seconds.
-    "filename_pattern": (
-        r"/(inspection|progress_and_callbacks|quickstart|save_and_export"
-        r"|softmax_from_scratch)\.py"
-    ),
+    # The other scripts have recorded outputs, which their tests compare: the build is
+    # quick, and needs no dataset and no cluster.
+    "filename_pattern": r"/inspection\.py",
     "within_subsection_order": "FileNameSortKey",
+    "minigallery_sort_order": "recorded_outputs.position_in_gallery",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sksoftmax",),
     "reference_url": {"sksoftmax": None},
     "remove_config_comments": True,
     "show_memory": False,
+    "show_signature": False,
+    "thumbnail_size": (400, 280),
 }
 
 html_theme = "pydata_sphinx_theme"
+html_theme_options = {
+    "github_url": "https://github.com/sksoftmax/sksoftmax",
+    "header_links_before_dropdown": 5,
+    "navbar_persistent": ["search-button"],
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+}
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = f"sksoftmax {version}"
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("getting_started", "scaling_out", "changelog")}
+# Pages without chapters below them have nothing to list at the left.
+html_sidebars = {
+    page: []
+    for page in (
+        "changelog",
+        "comparisons",
+        "getting_started",
+        "guarantees",
+        "how_do_i",
+        "speed",
+    )
+}
 toc_object_entries_show_parents = "hide"

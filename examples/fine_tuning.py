@@ -5,7 +5,8 @@ Fine-tuning: a pretrained backbone in a grid search
 A small net of torchvision is pretrained on some digits, and then learns others from
 60 images: its layers are frozen at first, and learn later at a lower rate than the new
 head. Everything happens inside scikit-learn's ``GridSearchCV``. Nothing is downloaded:
-the weights come from a file that the example writes itself.
+the weights come from a file that the example writes itself. Needs
+``pip install matplotlib``.
 """
 
 # %%
@@ -19,6 +20,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -28,6 +30,7 @@ from torch import nn
 from torchvision.models import ShuffleNetV2
 
 from sksoftmax import SoftmaxNetClassifier
+from sksoftmax.inspection import PredictionsDisplay
 
 # Few epochs keep the example short; `fit` would warn that more lower the loss.
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -108,6 +111,11 @@ for params, score in zip(
     print(f"log loss {-score:.3f}  {params}")
 best = search.best_estimator_
 print(f"fine-tuned: test accuracy {best.score(test, y_test):.3f}")
+
+# %%
+# The most confident mistakes among the test images:
+PredictionsDisplay.from_estimator(best, test, y_test, n_images=10)
+plt.show()
 
 # %%
 # From scratch

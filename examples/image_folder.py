@@ -5,7 +5,7 @@ Image files: from folders to a submission
 The usual form of a competition with images: a folder of files for each class, a folder
 of files without labels, and a table of predictions to hand in. The files here are the
 digits of scikit-learn, written into a temporary folder, so that the example needs no
-download.
+download. Needs ``pip install matplotlib``.
 """
 
 # %%
@@ -16,6 +16,7 @@ download.
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -45,6 +46,14 @@ for number, (pixels, answer) in enumerate(zip(digits.images, answers, strict=Tru
 # No file is opened yet. With ``as_frame=True`` there would be a DataFrame of them.
 train = load_image_folder(folder / "train")
 print(train.DESCR.replace(str(folder), "..."))
+
+_, axes = plt.subplots(2, 5, figsize=(6, 3), layout="constrained")
+shown = [*range(0, len(train.data), 121)]
+for ax, row in zip(axes.flat, shown, strict=True):
+    ax.imshow(Image.open(train.data[row]), cmap="gray_r")
+    ax.set_title(train.target[row], fontsize=9)
+    ax.set_axis_off()
+plt.show()
 
 # %%
 # From paths to predictions

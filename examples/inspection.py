@@ -5,7 +5,7 @@ Pictures of a classifier
 Four displays in the manner of scikit-learn's own: the training curve, the weights of
 each class, the most confident mistakes, and the reliability of the probabilities. The
 data are scikit-learn's digits and wines. They need matplotlib
-(``pip install "sksoftmax[plot]"``).
+(``pip install matplotlib``).
 """
 
 # %%

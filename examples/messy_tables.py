@@ -5,7 +5,7 @@ Messy tables: dates, dirty text, missing values
 Real tables have dates, names in many spellings, and missing values.
 ``skrub.tabular_pipeline`` puts the steps that such a table needs before a classifier. A
 multi-layer perceptron needs fewer steps, since it takes missing values and categories
-itself. Needs ``pip install "sksoftmax[tabular]"``, and takes a few seconds.
+itself. Needs ``pip install polars skrub``, and takes a few seconds.
 """
 
 # %%

@@ -4,9 +4,8 @@ MNIST: three classifiers, three scores
 
 Handwritten digits: 60,000 training images and 10,000 test images of 28 x 28 pixels.
 They are downloaded if the folder that the environment variable ``SKSOFTMAX_DATA`` names
-does not have them. On two processor cores the example takes about seven minutes, most
-of them in the perceptron. With ``pip install "sksoftmax[plot]"`` there is a picture at
-the end.
+does not have them. On two processor cores the example takes about a minute. With
+``pip install matplotlib`` there is a picture at the end.
 """
 
 # %%
@@ -31,9 +30,11 @@ X_test, y_test = fetch_mnist(subset="test", return_X_y=True)
 # Three classifiers
 # -----------------
 # Softmax regression is trained by mini-batches here: with 60,000 rows, ten epochs come
-# close to the optimum in less time than the default solver. The nets have their default
-# parameters and scale the pixels themselves. The convolutional net derives the shape of
-# the images from the number of features: they are square.
+# close to the optimum in less time than the default solver. The nets scale the pixels
+# themselves. They are small here and train briefly, to keep the example short. With
+# default parameters they take minutes and are better: 98.9% and 99.6%. The
+# convolutional net derives the shape of the images from the number of features: they
+# are square.
 
 
 def to_unit_interval(pixels):
@@ -45,8 +46,12 @@ classifiers = {
         FunctionTransformer(to_unit_interval),
         SoftmaxRegression(C=np.inf, solver="adam", max_iter=10, random_state=0),
     ),
-    "SoftmaxMLPClassifier": SoftmaxMLPClassifier(random_state=0),
-    "SoftmaxCNNClassifier": SoftmaxCNNClassifier(random_state=0),
+    "SoftmaxMLPClassifier": SoftmaxMLPClassifier(
+        (128, 64), n_estimators=2, max_epochs=6, random_state=0
+    ),
+    "SoftmaxCNNClassifier": SoftmaxCNNClassifier(
+        channels=(16, 32, 64), convolutions_per_block=1, max_epochs=5, random_state=0
+    ),
 }
 
 print(f"{'estimator':<22}{'test accuracy':>15}{'fit seconds':>13}")

@@ -5,7 +5,7 @@ Data larger than memory
 Three kinds of tables: a Parquet file, read by row groups; a Dask array, computed by
 blocks; and an array in a file, which ``fit`` reads in parts. The tables here are small,
 so that the example takes seconds; the loops are the same for large tables. Needs
-``pip install "sksoftmax[distributed]"``.
+``pip install "dask[array]" pyarrow``.
 """
 
 # %%

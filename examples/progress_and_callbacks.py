@@ -4,17 +4,19 @@ Progress and callbacks
 
 There are three ways to follow a fit: ``verbose=1`` prints its progress, scikit-learn's
 callbacks (from version 1.9 on) work through pipelines and searches, and skorch's
-callbacks are called in every batch. Watching a fit changes no bit of the result.
+callbacks are called in every batch. Watching a fit changes no bit of the result. Needs
+``pip install matplotlib``.
 """
 
 # %%
 # A progress bar
 # --------------
-# In a terminal, ``verbose=1`` draws a bar with the losses (``pip install
-# "sksoftmax[progress]"``); in a log, it prints one line. The workers of joblib print
-# nothing, since their lines would mix.
+# In a terminal, ``verbose=1`` draws a bar with the losses (``pip install rich``);
+# in a log, it prints one line. The workers of joblib print nothing, since their lines
+# would mix.
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_digits
@@ -63,6 +65,12 @@ epochs = log[log["task_name"] == "epoch"]
 print(f"{len(epochs)} epochs in {epochs['parent_task_id_path'].nunique()} fits")
 curve = epochs[epochs["parent_task_id_path"] == (0, 1, 1)]["neg_log_loss"]
 print("log loss of the best, by epoch:", *(f"{-score:.3f}" for score in curve))
+
+_, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+for _, fit in epochs.groupby("parent_task_id_path"):
+    ax.plot(range(1, 7), -fit["neg_log_loss"], color="tab:blue", alpha=0.5)
+ax.set(xlabel="epoch", ylabel="log loss of the training rows", title="Seven fits")
+plt.show()
 
 # %%
 # A callback that stops training

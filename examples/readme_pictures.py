@@ -1,10 +1,9 @@
 r"""
-The pictures of the README
-==========================
+Displays in one figure
+======================
 
-Four displays of scikit-learn's digits, each in a file. Needs
-``pip install "sksoftmax[plot]"``; ``python examples/readme_pictures.py docs/pictures``
-draws them.
+The picture of the README: four displays of scikit-learn's digits. Needs ``pip install
+matplotlib``; ``python examples/readme_pictures.py docs/pictures`` draws it.
 """
 
 # %%
@@ -36,53 +35,31 @@ mlp = SoftmaxMLPClassifier(
     (64,), n_estimators=1, max_epochs=30, early_stopping=True, random_state=0
 ).fit(X_train, y_train)
 
+# %%
+# One figure
+# ----------
+# The weights of each digit, the most confident mistakes, the training curve, and the
+# reliability of the probabilities. Displays draw in any axes.
+figure, axes = plt.subplots(2, 2, figsize=(11, 6.4), layout="constrained")
+figure.get_layout_engine().set(wspace=0.06, hspace=0.06, rect=(0, 0, 1, 0.96))
+WeightsDisplay.from_estimator(regression, ax=axes[0, 0], n_columns=5)
+PredictionsDisplay.from_estimator(
+    mlp, X_test, y_test, ax=axes[0, 1], n_images=10, n_columns=5
+)
+TrainingCurveDisplay.from_estimator(mlp, ax=axes[1, 0])
+for model, name in [
+    (mlp, "SoftmaxMLPClassifier"),
+    (regression, "SoftmaxRegression(C=0.1)"),
+]:
+    ReliabilityDisplay.from_estimator(
+        model, X_test, y_test, ax=axes[1, 1], name=name, histogram=False, n_bins=4
+    )
+
+# %%
+# The file
+# --------
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 folder.mkdir(parents=True, exist_ok=True)
-
-
-def write(name, draw, size):
-    r"""Draw into a figure of a size in inches, and write it."""
-    figure = plt.figure(figsize=size, layout="constrained")
-    draw(figure.add_subplot())
-    figure.savefig(folder / f"{name}.png", dpi=100)
-    plt.close(figure)
-
-
-# %%
-# Weights of each digit
-# ---------------------
-write(
-    "weights",
-    lambda ax: WeightsDisplay.from_estimator(regression, ax=ax, n_columns=5),
-    (6, 3),
-)
-
-# %%
-# The most confident mistakes
-# ---------------------------
-write(
-    "mistakes",
-    lambda ax: PredictionsDisplay.from_estimator(
-        mlp, X_test, y_test, ax=ax, n_images=10, n_columns=5
-    ),
-    (6, 3),
-)
-
-# %%
-# Training curve, and reliability of the probabilities
-# ----------------------------------------------------
-write("training", lambda ax: TrainingCurveDisplay.from_estimator(mlp, ax=ax), (6, 3.6))
-
-
-def draw_reliability(ax):
-    for model, name in [
-        (mlp, "SoftmaxMLPClassifier"),
-        (regression, "SoftmaxRegression(C=0.1)"),
-    ]:
-        ReliabilityDisplay.from_estimator(
-            model, X_test, y_test, ax=ax, name=name, histogram=False, n_bins=6
-        )
-
-
-write("reliability", draw_reliability, (6, 3.6))
-print(*sorted(path.name for path in folder.glob("*.png")))
+figure.savefig(folder / "displays.png", dpi=100)
+plt.close(figure)
+print("displays.png")

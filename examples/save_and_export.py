@@ -5,7 +5,7 @@ Save and export
 A fitted classifier is stored in one of three forms: a file of this package, a pipeline
 of scikit-learn in a file of skops, and a graph for runtimes without Python. None of
 them is a pickle, which executes code when it is loaded. Needs
-``pip install "sksoftmax[onnx]" skops``, and takes a few seconds.
+``pip install onnx onnxruntime skl2onnx skops``, and takes a few seconds.
 """
 
 # %%

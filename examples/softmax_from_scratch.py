@@ -5,6 +5,7 @@ Softmax regression from scratch
 A softmax classifier has three formulas: the softmax, the cross-entropy and its
 gradient. This example writes them in NumPy, compares each with PyTorch, and shows that
 :class:`~sksoftmax.SoftmaxRegression` has the same loss curve as a loop of four lines.
+Needs ``pip install matplotlib``.
 """
 
 # %%
@@ -15,6 +16,7 @@ gradient. This example writes them in NumPy, compares each with PyTorch, and sho
 # nothing, so the largest is moved to zero and no exponential can overflow. The
 # cross-entropy is the mean of :math:`-\log \hat y_y`, with :math:`y` the true class. It
 # takes the logarithm before the division, so that no logarithm of zero can occur.
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import nn
@@ -118,6 +120,13 @@ known += [0.192427, 0.173168, 0.157232, 0.143840, 0.132443]
 np.testing.assert_allclose(curve[::500], known, atol=1e-4)
 np.testing.assert_allclose(classifier.loss_curve_[::500], known, atol=1e-4)
 np.testing.assert_allclose(classifier.coef_, W, atol=0.01)
+
+_, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+ax.plot(curve, label="NumPy", linewidth=5, color="lightgray")
+ax.plot(classifier.loss_curve_, label="SoftmaxRegression", linestyle="dashed")
+ax.set(xlabel="epoch", ylabel="loss", xscale="log")
+ax.legend()
+plt.show()
 
 # %%
 # The curve starts at :math:`\log 3`, the loss of a guess among three classes, and still

@@ -5,7 +5,7 @@ Texts: a bag of word vectors on token ids
 A text becomes a row of token ids, and a module of your own averages the vectors of its
 words. Whole numbers reach a module that needs them as they are: no reshaping, no float
 in between. The texts are short descriptions made up of phrases, since nothing is
-downloaded.
+downloaded. Needs ``pip install matplotlib``.
 """
 
 # %%
@@ -15,8 +15,10 @@ downloaded.
 # phrases that tell nothing.
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
@@ -137,11 +139,30 @@ baseline = make_pipeline(TfidfVectorizer(), SoftmaxRegression()).fit(train, y_tr
 print(f"tf-idf and softmax regression: {baseline.score(test, y_test):.3f}")
 
 # %%
-# The vectors of words of the same machine are close to one another.
+# Vectors of words
+# ----------------
+# Words that belong to a machine lie far from the middle, in the direction of their
+# machine. Words that tell nothing lie around zero. The picture shows the two principal
+# components of the vectors, and the words that occur in the symptoms of one machine
+# alone.
 index = search.best_estimator_[0].index_
 vectors = search.best_estimator_[1].module_.words.weight.detach().numpy()
-vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-for word in ("oil", "paper", "packets"):
-    closeness = vectors[list(index.values())] @ vectors[index[word]]
-    nearest = np.array(list(index))[np.argsort(-closeness)[1:4]]
-    print(f"close to {word}: {', '.join(nearest)}")
+points = PCA(n_components=2).fit_transform(vectors[list(index.values())])
+words_of = {
+    machine: set(Tokens._words(" ".join(symptoms)))
+    for machine, symptoms in SYMPTOMS.items()
+}
+_, ax = plt.subplots(figsize=(6, 4), layout="constrained")
+ax.scatter(*points.T, color="lightgray", label="other words")
+for machine in words_of:
+    of_others = set().union(*(words_of[name] for name in words_of if name != machine))
+    own = np.isin(list(index), list(words_of[machine] - of_others))
+    ax.scatter(*points[own].T, label=machine)
+    for word, point in zip(np.array(list(index))[own], points[own], strict=True):
+        ax.annotate(word, point, fontsize=7)
+    length = np.linalg.norm(points, axis=1)
+    print(
+        f"{machine}: words at {length[own].mean() / length.mean():.1f} mean distances"
+    )
+ax.legend()
+plt.show()

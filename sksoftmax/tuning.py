@@ -60,7 +60,7 @@ class SearchSpace:
 
     See Also
     --------
-    SoftmaxRegressionCV : The penalty of a softmax regression, without a search.
+    sksoftmax.SoftmaxRegressionCV : The penalty of softmax regression, without a search.
 
     Examples
     --------

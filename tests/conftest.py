@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items):
     # Code of the documentation must not warn.
     ignored = "ignore:Maximum number of epochs:sklearn.exceptions.ConvergenceWarning"
     for item in items:
-        is_shown = item.path.name == "test_docs.py"
+        is_shown = item.path.name in {"test_blocks.py", "test_docs.py"}
         if not (is_shown or isinstance(item, pytest.DoctestItem)):
             item.add_marker(pytest.mark.filterwarnings(ignored))
 

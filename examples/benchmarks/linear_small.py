@@ -22,7 +22,7 @@ try. With nothing else on two cores, everything takes an hour.
 
 Contestants that are not everywhere take part where they exist: the solver
 ``newton-cd-gram`` of scikit-learn 1.10, and scikit-learn-intelex, for which an
-environment of its own is best: ``pip install sksoftmax scikit-learn-intelex``.
+environment of its own is best: ``pip install -e . scikit-learn-intelex``.
 """
 
 import argparse

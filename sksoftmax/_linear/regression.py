@@ -139,10 +139,9 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         solver warns that it calls none. Callbacks of scikit-learn are set by
         ``set_callbacks`` instead.
     verbose : int, default=0
-        1 shows a progress bar with the losses in a terminal (``pip install
-        "sksoftmax[progress]"``); elsewhere, in a log for instance, it prints one line
-        at the end, and in joblib's workers nothing. 2 prints a line per epoch of a
-        mini-batch solver.
+        1 shows a progress bar with the losses in a terminal (``pip install rich``);
+        elsewhere, in a log for instance, it prints one line at the end, and in joblib's
+        workers nothing. 2 prints a line per epoch of a mini-batch solver.
 
     Attributes
     ----------

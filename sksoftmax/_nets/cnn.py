@@ -182,9 +182,9 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         ``X_val`` or ``early_stopping=True``. Callbacks of scikit-learn are set by
         ``set_callbacks``.
     verbose : int, default=0
-        1 shows a progress bar with the losses in a terminal (``pip install
-        "sksoftmax[progress]"``), prints one line at the end elsewhere, and nothing in
-        joblib's workers. 2 prints a line per epoch.
+        1 shows a progress bar with the losses in a terminal (``pip install rich``),
+        prints one line at the end elsewhere, and nothing in joblib's workers. 2 prints
+        a line per epoch.
 
     Attributes
     ----------

@@ -152,9 +152,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         ``lr_schedule="constant"``; callbacks that watch validation scores need
         validation rows. Callbacks of scikit-learn are set by ``set_callbacks``.
     verbose : int, default=0
-        1 shows a progress bar with the losses in a terminal (``pip install
-        "sksoftmax[progress]"``), prints one line at the end elsewhere, and nothing in
-        joblib's workers. 2 prints a line per epoch.
+        1 shows a progress bar with the losses in a terminal (``pip install rich``),
+        prints one line at the end elsewhere, and nothing in joblib's workers. 2 prints
+        a line per epoch.
 
     Attributes
     ----------
@@ -214,7 +214,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     categorical dtype that has all of them. ``fit`` warns about nearly unique categories
     and dates as text, and ``predict`` if no value of a feature is a known category.
 
-    **Dates**, of pandas, polars, pyarrow, NumPy or :mod:`datetime`, become six numbers:
+    **Dates**, of pandas, polars, pyarrow, NumPy or ``datetime``, become six numbers:
     days since 1970, year, month, day, weekday and hour. Durations become days.
 
     **Sparse rows** of more than 256 columns, of TF-IDF for example, stay sparse in

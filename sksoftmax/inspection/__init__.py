@@ -1,6 +1,6 @@
 r"""Plots of fitted classifiers, as displays like scikit-learn's.
 
-They draw with matplotlib (``pip install "sksoftmax[plot]"``), in any ``ax``.
+They draw with matplotlib (``pip install matplotlib``), in any ``ax``.
 """
 
 from ._predictions import PredictionsDisplay

@@ -47,7 +47,7 @@ def axes_for(
     except ImportError as error:
         raise ImportError(
             f"{type(display).__name__} draws with matplotlib, which is not installed. "
-            'Run pip install "sksoftmax[plot]".'
+            "Run pip install matplotlib."
         ) from error
     if ax is None:
         _, ax = pyplot.subplots(figsize=size, layout="constrained")

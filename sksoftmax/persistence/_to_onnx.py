@@ -92,8 +92,8 @@ def to_onnx(
         from . import _onnx, _onnx_check
     except ImportError as error:
         raise ImportError(
-            f"to_onnx needs onnx, onnxruntime and skl2onnx ({error}). Install them "
-            'with pip install "sksoftmax[onnx]".'
+            f"to_onnx needs onnx, onnxruntime and skl2onnx ({error}). Run pip install "
+            "onnx onnxruntime skl2onnx."
         ) from error
     _onnx.check_classifier(model)
     # Rows that do not fit raise the errors of ``predict``.

@@ -118,5 +118,5 @@ def test_without_matplotlib_everything_but_drawing_works():
         text=True,
         check=True,
     )
-    assert 'pip install "sksoftmax[plot]"' in completed.stdout
+    assert "pip install matplotlib" in completed.stdout
     assert "TrainingCurveDisplay draws with matplotlib" in completed.stdout

@@ -17,6 +17,7 @@ from .example_data import check_submission, write_images, write_otto
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+RECORDED = ROOT / "docs" / "recorded"
 pytestmark = pytest.mark.usefixtures("folder")
 
 with_and_without_matplotlib = pytest.mark.parametrize(
@@ -26,7 +27,22 @@ with_and_without_matplotlib = pytest.mark.parametrize(
 
 def run(name, capsys):
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
-    return capsys.readouterr().out
+    output = capsys.readouterr().out
+    check_recorded(name, output)
+    return output
+
+
+def form(text):
+    r"""Return the first word of each line that is printed, without its digits."""
+    lines = [line.split()[0] for line in text.splitlines() if line.strip(" %")]
+    return [re.sub(r"[\d.,]+", "0", word) for word in lines]
+
+
+def check_recorded(name, output):
+    r"""Check that the output of the documentation has the lines that are printed."""
+    recorded = RECORDED / name.replace(".py", ".txt")
+    if recorded.is_file():
+        assert form(recorded.read_text(encoding="utf-8")) == form(output)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
@@ -53,6 +69,7 @@ def test_quickstart_runs_on_the_core_dependencies():
     )
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
+    check_recorded("quickstart.py", process.stdout)
     rows = re.findall(
         r"^(Softmax\w+) +(\S+) \+- (\S+) +(\S+) +(\S+)$", process.stdout, re.MULTILINE
     )
@@ -75,8 +92,9 @@ def test_quickstart_runs_on_the_core_dependencies():
     assert int(uncertain) >= int(mistakes) - 1
 
 
-def test_softmax_from_scratch(capsys):
+def test_softmax_from_scratch(capsys, figures):
     output = run("softmax_from_scratch.py", capsys)
+    assert figures == [1]
     assert output.count("0.9729") == output.count("1.8406") == 3
     assert output.count("1.098612") == 2
     steps, log_loss = re.search(r"(\d+) Newton steps: log loss (\S+)", output).groups()
@@ -125,12 +143,13 @@ def test_inspection(capsys, figures):
     assert figures == [1, 12, 4, 11, 2]
 
 
-def test_progress_and_callbacks(capsys):
+def test_progress_and_callbacks(capsys, figures):
     pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9")
     output = run("progress_and_callbacks.py", capsys)
     assert re.search(r"^SoftmaxMLPClassifier: 6 epochs in .*accuracy", output, re.M)
     assert "GridSearchCV - fit" in output
     assert "42 epochs in 7 fits" in output
+    assert figures == [1]
     losses = re.search(r"by epoch: (.*)", output)[1].split()
     assert len(losses) == 6
     assert float(losses[-1]) < float(losses[0])
@@ -152,27 +171,33 @@ def test_messy_tables(capsys):
     assert output.endswith("polars\n")
 
 
-def test_fine_tuning(capsys):
+def test_fine_tuning(capsys, figures):
     # It ignores the warnings of fits of few epochs.
     with warnings.catch_warnings():
         output = run("fine_tuning.py", capsys)
     losses = re.findall(r"^log loss (\S+)  {", output, re.MULTILINE)
     assert len(losses) == 4
+    # The ten images and their frame.
+    assert figures == [11]
     assert min(map(float, losses)) < 0.8
     tuned = float(re.search(r"fine-tuned: test accuracy (\S+)", output)[1])
     scratch = float(re.search(r"from scratch: test accuracy (\S+)", output)[1])
     assert tuned > max(0.7, scratch + 0.1)
 
 
-def test_text_tokens(capsys):
+def test_text_tokens(capsys, figures):
     output = run("text_tokens.py", capsys)
+    assert figures == [1]
     plain = float(re.search(r"bag of words: test accuracy (\S+)", output)[1])
     searched = float(re.search(r"searched: test accuracy (\S+)", output)[1])
     baseline = float(re.search(r"softmax regression: (\S+)", output)[1])
     # A few percent of the labels are wrong.
     assert min(plain, searched) > 0.9
-    # The prose says: the linear baseline is as good.
+    # The prose says: the linear baseline is as good, words of a machine lie far out.
     assert abs(baseline - searched) < 0.03
+    distances = re.findall(r"words at (\S+) mean distances", output)
+    assert len(distances) == 3
+    assert min(map(float, distances)) > 1
 
 
 # Warnings of MLflow's dependencies and of its type hints.
@@ -204,8 +229,9 @@ def test_out_of_core(capsys):
     assert "the same to the last bit: True" in output
 
 
-def test_image_folder(capsys, folder):
+def test_image_folder(capsys, folder, figures):
     output = run("image_folder.py", capsys)
+    assert figures == [10]
     assert "1200 images in .../train" in output
     accuracies = re.findall(r"accuracy(?: of three folds:)? (\S+)", output)
     assert len(accuracies) == 5
@@ -231,6 +257,7 @@ def test_distributed_search():
     )
     assert process.returncode == 0, process.stderr
     # Once on Dask, once on Ray.
+    check_recorded("distributed_search.py", process.stdout)
     assert process.stdout.count("equal: True") == 2
     assert re.search(r"^ray: log loss", process.stdout, re.MULTILINE)
 
@@ -250,7 +277,7 @@ def test_readme_pictures(capsys, folder, monkeypatch):
 @pytest.mark.filterwarnings("ignore:OptunaSearchCV is experimental")
 @pytest.mark.filterwarnings("ignore:`optuna.terminator` module:FutureWarning")
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_optuna_otto(capsys, folder):
+def test_optuna_otto(capsys, folder, figures):
     write_otto(folder, rows_per_class=100)
     output = run("optuna_otto.py", capsys)
     losses = re.findall(r"log loss (\d\.\d+)(?: with|$)", output, re.MULTILINE)
@@ -260,6 +287,7 @@ def test_optuna_otto(capsys, folder):
         re.search(r"(\d+) of (\d+) trials .* (\d+) epochs .* (\d+)", output).groups(),
     )
     assert 0 < n_pruned < n_trials == 15
+    assert figures == [1]
     assert spent < total == 150
     rounds = re.findall(r"^ +(\d+) candidates, +(\d+) epochs", output, re.MULTILINE)
     assert rounds == [("12", "2"), ("4", "6"), ("2", "18")]
@@ -267,7 +295,7 @@ def test_optuna_otto(capsys, folder):
 
 @with_and_without_matplotlib
 def test_mnist(matplotlib, capsys, folder, figures, monkeypatch):
-    write_images(folder / "MNIST")
+    write_images(folder / "MNIST", n_train=150, n_test=300)
     with monkeypatch.context() as patch:
         if not matplotlib:
             patch.setitem(sys.modules, "matplotlib", None)

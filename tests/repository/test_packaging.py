@@ -72,16 +72,45 @@ def test_package_imports_only_what_is_required_or_optional(path):
     assert third_party_imports(path) <= CORE | optional
 
 
+def packages_to_install(source):
+    r"""Return the requirements in the commands "pip install ..." of a source.
+
+    A command ends with a backquote or with the clause.
+    """
+    text = re.sub(r'"\n\s*f?"', "", source)  # the lines of one string
+    text = re.sub(r"\s*\n\s*(# )?", " ", text).replace(
+        "pip install -e . ", "pip install "
+    )
+    commands = re.findall(r"pip install ([^`.,;)]+)", text)
+    assert len(commands) == text.count("pip install"), "a command names no package"
+    return " ".join(commands).replace('"', "").split()
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_say_what_they_need(path):
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    commands = re.findall(r"``pip\s+install\s+([^`]+)``", docstring)
-    named = set(" ".join(commands).replace('"', "").split())
-    is_benchmark = path.parent.name == "benchmarks"
-    for module in third_party_imports(path) - CORE - named:
-        extras = {extra for extra, modules in OPTIONAL.items() if module in modules}
-        # Benchmarks have their own extra, and import files of their folder.
-        assert is_benchmark or any(f"sksoftmax[{extra}]" in named for extra in extras)
+    # Benchmarks have their own extra, and import files of their folder.
+    if path.parent.name != "benchmarks":
+        needed = third_party_imports(path) - CORE
+        assert needed <= modules_of(packages_to_install(docstring))
+
+
+# Packages that benchmarks compare with, which have no extra.
+RIVALS = {"keras", "lightgbm", "pytabkit", "scikeras", "scikit-learn-intelex"}
+
+
+def test_packages_that_messages_name_are_those_of_the_extras():
+    r"""Nobody finds the extras of a package that is on no index: packages are named."""
+    extras = PROJECT["optional-dependencies"].values()
+    known = modules_of(requirement for extra in extras for requirement in extra)
+    found = {
+        path: modules_of(packages_to_install(path.read_text(encoding="utf-8")))
+        for path in PACKAGE + EXAMPLES
+    }
+    assert set().union(*found.values()) >= {"matplotlib", "onnx", "rich", "skops"}
+    is_unknown = {path: names - known - RIVALS for path, names in found.items()}
+    assert {path: names for path, names in is_unknown.items() if names} == {}
+    assert all("sksoftmax" not in names for names in found.values())
 
 
 # A program in which some modules cannot be imported, as if they were not installed.
@@ -145,10 +174,11 @@ def test_without_optional_parts_the_rest_works(tmp_path):
     fit, *errors = process.stdout.splitlines()
     assert fit.startswith("SoftmaxMLPClassifier: 1 epoch in ")
     displays = ["Predictions", "Reliability", "TrainingCurve", "Weights"]
-    extras = {f"{display}Display": "plot" for display in displays} | {"to_onnx": "onnx"}
-    for error, (name, extra) in zip(errors, extras.items(), strict=True):
+    needed = {f"{display}Display": "matplotlib" for display in displays}
+    needed["to_onnx"] = "onnx onnxruntime skl2onnx"
+    for error, (name, packages) in zip(errors, needed.items(), strict=True):
         assert error.startswith(name)
-        assert f'pip install "sksoftmax[{extra}]"' in error
+        assert error.endswith(f"Run pip install {packages}.")
 
 
 def test_wheel_and_sdist_hold_the_package(tmp_path):
