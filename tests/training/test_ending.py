@@ -104,8 +104,9 @@ class TestInterrupt:
         )
         with pytest.warns(
             UserWarning, match=r"interrupted in epoch 4.*best of 3 whole"
-        ):
+        ) as caught:
             cut.fit(*rows)
+        assert caught[0].filename == __file__
         assert state(cut) == state(model)
         assert cut.loss_curve_ == model.loss_curve_
         assert cut.best_epoch_ == np.ravel(cut.n_iter_)[0] == len(cut.net_.history) == 3
