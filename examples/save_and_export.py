@@ -23,6 +23,7 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from skops.card import Card
 
 from sksoftmax import SoftmaxMLPClassifier
 from sksoftmax.persistence import (
@@ -91,6 +92,19 @@ skops.io.dump(pipeline, folder / "pipeline.skops")
 again = skops.io.load(folder / "pipeline.skops", trusted=TRUSTED_TYPES)
 is_same = (again.predict_proba(table) == pipeline.predict_proba(table)).all()
 print(f"pipeline, the same to the last bit: {is_same}")
+
+# %%
+# A model card
+# ------------
+# A card says what a model is for, how it was trained and how good it is. skops writes
+# the parameters, the diagram of the pipeline and the scores.
+card = Card(pipeline)
+card.add(**{"Model description": "Classes of passengers, from their fares and ports."})
+card.add_metrics(accuracy=round(pipeline.score(table, y), 3))
+card.save(folder / "README.md")
+text = (folder / "README.md").read_text(encoding="utf-8")
+n_parameters = text.count("softmaxmlpclassifier__")
+print(f"card with {n_parameters} parameters of the classifier")
 
 # %%
 # A graph for other runtimes

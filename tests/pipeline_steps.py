@@ -75,6 +75,10 @@ STEPS = {
     ),
     "KNNImputer": (KNNImputer(), WITH_HOLES),
     "IterativeImputer": (IterativeImputer(max_iter=2, tol=1.0), WITH_HOLES),
+    "SimpleImputer of a frame": (
+        make_column_transformer((SimpleImputer(), ["width", "height"])),
+        TABLE,
+    ),
     "MissingIndicator": (make_union(MissingIndicator(), SimpleImputer()), WITH_HOLES),
     "StandardScaler": (StandardScaler(), NUMBERS),
     "MinMaxScaler": (MinMaxScaler(), NUMBERS),
@@ -101,7 +105,15 @@ STEPS = {
         COLORS,
     ),
     "OrdinalEncoder": (OrdinalEncoder(), COLORS),
+    "OrdinalEncoder unknown": (
+        OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+        TABLE[["color"]],
+    ),
     "TargetEncoder": (TargetEncoder(), COLORS),
+    "TargetEncoder of categories": (
+        TargetEncoder(smooth=2.0),
+        TABLE[["color"]].astype("category"),
+    ),
     "PCA": (PCA(2), NUMBERS),
     "TruncatedSVD": (TruncatedSVD(2), NUMBERS),
     "VarianceThreshold": (VarianceThreshold(), NUMBERS),

@@ -1,6 +1,5 @@
 r"""scikit-learn's own checks, over every public estimator."""
 
-import os
 import subprocess
 import sys
 
@@ -31,11 +30,13 @@ class Module(nn.Sequential):
 
 # The check repeats rows and shuffles weighted ones, and the order of rows decides the
 # batches. scikit-learn exempts SGDClassifier from it.
-MINIBATCH = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "another order of the rows gives other mini-batches"
-    )
-}
+MINIBATCH = dict.fromkeys(
+    [
+        "check_sample_weight_equivalence_on_dense_data",
+        "check_sample_weight_equivalence_on_sparse_data",
+    ],
+    "another order of the rows gives other mini-batches",
+)
 
 
 # scikit-learn's SGDClassifier raises the same error and is exempt from these checks.
@@ -118,18 +119,18 @@ import warnings
 from sklearn.utils.estimator_checks import check_estimator
 from sksoftmax import SoftmaxRegression
 warnings.simplefilter("error")
-results = check_estimator(SoftmaxRegression(), on_skip=None)
+results = check_estimator(SoftmaxRegression(), on_skip=None, on_fail=None)
 statuses = {result["check_name"]: result["status"] for result in results}
+# Those of the array API need libraries and devices: tests/ecosystem/test_array_api.py.
+statuses = {name: s for name, s in statuses.items() if "array_api" not in name}
 assert set(statuses.values()) == {"passed"}, statuses
 print(len(statuses), "passed")
 """
 
 
 def test_softmax_regression_passes_every_check_none_skipped():
-    # The array-API check runs only with SCIPY_ARRAY_API=1 from the start.
     completed = subprocess.run(
         [sys.executable, "-c", DEFAULT_INSTANCES],
-        env={**os.environ, "SCIPY_ARRAY_API": "1"},
         capture_output=True,
         text=True,
     )

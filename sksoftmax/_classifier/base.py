@@ -27,7 +27,7 @@ from .._utils.compat import (
     check_partial_fit_first_call,
     fit_context,
 )
-from .._utils.devices import modes_of_training, resolve_device
+from .._utils.devices import modes_of_training
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import explain_keywords
 from .._utils.progress import reported
@@ -156,7 +156,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             modes_of_training(),
             fitted_state_kept(self),
         ):
-            self.device_ = resolve_device(self.device)
+            self._begin_on_device()
             fitted = vars(self).copy() if self.warm_start else {}
             data, self.classes_ = check_training_rows(
                 self, X, y, sample_weight, groups=groups
@@ -166,6 +166,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
                 check_same_problem(self, fitted)
             validation = check_validation_rows(self, X_val, y_val, sample_weight_val)
             self._fit_rows(data, validation, fitted.get("module_"), report)
+            self._follow(X)
         return self
 
     @explain_keywords
@@ -218,7 +219,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
             modes_of_training(),
             fitted_state_kept(self),
         ):
-            self.device_ = resolve_device(self.device)
+            self._begin_on_device()
             if classes is not None and not isinstance(classes, list):
                 classes = as_labels(classes, "classes")
             is_first_call = check_partial_fit_first_call(self, classes)
@@ -238,6 +239,7 @@ class BaseSoftmaxClassifier(StreamedClassifier):
                     "solver='newton-cg'."
                 )
             self._learn_piece(data, report, is_first_call=is_first_call)
+            self._follow(X)
         return self
 
     def _check_stream_parameters(self) -> None:

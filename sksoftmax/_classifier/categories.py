@@ -42,10 +42,13 @@ class CategoriesMixin:
         """
         if not self._takes_dates(reset=reset) or n_columns(X) is None:
             return X, None
-        known = None
-        if not reset or (self.warm_start and hasattr(self, "module_")):
-            known = self._date_columns
+        known = None if reset else self._date_columns
+        if not reset:
             self._check_columns_of_fit(X)
+        elif self.warm_start and hasattr(self, "module_"):
+            # Another number of columns is an error of its own later.
+            is_same = n_columns(X) == self.n_features_in_
+            known = self._date_columns if is_same else None
         encoded = encode_dates(X, known)
         if reset:
             self._dates = tuple(map(tuple, encoded.columns))

@@ -20,6 +20,7 @@ from .._data.features import check_features
 from .._data.labels import as_labels
 from .._data.row_shapes import RowLayout
 from .._training.batches import unfolded
+from .._utils.array_api import Place, check_same_place, moved, rows_place
 from .._utils.arrays import (
     as_sparse_tensor,
     as_tensor,
@@ -27,10 +28,12 @@ from .._utils.arrays import (
     convert,
     with_values,
 )
+from .._utils.devices import has_float64
 from .._utils.memmap import Pages
 from ..modules._base import largest_product_of
 from ..modules._ensemble import average_views
 from ..modules._linear import SoftmaxLinear
+from ..modules._output_checks import token_error
 
 # Logits: sums and differences of smaller ones are far from the limits of float32.
 _LARGE_LOGIT = 1e15
@@ -117,6 +120,9 @@ class PredictionMixin:
     # True if that module takes whole numbers only, as an embedding of tokens does.
     _takes_integers: bool = False
 
+    # Library and device of the rows of the fit; None if these are NumPy's and the CPU.
+    _rows_place: Place | None = None
+
     # The inputs of that module, if it has several.
     _inputs: tuple[tuple[Any, ...], ...] | None
 
@@ -140,8 +146,8 @@ class PredictionMixin:
         y : ndarray of shape (n_samples,)
             Labels, of the type that ``fit`` was given.
         """
-        winners = self._logits(X).argmax(1).cpu().numpy()
-        labels: NDArray[Any] = self.classes_[winners]
+        logits, place = self._logits(X, "predict")
+        labels: NDArray[Any] = moved(self._labels(logits), place)
         return labels
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -159,7 +165,8 @@ class PredictionMixin:
             float32, else float64.
         """
         probabilities: NDArray[np.floating[Any]]
-        probabilities = self._logits(X).softmax(1).cpu().numpy()
+        logits, place = self._logits(X, "predict_proba")
+        probabilities = moved(logits.softmax(1), place)
         return probabilities
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
@@ -179,7 +186,8 @@ class PredictionMixin:
             Columns in the order of ``classes_``.
         """
         log_probabilities: NDArray[np.floating[Any]]
-        log_probabilities = self._logits(X).log_softmax(1).cpu().numpy()
+        logits, place = self._logits(X, "predict_log_proba")
+        log_probabilities = moved(logits.log_softmax(1), place)
         return log_probabilities
 
     def score(
@@ -204,9 +212,8 @@ class PredictionMixin:
         weight = (
             None if sample_weight is None else as_column(sample_weight, "sample_weight")
         )
-        return float(
-            accuracy_score(as_labels(y), self.predict(X), sample_weight=weight)
-        )
+        predicted = self._labels(self._logits(X, "score")[0])
+        return float(accuracy_score(as_labels(y), predicted, sample_weight=weight))
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.floating[Any]]:
         r"""Return the logits.
@@ -222,18 +229,33 @@ class PredictionMixin:
             One column per class; with two classes, the difference of their logits,
             positive where the second class is more probable.
         """
-        logits = self._logits(X)
+        logits, place = self._logits(X, "decision_function")
         if len(self.classes_) == 2:
             logits = logits[:, 1] - logits[:, 0]
-        scores: NDArray[np.floating[Any]] = logits.cpu().numpy()
+        scores: NDArray[np.floating[Any]] = moved(logits, place)
         return scores
 
-    def _logits(self, X: ArrayLike) -> Tensor:
+    def _follow(self, X: Any) -> None:
+        r"""Let fitted arrays be where the rows of the fit are; in NumPy for None."""
+        place = rows_place(X)
+        if place is not None:
+            self._rows_place = place
+        else:
+            self.__dict__.pop("_rows_place", None)
+
+    def _labels(self, logits: Tensor) -> NDArray[Any]:
+        labels: NDArray[Any] = self.classes_[logits.argmax(1).cpu().numpy()]
+        return labels
+
+    def _logits(self, X: ArrayLike, method: str) -> tuple[Tensor, Place | None]:
+        r"""Return the logits of rows for a method, and where its results belong."""
         if not hasattr(self, "module_"):
             # Called for its error alone: for one row it takes as long as a layer.
             check_is_fitted(self)
+        place = rows_place(X)
+        check_same_place(self, method, place, self._rows_place)
         features, layout = check_features(self, X, reset=False)
-        return self._logits_of(features, layout)
+        return self._logits_of(features, layout), place
 
     def _logits_of(self, features: NDArray[Any], layout: RowLayout | None) -> Tensor:
         r"""Return the logits of validated rows."""
@@ -247,7 +269,12 @@ class PredictionMixin:
         pages = Pages(features)
         with torch.inference_mode():
             rows = as_tensor(features)
-            logits = self._in_pieces(rows, pages, layout).cpu().to(dtype)
+            try:
+                logits = self._in_pieces(rows, pages, layout).cpu().to(dtype)
+            except (IndexError, RuntimeError) as error:
+                if not self._takes_integers:
+                    raise
+                raise token_error(rows, error) from error
             large = large_rows(logits)
             if large is None:
                 return logits
@@ -333,6 +360,6 @@ class PredictionMixin:
         return logits
 
     def _to_device(self, tensor: Tensor) -> Tensor:
-        if self.device_.type == "mps" and tensor.dtype == torch.float64:
+        if tensor.dtype == torch.float64 and not has_float64(self.device_):
             tensor = tensor.float()
         return tensor.to(self.device_)

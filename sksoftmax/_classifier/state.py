@@ -25,7 +25,7 @@ from .._training.skorch_net import SoftmaxNet
 from .._training.stream import FirstRows
 from .._utils.arrays import as_tensor, to_be_stored
 from .._utils.compat import __version__
-from .._utils.devices import resolve_device
+from .._utils.devices import has_float64, resolve_device
 from .._utils.random import make_generator
 from ..modules._user_transforms import SeededTransform
 
@@ -155,8 +155,7 @@ def restore_module(classifier: ModuleClassifier, weights: dict[str, Tensor]) -> 
     module = fresh_module(classifier).to(module_dtype(weights))
     _check_same(_shapes(module.state_dict()), _shapes(weights))
     module.load_state_dict(weights)
-    if classifier.device_.type == "mps":
-        # The device has no float64.
+    if not has_float64(classifier.device_):
         module.float()
     classifier.module_ = module.to(classifier.device_).eval()
     classifier.net_ = net_without_optimizer(classifier, classifier.module_)
@@ -236,6 +235,8 @@ class StateMixin(BaseEstimator):
         # Pickles and copies keep the net with its optimizer and history. The net holds
         # the module as well, and pickles it apart from everything else.
         state = dict(super().__getstate__())
+        # The place of rows is a device, which another machine may lack.
+        state.pop("_rows_place", None)
         if "net_" in state:
             del state["module_"]
         return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
@@ -243,6 +244,7 @@ class StateMixin(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         # The state that skops stores: data, but no objects like a net.
         state = dict(super().__getstate__())
+        state.pop("_rows_place", None)
         if "module_" in state:
             state.pop("net_", None)
             del state["device_"]

@@ -32,7 +32,7 @@ from .._training.stream import Pace
 from .._training.temperature import held_out_temperature
 from .._training.train import train
 from .._utils.arrays import as_tensor, canonical
-from .._utils.devices import resolve_precision
+from .._utils.devices import has_float64, resolve_precision
 from .._utils.memmap import Pages
 from .._utils.progress import FitReport
 from .._utils.random import draw_seed, global_generators, make_generator
@@ -273,7 +273,7 @@ class TrainedClassifier(ModuleClassifier):
         X: Any = canonical(data.X) if is_sparse else as_tensor(data.X)
         if not (pages.is_mapped or is_sparse):
             X = self._to_device(X)
-        elif self.device_.type == "mps" and data.X.dtype == np.float64:
+        elif data.X.dtype == np.float64 and not has_float64(self.device_):
             # Only batches go to the device, which has no float64.
             dtype = torch.float32
         return TensorTable(

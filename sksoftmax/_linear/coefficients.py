@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from .._classifier.module_classifier import ModuleClassifier
+from .._utils.array_api import FittedArray, moved
 from ..modules._linear import SoftmaxLinear
 
 
@@ -23,7 +24,7 @@ class LinearClassifier(ModuleClassifier):
     fit_intercept: bool
     tol: float
     max_iter: int
-    n_iter_: Any
+    n_iter_: Any = FittedArray()
     loss_curve_: list[float]
 
     @property
@@ -31,7 +32,9 @@ class LinearClassifier(ModuleClassifier):
         r"""The coefficients on the scale of the input; they can be assigned."""
         check_is_fitted(self)
         values = _by_class(self.module_.weight)
-        return values if self.module_.active_columns is None else _as_csr(values)
+        if self.module_.active_columns is None:
+            return moved(values, self._rows_place)
+        return _as_csr(values)
 
     @coef_.setter
     def coef_(self, values: Any) -> None:
@@ -48,8 +51,11 @@ class LinearClassifier(ModuleClassifier):
         r"""The intercepts, zeros without any; they can be assigned."""
         check_is_fitted(self)
         if self.module_.bias is None:
-            return np.zeros_like(_by_class(self.module_.weight)[:, 0])
-        return _by_class(self.module_.bias)
+            values = np.zeros_like(_by_class(self.module_.weight)[:, 0])
+        else:
+            values = _by_class(self.module_.bias)
+        intercepts: NDArray[np.floating[Any]] = moved(values, self._rows_place)
+        return intercepts
 
     @intercept_.setter
     def intercept_(self, values: ArrayLike) -> None:

@@ -20,8 +20,10 @@ from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows, evenly_spread
 from .._training.recipe import Recipe
+from .._utils.array_api import FittedArray
 from .._utils.arrays import as_tensor
 from .._utils.compat import Interval, StrOptions, remove_forward_pre_hooks
+from .._utils.devices import has_float64
 from .._utils.keywords import explain_keywords
 from .._utils.progress import FitReport
 from ..modules._linear import SoftmaxLinear
@@ -131,8 +133,7 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
         Seed of the initial coefficients, the validation rows and the order of the
         batches.
     device : str, default="auto"
-        Device to compute on: "cpu", "cuda", "cuda:1", "mps"; "auto" is an accelerator
-        if there is one.
+        Device: "cpu", "cuda", "cuda:1", "mps", "xpu"; "auto" takes an accelerator.
     callbacks : list of skorch callbacks or None, default=None
         Called during training by a mini-batch solver, as by a skorch net; the exact
         solver warns that it calls none. Callbacks of scikit-learn are set by
@@ -226,6 +227,8 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
     """
 
     __module__ = "sksoftmax"
+
+    _feature_mean, _feature_scale = FittedArray(), FittedArray()
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{
@@ -355,7 +358,7 @@ class SoftmaxRegression(LinearClassifier, BaseSoftmaxClassifier):
 
     def _units(self) -> tuple[Tensor, Tensor]:
         r"""Return mean and scale of the features, in the widest dtype of the device."""
-        dtype = torch.float32 if self.device_.type == "mps" else torch.float64
+        dtype = torch.float64 if has_float64(self.device_) else torch.float32
         mean, scale = (
             as_tensor(values).to(self.device_, dtype)
             for values in (self._feature_mean, self._feature_scale)

@@ -2,6 +2,7 @@ r"""Softmax regression with its penalty chosen by cross-validation."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from numbers import Integral, Real
@@ -22,13 +23,14 @@ from sklearn.utils.metadata_routing import (
 )
 
 from .._classifier.state import fresh_module, net_without_optimizer
-from .._data.containers import as_column
+from .._data.containers import as_column, as_table
 from .._data.labels import as_labels
 from .._data.training_rows import (
     TrainingRows,
     check_number_of_classes,
     check_training_rows,
 )
+from .._utils.array_api import FittedArray
 from .._utils.compat import (
     Interval,
     StrOptions,
@@ -36,7 +38,7 @@ from .._utils.compat import (
     fit_context,
     scores_predictions,
 )
-from .._utils.devices import modes_of_training, resolve_device
+from .._utils.devices import has_float64, modes_of_training
 from .._utils.estimators import fitted_state_kept
 from .._utils.keywords import check_metadata, explain_keywords
 from .._utils.progress import FitReport, reported
@@ -97,8 +99,7 @@ class SoftmaxRegressionCV(LinearClassifier):
     max_iter : int, default=100
         Maximum number of Newton steps.
     device : str, default="auto"
-        Device to compute on: "cpu", "cuda", "cuda:1", "mps"; "auto" is an accelerator
-        if there is one.
+        Device: "cpu", "cuda", "cuda:1", "mps", "xpu"; "auto" takes an accelerator.
 
     Attributes
     ----------
@@ -166,6 +167,7 @@ class SoftmaxRegressionCV(LinearClassifier):
     """
 
     __module__ = "sksoftmax"
+    Cs_, l1_ratios_, scores_, coefs_paths_ = (FittedArray() for _ in range(4))
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "Cs": [Interval(Integral, 1, 10_000, closed="both"), "array-like"],
@@ -261,7 +263,7 @@ class SoftmaxRegressionCV(LinearClassifier):
             modes_of_training(),
             fitted_state_kept(self),
         ):
-            self.device_ = resolve_device(self.device)
+            self._begin_on_device()
             self.Cs_, self.l1_ratios_ = check_grid(self.Cs, self.l1_ratios)
             data, self.classes_ = check_training_rows(
                 self, X, y, sample_weight, groups=params.get("groups")
@@ -282,6 +284,7 @@ class SoftmaxRegressionCV(LinearClassifier):
                 grid = self._solve_folds(data, folds, report)
             self._score_folds(data, folds, grid, to_scorer)
             self._choose(data, report)
+            self._follow(X)
         return self
 
     def score(
@@ -317,11 +320,12 @@ class SoftmaxRegressionCV(LinearClassifier):
         if sample_weight is not None:
             sample_weight = as_column(sample_weight, "sample_weight")
         routed = self._route("score", sample_weight, params)
-        labels = as_labels(y)
+        X, labels = as_table(X), as_labels(y)
         scorer = self._get_scorer()
         if not scores_predictions(scorer):
             scorer = scorer_with_classes(scorer, self.classes_)
-        return scorer(self, X, labels, **routed.scorer.score)
+        # The predictions of a copy are NumPy's, as the metrics take them.
+        return scorer(copy.copy(self), X, labels, **routed.scorer.score)
 
     def get_metadata_routing(self) -> MetadataRouter:
         r"""Return which metadata the splitter and the scorer get.
@@ -432,9 +436,8 @@ class SoftmaxRegressionCV(LinearClassifier):
         self.l1_ratio_ = float(self.l1_ratios_[best[0]].mean())
         self.C_ = float(self.Cs_[best[1]].mean())
         mean = self.coefs_paths_[folds, *best].mean(0)
-        module: Any = fresh_module(self).to(self.device_).eval()
-        if self.device_.type != "mps":
-            module.to(torch.float64)
+        dtype = torch.float64 if has_float64(self.device_) else None
+        module: Any = fresh_module(self).to(self.device_, dtype).eval()
         self.module_, self.net_ = module, net_without_optimizer(self, module)
         self.coef_ = mean[:, : self.n_features_in_]
         if self.fit_intercept:
@@ -442,7 +445,6 @@ class SoftmaxRegressionCV(LinearClassifier):
         if self.refit:
             n_iter = self.n_iter_
             candidate = Candidate(0, self.C_, self.l1_ratio_)
-            rows = data.take(data.indices())
             with report.stage("refit-with-best-penalty"):
-                solve_in_place([self], [candidate], rows, report)
+                solve_in_place([self], [candidate], data.take(data.indices()), report)
             self.n_iter_ = n_iter

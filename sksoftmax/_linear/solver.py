@@ -24,6 +24,7 @@ from .._convex.objective import SoftmaxProblem
 from .._convex.row_space import SpannedRows, is_wide
 from .._data.training_rows import TrainingRows
 from .._utils.arrays import as_tensor
+from .._utils.devices import has_float64
 from .._utils.progress import FitReport
 from ..modules._linear import SoftmaxLinear
 from .coefficients import LinearClassifier, set_coefficients
@@ -69,8 +70,8 @@ def weights_of_rows(data: TrainingRows) -> NDArray[np.float64]:
 
 
 def float64_device(device: torch.device) -> torch.device:
-    r"""Return the device for float64: the CPU instead of MPS."""
-    return torch.device("cpu") if device.type == "mps" else device
+    r"""Return the device for float64: the CPU instead of one that lacks it."""
+    return device if has_float64(device) else torch.device("cpu")
 
 
 def solve(
@@ -160,7 +161,7 @@ def solve_in_place(
     """
     first = classifiers[0]
     modules = [classifier.module_ for classifier in classifiers]
-    if first.device_.type != "mps" and data.X.dtype != np.float32:
+    if has_float64(first.device_) and data.X.dtype != np.float32:
         for module in modules:
             module.to(torch.float64)
     solutions = solve(

@@ -171,8 +171,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         Seed of the initial parameters, the validation rows, the batches,
         dropout and augmentation.
     device : str, default="auto"
-        Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
-        accelerator if there is one.
+        Device: "cpu", "cuda", "cuda:1", "mps", "xpu"; "auto" takes an accelerator.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the products in training. "auto" is bfloat16 if the processor has units
         for it and the layers are large enough, else float32. Parameters and predictions

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._classifier.base import BaseSoftmaxClassifier
 from .._classifier.plan import Plan
 from .._data.training_rows import TrainingRows
+from .._utils.array_api import FittedArray
 from .._utils.keywords import explain_keywords
 from ..modules._mlp import SoftmaxMLP
 from . import mlp_defaults
@@ -141,8 +142,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the validation rows, the batches and dropout.
     device : str, default="auto"
-        Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
-        accelerator if there is one.
+        Device: "cpu", "cuda", "cuda:1", "mps", "xpu"; "auto" takes an accelerator.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the products in training. "auto" is bfloat16 if the processor has units
         for it and the layers are large enough, else float32. Parameters and predictions
@@ -283,10 +283,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = MLP_CONSTRAINTS
 
     hidden_layer_sizes_: tuple[int, ...]
-    n_bins_: NDArray[np.int64]
-
-    # True for each feature in which a value was missing in ``fit``.
-    _has_missing: NDArray[np.bool_]
+    # The second: True for each feature in which a value was missing in ``fit``.
+    n_bins_, _has_missing = FittedArray(), FittedArray()
     # True if only the first half of the members has the bins.
     _half_with_bins: bool
     # True if the module was made for sparse rows.

@@ -151,8 +151,7 @@ class SoftmaxNetClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         Seed of the initial parameters, the validation rows, the order of the batches
         and dropout.
     device : str, default="auto"
-        Device of the computation: "cpu", "cuda", "cuda:1", "mps"; "auto" takes an
-        accelerator if there is one.
+        Device: "cpu", "cuda", "cuda:1", "mps", "xpu"; "auto" takes an accelerator.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the products in training. "auto" is float32, since the sizes of the
         layers are not known; "bfloat16" pays for large layers if the processor has

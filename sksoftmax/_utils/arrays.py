@@ -11,6 +11,7 @@ from scipy.sparse import coo_array, issparse
 from torch import Tensor
 
 from . import process
+from .compat import array_to_numpy
 
 
 class _WritableView:
@@ -24,13 +25,15 @@ class _WritableView:
 
 
 def from_any_device(values: Any) -> Any:
-    r"""Return a tensor on any device as an array; other objects as they are.
+    r"""Return an array of any library on any device as NumPy's; others as they are.
 
-    A sparse matrix becomes a matrix of scipy. Floats of less than 32 bits become
+    A sparse tensor becomes a matrix of scipy. Floats of less than 32 bits become
     float32: NumPy has no bfloat16, and its float16 is slow.
     """
     if not isinstance(values, Tensor):
-        return values
+        if isinstance(values, np.ndarray) or not hasattr(values, "__array_namespace__"):
+            return values
+        return array_to_numpy(values, values.__array_namespace__())
     tensor = values.detach()
     if tensor.is_nested:
         raise TypeError(

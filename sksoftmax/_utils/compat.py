@@ -15,6 +15,7 @@ from sklearn import base
 from sklearn.metrics import _scorer
 from sklearn.model_selection import _validation
 from sklearn.utils import (
+    _array_api,
     _param_validation,
     metadata_routing,
     metaestimators,
@@ -39,6 +40,11 @@ check_partial_fit_first_call = multiclass._check_partial_fit_first_call
 check_sample_weight = validation._check_sample_weight
 num_samples = validation._num_samples
 raise_for_params = metadata_routing._raise_for_params
+
+# The array API. No public substitutes.
+array_device = _array_api.device
+array_namespace = _array_api.get_namespace
+array_to_numpy = _array_api._convert_to_numpy
 
 # Parts of a grid search. The public `cross_validate` fits every candidate by itself.
 fit_and_score = _validation._fit_and_score

@@ -9,7 +9,7 @@ import torch
 
 from .compat import cpu_multiplies_bfloat16
 
-_DEVICE_TYPES = ("cpu", "cuda", "mps")
+_DEVICE_TYPES = ("cpu", "cuda", "xpu", "mps")
 
 # Multiplications from which bfloat16 saves more time than the conversions cost.
 _MIN_WORK = 2**25
@@ -20,6 +20,8 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
+        if torch.xpu.is_available():
+            return torch.device("xpu")
         if torch.backends.mps.is_available():
             return torch.device("mps")
         return torch.device("cpu")
@@ -32,10 +34,17 @@ def resolve_device(device: str) -> torch.device:
         raise ValueError(
             f"Got device={device!r}, which cannot be used here: "
             f"{str(error).splitlines()[0]} "
-            "Expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'; 'auto' takes "
-            "an accelerator where there is one."
+            "Expected 'auto', 'cpu', 'cuda', 'cuda:<index>', 'xpu' or 'mps'; 'auto' "
+            "takes an accelerator where there is one."
         ) from error
     return resolved
+
+
+def has_float64(device: torch.device) -> bool:
+    r"""Return whether a device computes in float64: MPS and some of XPU do not."""
+    if device.type == "xpu":
+        return bool(torch.xpu.get_device_properties(device).has_fp64)
+    return device.type != "mps"
 
 
 def resolve_precision(precision: str, device: torch.device, work: int) -> torch.dtype:

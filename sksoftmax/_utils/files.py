@@ -52,6 +52,9 @@ def encode(value: Any, tensors: dict[str, Tensor]) -> Any:
         return _encode_array(value, tensors)
     if isinstance(value, Tensor):
         return {"tensor": _add(value, tensors)}
+    name = getattr(value, "__name__", None)
+    if name is not None and _optimizer(name) is value:
+        return {"optimizer": name}
     raise TypeError(f"{kind.__module__}.{kind.__qualname__}")
 
 
@@ -82,6 +85,20 @@ def _add(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
     return name
 
 
+def _optimizer(name: str) -> type[torch.optim.Optimizer] | None:
+    r"""Return the class of ``torch.optim`` of that name, None without one."""
+    found = getattr(torch.optim, name, None)
+    is_optimizer = isinstance(found, type) and issubclass(found, torch.optim.Optimizer)
+    return found if is_optimizer else None
+
+
+def _decode_optimizer(name: str, _: Any) -> type[torch.optim.Optimizer]:
+    found = _optimizer(name)
+    if found is None:
+        raise ValueError(f"torch.optim has no {name!r}")
+    return found
+
+
 def _decode_objects(content: Any, tensors: dict[str, Tensor]) -> NDArray[Any]:
     dtype, shape, elements = content
     array = np.empty(len(elements), dtype=dtype)
@@ -100,6 +117,7 @@ _DECODERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
     "array": lambda name, tensors: tensors[name].numpy().copy(),
     "tensor": lambda name, tensors: tensors[name],
     "objects": _decode_objects,
+    "optimizer": _decode_optimizer,
 }
 
 

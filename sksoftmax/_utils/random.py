@@ -24,6 +24,9 @@ def global_generators(device: torch.device) -> dict[str, torch.Generator]:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         generators["cuda"] = torch.cuda.default_generators[index]
+    elif device.type == "xpu":
+        index = torch.xpu.current_device() if device.index is None else device.index
+        generators["xpu"] = torch.xpu.default_generators[index]
     elif device.type == "mps":
         generators["mps"] = mps_generator()
     return generators

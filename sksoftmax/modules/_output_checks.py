@@ -85,14 +85,20 @@ def check_tokens(module: nn.Module, tokens: Tensor) -> None:
         with torch.no_grad():
             module(tokens.to(torch.int64))
     except Exception as error:
-        smallest, largest = int(tokens.min()), int(tokens.max())
-        raise ValueError(
-            f"The module failed on X, whose numbers go from {smallest} to {largest} "
-            f"({type(error).__name__}: {error}). Expected it to take all tokens: an "
-            f"embedding takes 0 to num_embeddings - 1, and needs num_embeddings of "
-            f"{largest + 1} or more if tokens begin with 0."
-        ) from error
+        raise token_error(tokens, error) from error
     module.train()
+
+
+def token_error(tokens: Tensor, error: Exception) -> ValueError:
+    r"""Return the error for rows of whole numbers that a module does not take."""
+    smallest, largest = int(tokens.min()), int(tokens.max())
+    return ValueError(
+        f"The module failed on X, whose numbers go from {smallest} to {largest} "
+        f"({type(error).__name__}: {error}). Expected it to take all tokens: an "
+        "embedding takes 0 to num_embeddings - 1, and needs num_embeddings of "
+        f"{largest + 1} or more if tokens begin with 0. Tokens that it was not built "
+        "for, of new words, become one that it has, for unknown words."
+    )
 
 
 def check_output(module: nn.Module, X: Tensor, output: str) -> None:

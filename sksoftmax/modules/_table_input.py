@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .._utils.devices import has_float64
 from .._utils.robust_scale import RobustScale
 from ._piecewise import BinVectors, PiecewiseLinear
 from ._scaling import InputScaling
@@ -209,8 +210,7 @@ class TableInput(nn.Module):
                 "n_bins with the number of bins of each column."
             )
         columns, device = self.numeric.tolist(), self.numeric.device
-        # "mps" has no float64.
-        dtype = torch.float32 if device.type == "mps" else torch.float64
+        dtype = torch.float64 if has_float64(device) else torch.float32
         # (largest number of edges, D): the edges of a column are the values of rows.
         padded = nn.utils.rnn.pad_sequence([edges[column] for column in columns])
         scaled = self.scaling(padded.to(device, dtype))

@@ -67,10 +67,13 @@ def check_classifier(model: Any) -> None:
         )
 
 
-def convert(model: Any, X_sample: Any, *, narrow: bool = False) -> Any:
+def convert(
+    model: Any, X_sample: Any, *, narrow: bool = False, is_joined: bool = False
+) -> Any:
     r"""Return the ONNX model of a classifier, a pipeline, or the steps of one.
 
-    With ``narrow``, inputs of float64 become inputs of float32.
+    With ``narrow``, inputs of float64 become inputs of float32. With ``is_joined``,
+    columns of numbers become one input, a matrix of floats.
     """
     last = _last_step(model)
     options: dict[type, dict[str, Any]] = {
@@ -87,8 +90,11 @@ def convert(model: Any, X_sample: Any, *, narrow: bool = False) -> Any:
             options={"zipmap": [False]},
         )
         options[type(last)] = {"zipmap": False}
-    types = []
-    for name, values in model_inputs(X_sample).items():
+    types, inputs = [], model_inputs(X_sample)
+    if is_joined:
+        dtype = np.result_type(*inputs.values(), np.float32)
+        inputs = {"matrix": np.hstack([x.astype(dtype) for x in inputs.values()])}
+    for name, values in inputs.items():
         dtype = TEXT if values.dtype == object else values.dtype
         kind = _TYPES[FLOAT32 if narrow and dtype == FLOAT64 else dtype]
         types.append((name, kind([None, *values.shape[1:]])))

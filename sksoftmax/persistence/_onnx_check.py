@@ -2,7 +2,9 @@ r"""Conversion to ONNX, with a check of the result on sample rows."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 
+from .._utils.frames import is_frame
 from ._onnx import convert, model_inputs
 
 # Largest difference between probabilities that rounding to float32 explains.
@@ -19,6 +22,9 @@ _TOLERANCE = 1e-4
 
 # The same for the output of a step, relative to its largest value.
 _STEP_TOLERANCE = 1e-3
+
+# Steps that return the rows as they are.
+_EMPTY_STEPS = (None, "passthrough")
 
 # Codes of the types float32 and float64.
 _FLOAT = onnx.TensorProto.FLOAT
@@ -35,6 +41,10 @@ def checked_conversion(model: Any, X: Any) -> Any:
         onnx_model = convert(model, X)
         _check_probabilities(onnx_model, model, X)
         return onnx_model
+    # skl2onnx knows no such steps.
+    model = Pipeline(
+        [(name, step) for name, step in model.steps if step not in _EMPTY_STEPS]
+    )
     try:
         return _first_that_works(model, X, _check_probabilities)
     except Exception as error:
@@ -44,17 +54,53 @@ def checked_conversion(model: Any, X: Any) -> Any:
 def _first_that_works(
     model: Any, X: Any, check: Callable[[Any, Any, Any], None]
 ) -> Any:
-    r"""Return the first conversion that passes a check, or raise the last error."""
-    try:
-        onnx_model = convert(model, X)
-        check(onnx_model, model, X)
-    except Exception:
-        if all(values.dtype != np.float64 for values in model_inputs(X).values()):
-            raise
-        onnx_model = convert(model, X, narrow=True)
-        _widen_inputs(onnx_model)
-        check(onnx_model, model, X)
-    return onnx_model
+    r"""Return the first conversion that passes a check, or raise an error.
+
+    The conversions take the inputs as they are, as float32, and columns of numbers as
+    one matrix: some of skl2onnx's converters read the first column only.
+    """
+    dtypes = {values.dtype for values in model_inputs(X).values()}
+    are_narrow = (False, True) if np.dtype(np.float64) in dtypes else (False,)
+    are_joined = (
+        (False, True) if is_frame(X) and np.dtype(object) not in dtypes else (False,)
+    )
+    failure: Exception | None = None
+    for is_joined, narrow in product(are_joined, are_narrow):
+        try:
+            onnx_model = convert(model, X, narrow=narrow, is_joined=is_joined)
+            if is_joined:
+                _split_input(onnx_model, X, narrow=narrow)
+            if narrow:
+                _widen_inputs(onnx_model)
+            check(onnx_model, model, X)
+        except Exception as error:
+            # Errors of the joined columns would speak of an input that X does not have.
+            failure = failure if is_joined else error
+        else:
+            return onnx_model
+    assert failure is not None
+    raise failure
+
+
+def _split_input(onnx_model: Any, X: Any, *, narrow: bool) -> None:
+    r"""Replace the matrix of columns that a model takes by an input for each column."""
+    graph = onnx_model.graph
+    [matrix] = graph.input
+    kind = matrix.type.tensor_type.elem_type
+    nodes, columns = [], []
+    del graph.input[:]
+    for name, values in model_inputs(X).items():
+        dtype = np.float32 if narrow and values.dtype == np.float64 else values.dtype
+        own_kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        name = re.sub(r"\W", "_", name)
+        graph.input.append(
+            onnx.helper.make_tensor_value_info(name, own_kind, [None, 1])
+        )
+        columns.append(f"{name}_in_matrix")
+        nodes.append(onnx.helper.make_node("Cast", [name], [columns[-1]], to=kind))
+    nodes.append(onnx.helper.make_node("Concat", columns, [matrix.name], axis=1))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
 
 
 def _widen_inputs(onnx_model: Any) -> None:
@@ -117,8 +163,6 @@ def _step_error(model: Pipeline, X: Any, error: Exception) -> ValueError:
     name, step = model.steps[-1]
     for end in range(1, len(model.steps)):
         steps = model[:end]
-        if steps.steps[-1][1] in (None, "passthrough"):
-            continue
         try:
             _first_that_works(steps, X, _check_features)
         except Exception as step_error:

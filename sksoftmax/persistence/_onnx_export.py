@@ -137,6 +137,35 @@ class _Exported(nn.Module):
         return logits
 
 
+class _PaddedBag(nn.Module):
+    r"""A bag of embeddings without the padding, which the exporter cannot leave out."""
+
+    def __init__(self, bag: nn.EmbeddingBag, padding_idx: int) -> None:
+        super().__init__()
+        self.bag = bag
+        self.padding_idx = padding_idx
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        # (B, L) -> (B, L, D) -> (B, D), L tokens
+        embedded = nn.functional.embedding(tokens, self.bag.weight)
+        is_token: Tensor = torch.ne(tokens, self.padding_idx).unsqueeze(-1)
+        if self.bag.mode == "max":
+            largest = embedded.masked_fill(~is_token, -torch.inf).amax(1)
+            return torch.where(is_token.any(1), largest, 0.0)
+        total = (embedded * is_token).sum(1)
+        if self.bag.mode == "sum":
+            return total
+        return total / is_token.sum(1).clamp(min=1)
+
+
+def _with_padded_bags(module: nn.Module) -> nn.Module:
+    r"""Replace the bags of embeddings with padding in a module."""
+    for name, child in list(module.named_modules()):
+        if isinstance(child, nn.EmbeddingBag) and child.padding_idx is not None:
+            module.set_submodule(name, _PaddedBag(child, child.padding_idx))
+    return module
+
+
 def _zeros(dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> Tensor:
     rows: NDArray[Any] = np.zeros((2, *row_shape), dtype)
     return torch.from_numpy(rows)
@@ -145,7 +174,7 @@ def _zeros(dtype: np.dtype[Any], row_shape: tuple[int, ...]) -> Tensor:
 def _exported(module: nn.Module, rows: Tensor, opset: int) -> Any:
     r"""Return the ONNX model of a module, for any number of rows."""
     # A copy: the exporter changes the mode of a module.
-    module = _Exported(copy.deepcopy(module).cpu()).eval()
+    module = _with_padded_bags(_Exported(copy.deepcopy(module).cpu())).eval()
     options: dict[str, Any] = {
         "input_names": [_ROWS],
         "output_names": [_LOGITS],

@@ -97,9 +97,9 @@ _ENCODER = "encoder"
 
 _PARAMETER_IS_CODE = (
     "Got the parameter {name}={value!r}, which holds a {kind}, but expected data: "
-    "numbers, text, None, lists, tuples, dicts or arrays of them. Call "
-    "set_params({name}=...) with such a value before save, which changes no prediction "
-    "of what is fitted; or use joblib."
+    "numbers, text, None, lists, tuples, dicts or arrays of them, or a class of "
+    "torch.optim. Call set_params({name}=...) with such a value before save, which "
+    "changes no prediction of what is fitted; or use joblib."
 )
 _ATTRIBUTE_IS_CODE = (
     "The fitted attribute {name} holds a {kind}, but expected numbers, text or "

@@ -208,6 +208,15 @@ class TestTokens:
         assert cross_val_score(model, X, y, cv=3).min() > 0.95
         assert (model.net_.predict(X) == model.predict(X)).all()
 
+    @pytest.mark.parametrize("module", [Bag, OneHot])
+    def test_tokens_that_the_module_lacks_are_told(self, module, texts):
+        X, y = texts
+        model = net(module, max_epochs=1).fit(X, y)
+        X = X[:20].copy()
+        X[3, 2] = N_WORDS + 1
+        with pytest.raises(ValueError, match=r"go from 0 to 61 .*for unknown words"):
+            model.predict_proba(X)
+
     def test_every_container_and_dtype_gives_the_same_bits(self, texts):
         X, y = texts
         proba = net(Bag).fit(X, y).predict_proba(X)

@@ -14,11 +14,16 @@ from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    StandardScaler,
+)
 from torch import nn
 
 from sksoftmax import (
@@ -260,6 +265,7 @@ UNKNOWN_STEPS = {
     "SimpleImputer text": "pipeline",
     "SplineTransformer": "splinetransformer",
     "TargetEncoder": "targetencoder",
+    "TargetEncoder of categories": "targetencoder",
 }
 
 
@@ -273,6 +279,29 @@ def test_steps_of_scikit_learn_are_converted_or_named(name):
             to_onnx(pipeline, X)
     else:
         check_same(pipeline, X, to_onnx(pipeline, X[:20]))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [KNNImputer(), PolynomialFeatures(2), OrdinalEncoder(), "passthrough", None],
+    ids=lambda step: str(step).split("(")[0],
+)
+def test_columns_of_numbers_of_several_dtypes(step):
+    # skl2onnx converts each of these steps for a single input only, or not at all.
+    X, y = iris()
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    frame = frame.assign(count=(X[:, 2] * 10).astype(int), is_wide=X[:, 1] > 3)
+    frame = frame[["a", "count", "is_wide", "c"]]
+    pipeline = make_pipeline(step, SoftmaxRegression(C=1e-2)).fit(frame, y)
+    check_same(pipeline, frame, to_onnx(pipeline, frame), atol=1e-4)
+
+
+@pytest.mark.parametrize("step", [SimpleImputer(), StandardScaler(), OneHotEncoder()])
+def test_a_single_column(step):
+    X, y = iris()
+    column = X[:, 2:3].round()
+    pipeline = make_pipeline(step, SoftmaxRegression()).fit(column, y)
+    check_same(pipeline, column, to_onnx(pipeline, column[:4]))
 
 
 def test_only_the_classifier_where_a_step_cannot_be_converted():

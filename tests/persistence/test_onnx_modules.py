@@ -47,9 +47,9 @@ class Attention(nn.Module):
 
 
 class Bag(nn.Module):
-    def __init__(self, n_features, n_classes):
+    def __init__(self, n_features, n_classes, mode="mean", padding_idx=None):
         super().__init__()
-        self.words = nn.EmbeddingBag(20, 8)
+        self.words = nn.EmbeddingBag(20, 8, mode=mode, padding_idx=padding_idx)
         self.fc = nn.Linear(8, n_classes)
 
     def forward(self, tokens):
@@ -138,6 +138,16 @@ def check_same(model, X, onnx_model):
 def test_modules_that_pytorch_exports(module, X):
     model = fitted(module, X)
     check_same(model, X, to_onnx(model, X[:20]))
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum", "max"])
+def test_bags_of_tokens_with_padding(mode):
+    tokens = TOKENS.copy()
+    # Some texts are shorter, and one is empty.
+    tokens[::3, 1:] = 0
+    tokens[5] = 0
+    model = fitted(Bag, tokens, module_params={"mode": mode, "padding_idx": 0})
+    check_same(model, tokens, to_onnx(model, tokens))
 
 
 def test_a_module_of_several_inputs():

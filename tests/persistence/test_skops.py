@@ -3,6 +3,7 @@ r"""Classifiers in skops files and pickles."""
 import copy
 import io
 import pickle
+import re
 
 import joblib
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skops.card import Card
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from sksoftmax import (
@@ -28,6 +30,7 @@ from sksoftmax.persistence import TRUSTED_TYPES
 
 from ..pipeline_steps import LABELS, STEPS
 from .classifiers import (
+    CASES,
     check_same_predictions,
     iris,
     mlp,
@@ -120,6 +123,20 @@ def test_skops_stores_unfitted_classifiers():
     assert repr(loaded) == repr(mlp())
     with pytest.raises(NotFittedError):
         loaded.predict(iris()[0])
+
+
+@pytest.mark.parametrize("name", ["regression", "cv", "mlp", "cnn"])
+def test_model_cards_show_parameters_and_diagram(name, tmp_path):
+    classifier, make_data = CASES[name]
+    model = make_pipeline(FunctionTransformer(), clone(classifier)).fit(*make_data())
+    card = Card(model).add_metrics(accuracy=0.9)
+    card.save(tmp_path / "README.md")
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    step = type(classifier).__name__.lower()
+    for parameter in classifier.get_params():
+        assert f"{step}__{parameter} " in text
+    assert text.count("sk-top-container") >= 1
+    assert re.search(r"\| accuracy +\| +0\.9 +\|", text)
 
 
 def test_pickle_and_joblib_keep_the_net(fitted):

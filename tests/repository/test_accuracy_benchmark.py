@@ -290,3 +290,66 @@ def test_calibration_error(measurements):
     # Gaps of opposite sign in two bins do not cancel.
     mixed = np.array([[0.3, 0.7], [0.3, 0.7], [0.1, 0.9], [0.1, 0.9]])
     assert measurements["calibration_error"](y, mixed, classes) == pytest.approx(0.6)
+
+
+@pytest.fixture
+def tabarena(monkeypatch):
+    r"""A stub of the package with the contract of its class for external systems."""
+
+    class ExternalSystemModel:
+        def __init__(self, *, problem_type, eval_metric, fit_kwargs=None):
+            self.arguments = problem_type, eval_metric, fit_kwargs
+
+        def fit(self, X, y, X_val=None, y_val=None):
+            problem_type, eval_metric, budget = self.arguments
+            return self._fit_system(
+                X,
+                y,
+                target_name="target",
+                problem_type=problem_type,
+                eval_metric=eval_metric,
+                validation_metadata=SimpleNamespace(group_on=["group"]),
+                num_gpus=0,
+                memory_limit=None,
+                random_state=7,
+                **budget,
+            )
+
+    name = "tabarena"
+    for part in ("", ".benchmark", ".exec_models", ".external"):
+        name += part
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(__path__=[]))
+    sys.modules[name].ExternalSystemModel = ExternalSystemModel
+
+
+def test_tabarena_runs_our_system(scripts, tabarena):
+    arena = benchmark("arena.py")
+    X, y = benchmark("small_tables.py")["load"]("wine")
+    X.index = X.index + 1000
+    X["group"] = np.arange(len(X)) // 4
+    budget = {"num_cpus": 1, "time_limit": 60.0}
+    system = arena["SoftmaxSystem"](
+        problem_type="multiclass",
+        eval_metric="log_loss",
+        fit_kwargs=budget,
+        parameters={"hidden_layer_sizes": (16,)},
+    )
+    n_threads = torch.get_num_threads()
+    assert system.fit(X, pd.Series(y, index=X.index)) is system
+    proba = system._predict_proba(X)
+    assert torch.get_num_threads() == n_threads
+    assert proba.index.equals(X.index)
+    assert (proba.idxmax(axis=1) == y).mean() > 0.95
+    assert system.classifier.random_state == 7
+    assert system.classifier.time_limit == 60.0
+    system.arguments = ("regression", "rmse", budget)
+    with pytest.raises(ValueError, match="expected 'binary' or 'multiclass'"):
+        system.fit(X, pd.Series(y))
+
+
+def test_the_protocol_of_tabarena_on_tables_at_hand(scripts, capsys):
+    arena = benchmark("arena.py")
+    arena["main"](["--tables", "iris", "--repeats", "1", "--rivals", "RandomForest"])
+    rows = printed_rows(capsys.readouterr().out)
+    assert {"SoftmaxSystem", "RandomForest"} <= set(rows)
+    assert float(rows["iris"][0]) < 0.4

@@ -107,9 +107,27 @@ def test_save_and_export(capsys):
     assert float(re.search(r"accuracy (\S+)", output)[1]) > 0.8
     assert output.count("the same to the last bit: True") == 2
     assert "refused: True" in output
+    assert int(re.search(r"card with (\d+) parameters", output)[1]) > 20
     differences = re.findall(r"labels equal True, .*differ by (\S+)", output)
     assert len(differences) == 2
     assert max(map(float, differences)) < 1e-5
+
+
+def test_serving():
+    # A process of its own, since the server imports the file that starts it.
+    process = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / "serving.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    assert "200 requests at a time, 0 failed" in process.stdout
+    # Rows that wait are predicted together.
+    assert int(re.search(r"largest batch: (\d+) rows", process.stdout)[1]) > 10
+    assert "a row of another length: 422" in process.stdout
+    assert re.search(r"one row: \S+ ms by HTTP, \S+ ms without", process.stdout)
 
 
 def test_inspection(capsys, figures):

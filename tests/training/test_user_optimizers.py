@@ -81,6 +81,21 @@ def test_a_search_reaches_the_arguments_by_their_names():
     assert net().set_params(optimizer__eps=1e-5).optimizer_params == {"eps": 1e-5}
 
 
+def test_files_name_classes_of_pytorch(tmp_path):
+    parameters = {"alpha": 0.9, "centered": True}
+    model = net(optimizer=torch.optim.RMSprop, optimizer_params=parameters).fit(X, Y)
+    save(model, tmp_path / "net")
+    loaded = load(tmp_path / "net", module=make_module)
+    assert loaded.optimizer is torch.optim.RMSprop
+    assert loaded.optimizer_params == parameters
+    assert same_bits(loaded.predict_proba(X), model.predict_proba(X))
+    assert isinstance(loaded.partial_fit(X, Y).net_.optimizer_, torch.optim.RMSprop)
+
+
+class OwnAdam(torch.optim.Adam):
+    pass
+
+
 @pytest.mark.parametrize("kind", [torch.optim.RMSprop, torch.optim.NAdam])
 class TestState:
     def test_pickles_and_copies_go_on_as_the_original(self, kind):
@@ -147,8 +162,8 @@ def test_a_closure_is_only_required_where_the_check_says_so():
     assert not any(map(requires_closure, KINDS))
 
 
-def test_a_file_holds_no_class_and_its_remedy_works(tmp_path):
-    model = net(optimizer=torch.optim.RMSprop, optimizer_params={"alpha": 0.9})
+def test_a_file_holds_no_other_class_and_its_remedy_works(tmp_path):
+    model = net(optimizer=OwnAdam, optimizer_params={"eps": 1e-6})
     proba = model.fit(X, Y).predict_proba(X)
     with pytest.raises(ValueError, match=r"set_params\(optimizer=\.\.\.\)"):
         save(model, tmp_path / "net.safetensors")
