@@ -110,13 +110,9 @@ def insert_outputs(app, name, source):
         return
     text = path.read_text(encoding="utf-8").removesuffix("\n")
     outputs = text.split(f"\n{SEPARATOR}\n")
-    start, *parts = re.split(r"(?=^\.\. GENERATED FROM PYTHON)", source[0], flags=re.M)
-    title, *parts = [f"{start}{parts[0]}", *parts[1:]]
-    *parts, footer = [
-        piece
-        for part in parts
-        for piece in re.split(r"(?=^\.\. _sphx_glr_download)", part, flags=re.M)
-    ]
+    # The last part is the footer, with links to download the example.
+    starts = r"(?=^\.\. GENERATED FROM PYTHON|^\.\. _sphx_glr_download)"
+    *parts, footer = re.split(starts, source[0], flags=re.MULTILINE)
     with_code = [i for i, part in enumerate(parts) if CODE_BLOCK in part]
     if len(with_code) != len(outputs):
         raise ValueError(
@@ -125,7 +121,7 @@ def insert_outputs(app, name, source):
         )
     for number, (index, output) in enumerate(zip(with_code, outputs, strict=True)):
         parts[index] += output_of_block(stem, number, output)
-    source[0] = "".join([title, *parts, NOTE, footer])
+    source[0] = "".join([*parts, NOTE, footer])
 
 
 def output_of_block(stem, number, text):
