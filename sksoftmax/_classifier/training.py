@@ -127,6 +127,8 @@ class TrainedClassifier(ModuleClassifier):
         checkpoint = open_checkpoint(self, data, validation)
         table = self._table(data, *split.training)
         self._train(plan, table, held_out, report, checkpoint=checkpoint, ending=ending)
+        if ending.warning:
+            warnings.warn(ending.warning, UserWarning, stacklevel=5)
         self._warn_of_training(plan, data, is_warm=is_warm)
         learns = bool(getattr(self, "temperature_scaling", False))
         learns = learns and temperature is not None and held_out is not None

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from .._utils.arrays import from_any_device
-from .._utils.frames import collected, is_frame
+from .._utils.frames import collected, collected_column, is_frame
 from .._utils.image_files import is_image, remedy_for_images
 
 _ROWS = "an array, a DataFrame or a sequence of rows"
@@ -114,7 +114,9 @@ def as_column(values: Any, name: str) -> Any:
         return _plain(values)
     if isinstance(values, pd.Series | pd.DataFrame | pd.api.extensions.ExtensionArray):
         return _without_nullable(values)
-    values = collected(values)
+    values = collected_column(values)
+    if isinstance(values, pd.Series):
+        return _without_nullable(values)
     if is_frame(values) or issparse(values):
         return values
     refuse(values, name)

@@ -28,7 +28,7 @@ from .._utils.compat import (
     warn_or_raise_about_fit_failures,
 )
 from .._utils.estimators import DOCUMENTATION, fitted_state_kept
-from .._utils.frames import collected
+from .._utils.frames import collected, collected_column
 from .._utils.keywords import ExplainedParametersMixin, explain_keywords
 from .cross_validation import mean_over_folds, warn_about_missing_scores
 from .grid_search_fits import Evaluation, Split, group_candidates, with_parameters
@@ -191,7 +191,7 @@ class SoftmaxGridSearchCV(
             lacks, or if there are several scores and ``refit`` names none of them. The
             attributes of a former fit then stay as they were.
         """
-        X, y = collected(X), collected(y)
+        X, y = collected(X), collected_column(y)
         refuse(X, "X")
         refuse(y, "y")
         if isinstance(X, Tensor) and X.layout != strided:

@@ -183,8 +183,8 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         ``set_callbacks``.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install rich``),
-        prints one line at the end elsewhere, and nothing in joblib's workers. 2 prints
-        a line per epoch.
+        updates one line in a notebook, prints one line at the end elsewhere, and
+        nothing in joblib's workers. 2 prints a line per epoch.
 
     Attributes
     ----------

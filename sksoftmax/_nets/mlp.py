@@ -153,8 +153,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         validation rows. Callbacks of scikit-learn are set by ``set_callbacks``.
     verbose : int, default=0
         1 shows a progress bar with the losses in a terminal (``pip install rich``),
-        prints one line at the end elsewhere, and nothing in joblib's workers. 2 prints
-        a line per epoch.
+        updates one line in a notebook, prints one line at the end elsewhere, and
+        nothing in joblib's workers. 2 prints a line per epoch.
 
     Attributes
     ----------

@@ -3,7 +3,6 @@ r"""Early ends of a training: Ctrl-C and a time limit, without loss of whole epo
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from statistics import median
@@ -41,6 +40,8 @@ class Ending:
         Number of epochs whose result is complete.
     reason : str
         What has shortened or ended the training, in words; empty if nothing has.
+    warning : str
+        What the user is to be warned of; empty if there is nothing.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Ending:
         self._end = None if time_limit is None else start + time_limit
         self.keeps_interrupted = keeps_interrupted
         self.n_whole = 0
-        self.reason = ""
+        self.reason = self.warning = ""
         # Seconds of each epoch of this training, and the time of its last one.
         self._seconds: list[float] = []
         self._last = start
@@ -153,10 +154,8 @@ def early_end(net: SoftmaxNet, n_done: int) -> Iterator[None]:
             )
             raise
         ending.cut(net, "Ctrl-C")
-        warnings.warn(
+        ending.warning = (
             f"fit was interrupted in epoch {n_whole + 1}. As on_interrupt='keep' says, "
-            f"the best of {n_whole} whole epochs is kept; best_epoch_ is its number.",
-            UserWarning,
-            stacklevel=2,
+            f"the best of {n_whole} whole epochs is kept; best_epoch_ is its number."
         )
     net.stop_training_ |= bool(ending.reason)

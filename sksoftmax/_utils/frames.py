@@ -51,6 +51,14 @@ def collected(X: Any) -> Any:
     return table.collect(backend="pandas").to_native()
 
 
+def collected_column(values: Any) -> Any:
+    r"""Return a lazy table of one column as a Series; other objects as they are."""
+    table = collected(values)
+    if table is values or table.shape[1] != 1:
+        return table
+    return table.to_series(0) if is_polars(table) else table.iloc[:, 0]
+
+
 def is_frame(X: Any) -> bool:
     return isinstance(X, pd.DataFrame) or is_polars(X)
 

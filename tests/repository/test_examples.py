@@ -123,6 +123,7 @@ def test_serving():
     )
     assert process.returncode == 0, process.stderr
     assert process.stderr == ""
+    check_recorded("serving.py", process.stdout)
     assert "200 requests at a time, 0 failed" in process.stdout
     # Rows that wait are predicted together.
     assert int(re.search(r"largest batch: (\d+) rows", process.stdout)[1]) > 10
