@@ -7,7 +7,7 @@ TabArena has for systems which prepare the columns themselves: it gets the raw f
 the number of cores, the seconds and the seed of the split, and it returns a frame of
 probabilities. In TabArena's own runner it is a method like any other. ::
 
-    from arena import SoftmaxSystem  # with pip install tabarena
+    from arena import SoftmaxSystem  # ``pip install tabarena``
 
 The tables of TabArena are downloaded. Without the package and a network, this file
 measures the same class by the same protocol on the tables at hand: three repeats of

@@ -95,8 +95,9 @@ def test_examples_say_what_they_need(path):
         assert needed <= modules_of(packages_to_install(docstring))
 
 
-# Packages that benchmarks compare with, which have no extra.
-RIVALS = {"keras", "lightgbm", "pytabkit", "scikeras", "scikit-learn-intelex"}
+# Packages that benchmarks compare with, which have no extra, and a part of FastAPI.
+WITHOUT_EXTRA = {"keras", "pytabkit", "scikeras", "scikit-learn-intelex", "tabarena"}
+WITHOUT_EXTRA |= {"pydantic"}
 
 
 def test_packages_that_messages_name_are_those_of_the_extras():
@@ -108,7 +109,7 @@ def test_packages_that_messages_name_are_those_of_the_extras():
         for path in PACKAGE + EXAMPLES
     }
     assert set().union(*found.values()) >= {"matplotlib", "onnx", "rich", "skops"}
-    is_unknown = {path: names - known - RIVALS for path, names in found.items()}
+    is_unknown = {path: names - known - WITHOUT_EXTRA for path, names in found.items()}
     assert {path: names for path, names in is_unknown.items() if names} == {}
     assert all("sksoftmax" not in names for names in found.values())
 
