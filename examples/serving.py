@@ -7,6 +7,8 @@ hundred rows in hardly more time than one. This service predicts all rows that w
 together. Needs ``pip install fastapi httpx pydantic uvicorn``, and takes ten seconds.
 """
 
+# %%
+# FastAPI is the service, uvicorn its server, and httpx a client.
 import asyncio
 import os
 import socket

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+import sksoftmax
 from sksoftmax._classifier.base import BaseSoftmaxClassifier
 
 ROOT = Path(__file__).parents[1]
@@ -172,6 +173,9 @@ def subclasses(cls):
 
 
 def test_subclasses_override_few_methods_of_the_base():
+    # The package imports its parts at first use.
+    for name in sksoftmax.__all__:
+        getattr(sksoftmax, name)
     kinds = (types.FunctionType, property, classmethod, staticmethod)
     overridden = {
         name
