@@ -53,8 +53,8 @@ from .bad_input import (
     ),
     Row(
         "scoring",
-        fit_with(scoring="f1"),
-        "'scoring' parameter .* among .*'accuracy'.*Got 'f1'",
+        fit_with(scoring="acc"),
+        "'scoring' parameter .* among .*'accuracy'.*Got 'acc'",
         InvalidParameterError,
     ),
     Row("device", fit_with(device="gpu"), "device='gpu', .*Expected 'auto', 'cpu'"),
