@@ -298,7 +298,7 @@ class TestAfterFit:
             model.predict(array[:, :2])
         with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
             model.predict(np.ones(3))
-        with pytest.raises(TypeError, match=r"[Ss]parse data was passed"):
+        with pytest.raises(ValueError, match=r"X has 2 features, but .* 3"):
             model.predict(sparse.csr_array(INTEGERS))
 
     def test_pickle(self, of_colors):

@@ -166,9 +166,6 @@ NOT_OURS = {
 
 # Tests that our classes fail.
 FAILS = {
-    "test_logistic_regression_array_api_compliance[torch*": (
-        "coefficients and predictions are NumPy arrays, whatever X is"
-    ),
     "test_logistic_regression_callback_support[*": LBFGS_TASKS,
     "test_scores_attribute_layout_elasticnet": LOOSE,
     "test_write_parameters": (
