@@ -130,16 +130,19 @@ class TrainedClassifier(ModuleClassifier):
         if ending.warning:
             warnings.warn(ending.warning, UserWarning, stacklevel=5)
         self._warn_of_training(plan, data, is_warm=is_warm)
-        learns = bool(getattr(self, "temperature_scaling", False))
-        learns = learns and temperature is not None and held_out is not None
+        learns = temperature is not None and getattr(self, "temperature_scaling", False)
+        rows_of_temperature = held_out if learns else None
         self.settings_ |= self._of_parameters(
             early_stopping=split.chooses_epoch and held_out is not None,
-            temperature_scaling=learns,
+            temperature_scaling=rows_of_temperature is not None,
         )
-        if learns and temperature is not None and held_out is not None:
+        if temperature is not None and rows_of_temperature is not None:
             temperature.value.fill_(
                 held_out_temperature(
-                    self.module_, held_out, self._views, self._prediction_rows
+                    self.module_,
+                    rows_of_temperature,
+                    self._views,
+                    self._prediction_rows,
                 )
             )
 
