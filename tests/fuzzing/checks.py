@@ -103,7 +103,8 @@ def check_fit(case):
 
 def check_predictions(classifier, X):
     proba = classifier.predict_proba(X)
-    n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
+    rows = X.collect() if isinstance(X, pl.LazyFrame) else X
+    n_samples = rows.shape[0] if hasattr(rows, "shape") else len(rows)
     assert proba.shape == (n_samples, len(classifier.classes_))
     assert np.isfinite(proba).all(), "probabilities are not finite"
     assert (proba >= 0).all(), "probabilities below 0"

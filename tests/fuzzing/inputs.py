@@ -130,6 +130,7 @@ FORMS = [
     lambda X: np.tile(X, (1, 40)),
     list,
     lambda X: pl.DataFrame(named(X)),
+    lambda X: pl.LazyFrame(named(X)),
     lambda X: pa.table(named(X)),
     lambda X: as_float_tensor(X).bfloat16(),
     lambda X: as_float_tensor(X.clip(-6e4, 6e4)).half(),
@@ -147,7 +148,6 @@ FORMS = [
 WRONG_FORMS = [
     as_masked,
     as_frame_with_dates,
-    lambda X: pl.DataFrame(named(X)).lazy(),
     lambda X: TensorDataset(as_float_tensor(X)),
     lambda X: as_float_tensor(X).to_sparse(),
     lambda X: X.astype(str),
