@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from scipy.sparse import issparse
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -28,13 +29,14 @@ def to_onnx(
     model : estimator object
         A fitted classifier of this package, or a
         :class:`~sklearn.pipeline.Pipeline` whose last step is one.
-    X_sample : array-like of shape (n_samples, n_features) or list of str
+    X_sample : {array-like, sparse matrix} of shape (n_samples, n_features) or list of str
         Rows of the dtype, the names of columns and, in a DataFrame, the columns of text
         that the model will be given. An array becomes one input ``X`` of its
         dtype, as does a list, array or Series of texts, with the shape (n_samples,);
         a DataFrame one input of shape (n_samples, 1) for each column, by its
-        name, with an underscore for anything but letters and digits. More rows make
-        the check of the result stricter.
+        name, with an underscore for anything but letters and digits. Inputs of ONNX
+        are dense: a sparse sample stands for a dense one. More rows make the check of
+        the result stricter.
     path : str or path-like, default=None
         File to save the model in as well; none if None.
 
@@ -98,6 +100,8 @@ def to_onnx(
     _onnx.check_classifier(model)
     # Rows that do not fit raise the errors of ``predict``.
     model.predict(X_sample)
+    if issparse(X_sample):
+        X_sample = X_sample.toarray()
     onnx_model = _onnx_check.checked_conversion(model, X_sample)
     if path is not None:
         write_whole(Path(path), onnx_model.SerializeToString())

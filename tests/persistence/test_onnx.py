@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_digits, load_iris
@@ -248,6 +249,14 @@ def test_pipeline_with_columns_of_text(tmp_path):
     check_same(pipeline, X, onnx.load(path))
     assert [value.name for value in model.graph.input] == ["number", "text", "many"]
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("classifier", [SoftmaxRegression(), mlp()])
+def test_sparse_rows_stand_for_dense_ones(classifier):
+    X, y = iris()
+    X[X < 1] = 0
+    classifier.fit(csr_array(X), y)
+    check_same(classifier, X, to_onnx(classifier, csr_array(X)))
 
 
 # Steps that skl2onnx does not convert, or not with these parameters.
