@@ -21,8 +21,8 @@ from ._data.features import check_features
 from ._data.labels import check_target, check_weights, class_weights, encode_target
 from ._data.training_rows import TrainingRows, check_number_of_classes, evenly_spread
 from ._linear.regression import MINIBATCH_SOLVERS
-from ._training.batches import Batch, TensorTable
 from ._training.epoch import record
+from ._training.tensor_table import Batch, TensorTable
 from ._utils.compat import BATCH_NORMS, check_parameters
 from ._utils.devices import modes_of_training, resolve_device
 from ._utils.estimators import fitted_state_kept

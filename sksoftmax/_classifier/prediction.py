@@ -19,7 +19,7 @@ from .._data.containers import as_column
 from .._data.features import check_features
 from .._data.labels import as_labels
 from .._data.row_shapes import RowLayout
-from .._training.batches import unfolded
+from .._training.tensor_table import unfolded
 from .._utils.array_api import Place, check_same_place, moved, rows_place
 from .._utils.arrays import (
     as_sparse_tensor,

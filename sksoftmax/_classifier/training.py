@@ -20,7 +20,6 @@ from torch import nn
 
 from .._data.hold_out import HoldOut, Split
 from .._data.training_rows import TrainingRows
-from .._training.batches import TensorTable
 from .._training.callbacks import BestEpoch, EpochReport, epoch_metrics, kept_epoch
 from .._training.checkpoint import Checkpoint
 from .._training.ending import Ending
@@ -30,6 +29,7 @@ from .._training.restarts import late_fall, worse_than_guess
 from .._training.scores import MONITORS, ValidationScore, monitor_of
 from .._training.stream import Pace
 from .._training.temperature import held_out_temperature
+from .._training.tensor_table import TensorTable
 from .._training.train import train
 from .._utils.arrays import as_tensor, canonical
 from .._utils.devices import has_float64, resolve_precision

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._utils.arrays import convert
 from .._utils.random import global_generator_seeded
-from .batches import Batch, TensorTable
+from .tensor_table import Batch, TensorTable
 
 # Bytes of the images of the batches that are varied together: 64 MiB.
 _MOST_BYTES = 2**26

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from .._utils.compat import BATCH_NORMS
 from ..modules._base import SoftmaxModule
-from .batches import Batch
 from .optimizers import make_gradients_dense
+from .tensor_table import Batch
 
 if TYPE_CHECKING:
     from .skorch_net import SoftmaxNet

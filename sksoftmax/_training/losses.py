@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._data.hold_out import row_weight
-from .batches import Batch
 from .scores import ValidationScore
 from .temperature import refined_loss
+from .tensor_table import Batch
 
 
 class WeightedCrossEntropy(nn.CrossEntropyLoss):

@@ -11,13 +11,14 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from .._utils.progressbar import print_plainly
-from .batches import BatchIterator, TensorTable
+from .batches import BatchIterator
 from .callbacks import BestEpoch
 from .losses import WeightedCrossEntropy, probabilities
 from .monitors import check_callbacks
 from .parameter_groups import check_patterns
 from .recipe import Recipe
 from .skorch_net import SoftmaxNet
+from .tensor_table import TensorTable
 
 
 def make_net(

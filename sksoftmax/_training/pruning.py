@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .batches import Batch, TensorTable
+from .tensor_table import Batch, TensorTable
 
 # Share of the epochs: the epochs after it have all rows again.
 _PRUNED_UNTIL = 0.875

@@ -20,8 +20,8 @@ from .._utils.scorers import (
     takes_sample_weight,
     weights_that_differ,
 )
-from .batches import TensorTable
 from .temperature import best_temperature
+from .tensor_table import TensorTable
 
 # Record of the net for each value of ``scoring``, and its sign as a score: a greater
 # score is better.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .._data.hold_out import predict_by, row_weight, unseen_by
 from .averaging import ParameterAverage
-from .batches import Batch, BatchIterator, TensorTable, as_tensors
+from .batches import BatchIterator
 from .callbacks import EpochReport, interrupts_stop_training, listen
 from .checkpoint import Checkpoint
 from .ending import Ending, early_end
@@ -35,6 +35,7 @@ from .restarts import Round, has_gained, has_stalled, plan_rounds, underfits
 from .schedules import StepSchedule
 from .scores import ValidationScore
 from .stream import FEWEST_NORMALIZED, Pace, running_statistics
+from .tensor_table import Batch, TensorTable, as_tensors
 
 
 class _Data(NamedTuple):

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from .._data.hold_out import parts_of, predict_by, row_weight
 from ..modules._ensemble import average_views
-from .batches import BatchIterator, TensorTable
+from .batches import BatchIterator
+from .tensor_table import TensorTable
 
 # Largest temperature, and the inverse of the smallest one; no training needs a larger
 # one.

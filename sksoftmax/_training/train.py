@@ -14,13 +14,14 @@ from torch import nn
 from .._utils.compat import NORMS_WITH_STATISTICS
 from .._utils.process import freed_memory_kept
 from ..modules._base import SoftmaxModule
-from .batches import BatchIterator, TensorTable
+from .batches import BatchIterator
 from .checkpoint import Checkpoint
 from .ending import Ending
 from .monitors import check_monitors, users_callbacks
 from .scores import ValidationScore
 from .skorch_net import SoftmaxNet
 from .stream import Pace
+from .tensor_table import TensorTable
 
 # Numbers: a larger encoded table, of more than 512 MiB, would cost more memory than the
 # time of encoding its batches is worth.

@@ -15,7 +15,8 @@ from torchvision.transforms import v2
 
 from sksoftmax import SoftmaxNetClassifier
 from sksoftmax._training.augmentation import BatchAugmentation
-from sksoftmax._training.batches import BatchIterator, TensorTable
+from sksoftmax._training.batches import BatchIterator
+from sksoftmax._training.tensor_table import TensorTable
 from sksoftmax.modules import RandomShift, RandomWarp
 from sksoftmax.modules._image_transforms import ScaledTransform, images_per_call
 from sksoftmax.modules._user_transforms import SeededTransform

@@ -22,7 +22,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier
-from sksoftmax._training.batches import TensorTable
+from sksoftmax._training.tensor_table import TensorTable
 from sksoftmax.persistence import load, save
 
 # Columns of the random tables: more than the tables that become dense.

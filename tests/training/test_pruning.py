@@ -10,8 +10,9 @@ from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from sksoftmax import SoftmaxCNNClassifier
-from sksoftmax._training.batches import BatchIterator, TensorTable
+from sksoftmax._training.batches import BatchIterator
 from sksoftmax._training.pruning import EasyRows
+from sksoftmax._training.tensor_table import TensorTable
 
 
 def generator(seed=0):

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torch import nn
 
-from sksoftmax._training.batches import BatchIterator, TensorTable
+from sksoftmax._training.batches import BatchIterator
 from sksoftmax._training.callbacks import BestEpoch
 from sksoftmax._training.losses import WeightedCrossEntropy
 from sksoftmax._training.make_net import make_net
 from sksoftmax._training.recipe import Recipe
 from sksoftmax._training.schedules import SCHEDULES
+from sksoftmax._training.tensor_table import TensorTable
 from sksoftmax._training.train import train
 
 CPU = torch.device("cpu")
