@@ -48,9 +48,10 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         given and else in ``X``. "auto" finds it out: 1, 3 or 4 entries beside two
         longer axes are the channels. If that does not tell, ``image_shape`` has them
         first, and axes of ``X`` raise a ValueError.
-    channels : sequence of int or str, default=(16, 32, 96)
+    channels : sequence of int, str or "auto", default="auto"
         Number of output channels of each block of convolutions, also as text:
-        "16-32-96". Processors are fastest with multiples of 16.
+        "16-32-96". Processors are fastest with multiples of 16. "auto" is (24, 48, 128)
+        for images in color, of three channels or more, and else (16, 32, 96).
     convolutions_per_block : int, default=2
         Number of convolutions in each block. The image is pooled after the first.
     kernel_size : int, sequence of int, str or "auto", default="auto"
@@ -70,8 +71,9 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         Activation function.
     normalization : {"batch"} or None, default="batch"
         Normalization in each block and hidden layer.
-    dropout : float, default=0.0
-        Dropout rate before each linear layer.
+    dropout : float or "auto", default="auto"
+        Dropout rate before each linear layer. "auto" is 0.3 for images in color, and
+        else 0.
     input_scaling : {"standard"} or None, default="standard"
         Whether each channel is scaled to zero mean and unit variance, with statistics
         learned in ``fit``.
@@ -165,8 +167,8 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         keeps the best whole epoch so far, with a warning. In a search or an ensemble,
         "keep" ends one of the fits only.
     defaults : {"latest", "0.1", "0.2"}, default="latest"
-        Version of sksoftmax whose values "auto" has. They are the
-        same in all versions so far.
+        Version of sksoftmax whose values "auto" has. "0.2" has other values for images
+        in color.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters, the validation rows, the batches,
         dropout and augmentation.
@@ -278,7 +280,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         image_shape: Sequence[int] | None = None,
         *,
         channels_last: bool | str = "auto",
-        channels: Sequence[int] | str = (16, 32, 96),
+        channels: Sequence[int] | str = "auto",
         convolutions_per_block: int = 2,
         kernel_size: int | Sequence[int] | str = "auto",
         padding: str = "same",
@@ -287,7 +289,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         hidden_layer_sizes: int | Sequence[int] | str = (),
         activation: str = "relu",
         normalization: str | None = "batch",
-        dropout: float = 0.0,
+        dropout: float | str = "auto",
         input_scaling: str | None = "standard",
         augmentation: str | Callable[[Tensor], Tensor] | None = "auto",
         test_time_augmentation: bool | str = "auto",
@@ -391,17 +393,17 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
         check_order_of_channels(data, rows, self.image_shape_)
 
     def _build_module(self, generator: torch.Generator) -> SoftmaxCNN:
-        channels = check_sizes("channels", self.channels)
-        if not channels:
-            raise ValueError(
-                "Got channels=(), but expected at least one convolution. Without any, "
-                "use SoftmaxMLPClassifier."
-            )
         if self._row_shape is None or self.image_shape is not None:
             # A file of version 0.1.0, or a parameter that may have changed.
             self._row_layout((self.n_features_in_,), reset=True)
         n_channels, height, width = self._row_shape_in_fit.shape
         shape = n_channels, height, width
+        channels = cnn_defaults.channels(self.channels, n_channels, self.defaults)
+        if not channels:
+            raise ValueError(
+                "Got channels=(), but expected at least one convolution. Without any, "
+                "use SoftmaxMLPClassifier."
+            )
         augmentation = cnn_defaults.augmentation(
             self.augmentation, shape[1:], self.defaults
         )
@@ -420,7 +422,7 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
             ),
             activation=self.activation,
             normalization=self.normalization,
-            dropout=self.dropout,
+            dropout=cnn_defaults.dropout(self.dropout, n_channels, self.defaults),
             input_scaling=self.input_scaling,
             augmentation=make_augmentation(augmentation, shape[1:]),
             n_estimators=self.n_estimators,

@@ -84,7 +84,7 @@ CNN_CONSTRAINTS: dict[str, list[Any]] = {
     ],
     "activation": [StrOptions(set(ACTIVATIONS))],
     "normalization": [StrOptions({"batch"}), None],
-    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "dropout": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
     "input_scaling": [StrOptions({"standard"}), None],
     "augmentation": [
         StrOptions({"auto", "shift", "shift_flip", "warp"}),

@@ -2,6 +2,7 @@ r"""settings_, temperature_, sizes as text, and the values of older versions."""
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,7 +202,15 @@ def test_loaded_net_of_older_values_predicts_the_same(tmp_path, digits):
     assert same_bits(loaded.predict_proba(digits[0]), model.predict_proba(digits[0]))
 
 
-def test_convolutional_values_have_not_changed():
-    versions = list(cnn_defaults.VERSIONS.values())
-    assert versions[0] == versions[-1]
+def test_convolutional_values_have_changed_for_images_in_color_alone():
+    first, last = cnn_defaults.VERSIONS["0.1"], cnn_defaults.VERSIONS["0.2"]
+    same = replace(
+        last,
+        channels_of_colors=first.channels_of_colors,
+        dropout_of_colors=first.dropout_of_colors,
+    )
+    assert same == first
+    # Values of gray images then.
+    assert first.channels_of_colors == first.channels == last.channels
+    assert first.dropout_of_colors == first.dropout == last.dropout
     assert SoftmaxCNNClassifier().defaults == "latest"
