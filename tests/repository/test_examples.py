@@ -234,7 +234,8 @@ def test_image_folder(capsys, folder, figures):
     assert submission["file"].tolist() == [f"{n}.png" for n in range(1200, 1797)]
 
 
-# Each worker of Dask writes its number of threads of PyTorch when a task has ended.
+# Each worker of Dask writes its number of threads of PyTorch when a task has ended. It
+# reads a copy of this script in a folder of its own.
 WORKER_REPORT = """
 import os
 from pathlib import Path
@@ -245,7 +246,7 @@ class Report(WorkerPlugin):
         if start == "executing":
             import torch
 
-            path = Path(__file__).with_name(f"worker{os.getpid()}.txt")
+            path = Path(os.environ["REPORTS"]) / f"worker{os.getpid()}.txt"
             path.write_text(str(torch.get_num_threads()))
 
 async def dask_setup(worker):
@@ -265,6 +266,7 @@ def test_distributed_search(folder):
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "DASK_DISTRIBUTED__WORKER__PRELOAD": str(folder / "worker_report.py"),
+            "REPORTS": str(folder),
         },
     )
     assert process.returncode == 0, process.stderr
