@@ -31,7 +31,7 @@ X, y = iris.data, iris.target_names[iris.target]
 
 
 def run_search(name):
-    r"""Return the scores of all fits and the probabilities, and print the best score."""
+    r"""Return all scores and the probabilities, and print the best score."""
     pipeline = make_pipeline(
         StandardScaler(),
         SoftmaxMLPClassifier((8,), n_estimators=2, max_epochs=20, random_state=0),

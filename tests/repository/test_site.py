@@ -61,8 +61,8 @@ OPTIONS = [
 ]
 
 
-# sphinx-build in less time: numpydoc compiles its template for each docstring, here once,
-# and Python does not search for cycles of objects.
+# sphinx-build in less time: Jinja compiles numpydoc's template once instead of for each
+# docstring, and Python does not search for cycles of objects.
 BUILD = """
 import gc, sys
 from jinja2 import Environment
