@@ -67,7 +67,7 @@ class FineTuned(nn.Module):
 # On the digits 0 to 6. The state of the backbone goes into a file.
 is_known = digits < 7
 pretrained = SoftmaxNetClassifier(
-    FineTuned, max_epochs=6, learning_rate=0.01, lr_schedule="one_cycle", random_state=0
+    FineTuned, max_epochs=5, learning_rate=0.01, lr_schedule="one_cycle", random_state=0
 ).fit(images[is_known], digits[is_known])
 folder = tempfile.mkdtemp()
 weights = Path(folder) / "backbone.pt"
@@ -104,7 +104,7 @@ grid = {
     "unfreeze_after": [6, None],
     "learning_rate": [{"head.*": 3e-3, "*": 3e-4}, {"head.*": 1e-2, "*": 1e-3}],
 }
-search = GridSearchCV(tuned, grid, cv=3, scoring="neg_log_loss").fit(train, y_train)
+search = GridSearchCV(tuned, grid, cv=2, scoring="neg_log_loss").fit(train, y_train)
 for params, score in zip(
     search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True
 ):

@@ -64,7 +64,7 @@ plt.show()
 # files or for large ones.
 classifier = make_pipeline(
     ImageReader((8, 8), mode="L"),
-    SoftmaxCNNClassifier(channels=(16, 32), max_epochs=12, random_state=0),
+    SoftmaxCNNClassifier(channels=(16, 32), max_epochs=8, random_state=0),
 )
 scores = cross_val_score(classifier, train.data, train.target, cv=3)
 print(f"accuracy of three folds: {scores.mean():.3f} +- {scores.std():.3f}")

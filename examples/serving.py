@@ -166,7 +166,9 @@ def main() -> None:
     r"""Train a classifier, serve it, and ask for predictions."""
     X, y = load_digits(return_X_y=True)
     X_train, X_test, y_train, _ = train_test_split(X, y, random_state=0)
-    classifier = SoftmaxMLPClassifier((64,), max_epochs=10, random_state=0)
+    classifier = SoftmaxMLPClassifier(
+        (64,), n_estimators=4, max_epochs=10, random_state=0
+    )
     classifier.fit(X_train, y_train)
     rows = X_test[:200].tolist()
     expected = classifier.predict(X_test[:200]).tolist()

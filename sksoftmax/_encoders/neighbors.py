@@ -113,7 +113,7 @@ class NeighborsEncoder(ExplainedParametersMixin, TransformerMixin, BaseEstimator
     ...     "passthrough", make_pipeline(proportions, NeighborsEncoder())
     ... )
     >>> classifier = make_pipeline(
-    ...     features, SoftmaxMLPClassifier(max_epochs=20, random_state=0)
+    ...     features, SoftmaxMLPClassifier((64,), max_epochs=8, random_state=0)
     ... )
     >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
     True

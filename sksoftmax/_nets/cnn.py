@@ -262,7 +262,11 @@ class SoftmaxCNNClassifier(AugmentedMixin, BaseSoftmaxClassifier):
     ...     *load_digits(return_X_y=True), random_state=0
     ... )
     >>> classifier = SoftmaxCNNClassifier(
-    ...     image_shape=(8, 8), channels=(16, 32), kernel_size=3, random_state=0
+    ...     image_shape=(8, 8),
+    ...     channels=(16, 32),
+    ...     kernel_size=3,
+    ...     max_epochs=8,
+    ...     random_state=0,
     ... )
     >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
     True

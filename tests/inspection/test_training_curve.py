@@ -1,6 +1,5 @@
 r"""The training curve shows losses, scores and the epoch that was kept."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -104,19 +103,11 @@ def test_estimators_without_a_curve_and_wrong_shapes_are_refused():
         TrainingCurveDisplay(loss_curve=[]).plot()
 
 
-def test_without_matplotlib_everything_but_drawing_works():
-    code = (
-        "import sys; sys.modules['matplotlib'] = None\n"
-        "from sksoftmax.inspection import TrainingCurveDisplay\n"
-        "display = TrainingCurveDisplay(loss_curve=[2.0, 1.0])\n"
-        "try:\n    display.plot()\n"
-        "except ImportError as error:\n    print(error)\n"
-    )
-    completed = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "pip install matplotlib" in completed.stdout
-    assert "TrainingCurveDisplay draws with matplotlib" in completed.stdout
+def test_without_matplotlib_everything_but_drawing_works(monkeypatch):
+    # Imports without matplotlib, in a new process: `repository/test_packaging.py`.
+    for name in ("matplotlib", "matplotlib.pyplot"):
+        monkeypatch.setitem(sys.modules, name, None)
+    display = TrainingCurveDisplay(loss_curve=[2.0, 1.0])
+    with pytest.raises(ImportError, match="TrainingCurveDisplay draws with") as error:
+        display.plot()
+    assert "pip install matplotlib" in str(error.value)

@@ -54,24 +54,16 @@ def test_scripts_have_the_form_of_a_gallery(path):
     assert source.count("# %%") >= 3
 
 
-def test_quickstart_runs_on_the_core_dependencies():
-    code = (
-        "import runpy, sys; sys.modules['matplotlib'] = None; "
-        f"runpy.run_path({str(EXAMPLES / 'quickstart.py')!r}, run_name='__main__')"
-    )
-    # In a new process without matplotlib, as a new user would run it.
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    assert process.stderr == ""
-    check_recorded("quickstart.py", process.stdout)
+def test_quickstart_runs_on_the_core_dependencies(capfd, monkeypatch):
+    # A new user has no matplotlib. A new process: `test_packaging.py`.
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with warnings.catch_warnings(action="error"):
+        runpy.run_path(str(EXAMPLES / "quickstart.py"), run_name="__main__")
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    check_recorded("quickstart.py", output)
     rows = re.findall(
-        r"^(Softmax\w+) +(\S+) \+- (\S+) +(\S+) +(\S+)$", process.stdout, re.MULTILINE
+        r"^(Softmax\w+) +(\S+) \+- (\S+) +(\S+) +(\S+)$", output, re.MULTILINE
     )
     accuracy = {name: float(values[0]) for name, *values in rows}
     log_loss = {name: float(values[2]) for name, *values in rows}
@@ -83,10 +75,10 @@ def test_quickstart_runs_on_the_core_dependencies():
     # The prose says: both nets are better, C=1 is too strong a penalty, ...
     assert min(accuracy[mlp], accuracy[cnn]) > accuracy[regression] + 0.005
     assert max(log_loss[mlp], log_loss[cnn]) < log_loss[regression] - 0.05
-    assert re.search(r"^ +10\.0 +\S+  <- best$", process.stdout, re.MULTILINE)
+    assert re.search(r"^ +10\.0 +\S+  <- best$", output, re.MULTILINE)
     # ... and the mistakes are among the predictions of the lowest probabilities.
     test_accuracy, mistakes, uncertain = re.search(
-        r"test accuracy (\S+): (\d+) mistakes, (\d+) of them", process.stdout
+        r"test accuracy (\S+): (\d+) mistakes, (\d+) of them", output
     ).groups()
     assert float(test_accuracy) > 0.97
     assert int(uncertain) >= int(mistakes) - 1
@@ -113,22 +105,17 @@ def test_save_and_export(capsys):
     assert max(map(float, differences)) < 1e-5
 
 
-def test_serving():
-    # A process of its own, since the server imports the file that starts it.
-    process = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / "serving.py")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    assert process.stderr == ""
-    check_recorded("serving.py", process.stdout)
-    assert "200 requests at a time, 0 failed" in process.stdout
+def test_serving(capfd):
+    # The server is a process of its own, which imports the example.
+    runpy.run_path(str(EXAMPLES / "serving.py"), run_name="__main__")
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    check_recorded("serving.py", output)
+    assert "200 requests at a time, 0 failed" in output
     # Rows that wait are predicted together.
-    assert int(re.search(r"largest batch: (\d+) rows", process.stdout)[1]) > 10
-    assert "a row of another length: 422" in process.stdout
-    assert re.search(r"one row: \S+ ms by HTTP, \S+ ms without", process.stdout)
+    assert int(re.search(r"largest batch: (\d+) rows", output)[1]) > 10
+    assert "a row of another length: 422" in output
+    assert re.search(r"one row: \S+ ms by HTTP, \S+ ms without", output)
 
 
 def test_inspection(capsys, figures):
@@ -247,20 +234,49 @@ def test_image_folder(capsys, folder, figures):
     assert submission["file"].tolist() == [f"{n}.png" for n in range(1200, 1797)]
 
 
-def test_distributed_search():
+# Each worker of Dask writes its number of threads of PyTorch when a task has ended. It
+# reads a copy of this script in a folder of its own.
+WORKER_REPORT = """
+import os
+from pathlib import Path
+from distributed import WorkerPlugin
+
+class Report(WorkerPlugin):
+    def transition(self, key, start, finish, **kwargs):
+        if start == "executing":
+            import torch
+
+            path = Path(os.environ["REPORTS"]) / f"worker{os.getpid()}.txt"
+            path.write_text(str(torch.get_num_threads()))
+
+async def dask_setup(worker):
+    await worker.plugin_add(Report())
+"""
+
+
+def test_distributed_search(folder):
+    (folder / "worker_report.py").write_text(WORKER_REPORT)
     # In a new process, since the workers import the script.
     process = subprocess.run(
         [sys.executable, str(EXAMPLES / "distributed_search.py")],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "DASK_DISTRIBUTED__WORKER__PRELOAD": str(folder / "worker_report.py"),
+            "REPORTS": str(folder),
+        },
     )
     assert process.returncode == 0, process.stderr
     # Once on Dask, once on Ray.
     check_recorded("distributed_search.py", process.stdout)
     assert process.stdout.count("equal: True") == 2
     assert re.search(r"^ray: log loss", process.stdout, re.MULTILINE)
+    # Both workers of Dask ran tasks, each with one thread of PyTorch.
+    threads = [path.read_text() for path in folder.glob("worker*.txt")]
+    assert threads == ["1", "1"]
 
 
 def test_readme_pictures(capsys, folder, monkeypatch):
@@ -321,8 +337,8 @@ def test_fashion_mnist(matplotlib, capsys, folder, figures, monkeypatch):
 
 
 def test_otto(capsys, folder):
-    # Fewer rows would take longer: nets restart several times on less than 200 rows.
-    write_otto(folder, rows_per_class=40)
+    # Fewer rows would take longer: nets restart several times on less than 500 rows.
+    write_otto(folder, rows_per_class=80)
     output = run("otto.py", capsys)
     leak = re.search(r"accuracy from the id alone: (\S+)", output)[1]
     assert float(leak) > 0.9

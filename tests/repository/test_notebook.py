@@ -2,12 +2,12 @@ r"""The notebook of Otto runs, has outputs, and builds the benchmark's ensemble.
 
 import re
 import runpy
+import warnings
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 from sklearn.metrics import log_loss
 
 from .example_data import check_submission, write_otto
@@ -37,21 +37,19 @@ def test_otto_notebook_has_outputs_of_one_run_without_errors():
     assert float(dict(losses)["ensemble"]) < float(dict(losses)["default"]) < 0.7
 
 
-def test_otto_notebook_runs(folder, monkeypatch):
-    # The notebook takes a tenth of them.
-    write_otto(folder, rows_per_class=400)
+def test_otto_notebook_runs(capfd, folder, monkeypatch):
+    # The notebook takes a tenth of them. On less than 500 rows, nets restart often.
+    write_otto(folder, rows_per_class=800)
     monkeypatch.setenv("OTTO_FAST", "1")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(
-        notebook,
-        timeout=120,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-    ).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
-    text = "".join(output.get("text", "") for output in outputs)
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    namespace = {"__name__": "__main__"}
+    # The cells are plain Python. A warning would be an output of a kernel.
+    with warnings.catch_warnings(action="error"):
+        for cell in cells:
+            if cell.cell_type == "code":
+                exec(compile(cell.source, cell.id, "exec"), namespace)
+    text, errors = capfd.readouterr()
+    assert errors == ""
     losses = re.findall(r"^(?:default|ensemble): (\d\.\d+)$", text, re.MULTILINE)
     assert len(losses) == 2
     assert max(map(float, losses)) < np.log(9)
