@@ -67,8 +67,8 @@ for name, classifier in [
     )
 
 # %%
-# Softmax regression makes about half as many mistakes again as each of the nets. Its
-# penalty is one reason, as the next section shows.
+# Softmax regression makes about 1.5 times as many mistakes as the nets. Its penalty is
+# one reason, as the next section shows.
 
 # %%
 # Grid search
