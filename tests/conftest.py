@@ -9,6 +9,8 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 import pytest
 import torch
 
+from .programs import Programs
+
 
 def pytest_collection_modifyitems(items):
     # Tests on real data take longest: they start first, and two processes end together.
@@ -25,6 +27,14 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def programs():
+    r"""Return what runs a program in a new process."""
+    programs = Programs()
+    yield programs
+    programs.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,6 @@
 r"""Two processes fit the same classifier as a single process."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,17 +16,19 @@ from sksoftmax import (
 )
 from sksoftmax.distributed import _check_parameters, fit_distributed
 
-# Code of each process. Shards differ in size; the first has no row of some classes.
-WORKER = """
-import pickle, sys
-import numpy as np
+# Each of two processes takes a shard of the rows. Shards differ in size; the first has
+# no row of some classes. The processes of torchrun: test_examples.py.
+WORKERS = """
+import os, pickle, sys
 import torch.distributed as dist
 from sksoftmax.distributed import fit_distributed
 
-with open(sys.argv[1] + "/jobs.pickle", "rb") as file:
+folder = sys.argv[1]
+with open(folder + "/jobs.pickle", "rb") as file:
     jobs, cut = pickle.load(file)
-dist.init_process_group("gloo")
-rank = dist.get_rank()
+rank = 1 if (child := os.fork()) else 0
+store = f"file://{folder}/store"
+dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
 shard = slice(0, cut) if rank == 0 else slice(cut, None)
 results = []
 for classifier, X, y, weight in jobs:
@@ -40,9 +39,11 @@ for classifier, X, y, weight in jobs:
         results.append(classifier)
     except (TypeError, ValueError) as error:
         results.append(f"{type(error).__name__}: {error}")
-with open(f"{sys.argv[1]}/{rank}.pickle", "wb") as file:
+with open(f"{folder}/{rank}.pickle", "wb") as file:
     pickle.dump(results, file)
 dist.destroy_process_group()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
@@ -90,22 +91,12 @@ def make_jobs():
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
+def fitted(tmp_path_factory, programs):
     r"""Return the jobs, and what each of two processes made of them."""
     folder = tmp_path_factory.mktemp("ranks")
     jobs = make_jobs()
     (folder / "jobs.pickle").write_bytes(pickle.dumps((jobs, 180)))
-    (folder / "worker.py").write_text(WORKER)
-    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    process = subprocess.run(
-        [sys.executable, *command, str(folder / "worker.py"), str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert process.returncode == 0, process.stderr
+    programs.run(WORKERS, folder)
     return jobs, [
         pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(2)
     ]

@@ -77,9 +77,10 @@ CLASSIFIERS = {
 # %%
 # A fit in a process of its own
 # -----------------------------
-def fit_here(name, folder, checkpoint):
+def fit_here(name, n_rows, folder, checkpoint):
     r"""Fit a classifier, and write a hash of the result to a file."""
     X, y = load_digits(return_X_y=True)
+    X, y = X[:n_rows], y[:n_rows]
     classifier = CLASSIFIERS[name].set_params(checkpoint=checkpoint).fit(X, y)
     digest = hashlib.sha256()
     for value in classifier.module_.state_dict().values():
@@ -90,9 +91,9 @@ def fit_here(name, folder, checkpoint):
     (folder / "result").write_text(digest.hexdigest(), encoding="utf-8")
 
 
-def fit(context, name, folder, checkpoint, seconds=None):
+def fit(context, name, n_rows, folder, checkpoint, seconds=None):
     r"""Return the result, None if there is none after so many seconds."""
-    process = context.Process(target=fit_here, args=(name, folder, checkpoint))
+    process = context.Process(target=fit_here, args=(name, n_rows, folder, checkpoint))
     process.start()
     process.join(seconds)
     if process.is_alive():
@@ -107,7 +108,7 @@ def fit(context, name, folder, checkpoint, seconds=None):
 # %%
 # Killing
 # -------
-def kill(context, name, duration, rng):
+def kill(context, name, n_rows, duration, rng):
     r"""Kill a fit at least once; return how often, and its result."""
     n_kills, n_resumed = 0, 0
     while not n_kills:
@@ -115,18 +116,19 @@ def kill(context, name, duration, rng):
             folder = Path(folder)
             checkpoint = folder / "fit.checkpoint"
             for seconds in rng.uniform(0, duration, size=rng.integers(1, 3)):
-                if fit(context, name, folder, checkpoint, seconds) is not None:
+                if fit(context, name, n_rows, folder, checkpoint, seconds) is not None:
                     break
                 n_kills += 1
                 n_resumed += checkpoint.exists()
             n_partial = len(list(folder.glob(".fit.checkpoint.*")))
-            result = fit(context, name, folder, checkpoint)
+            result = fit(context, name, n_rows, folder, checkpoint)
     return n_kills, n_resumed, n_partial, result
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--fits", type=int, default=50)
+    parser.add_argument("--rows", type=int, default=1797)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
@@ -138,14 +140,14 @@ def main():
         folder = Path(folder)
         for name in names:
             start = time.perf_counter()
-            expected[name] = fit(context, name, folder, None)
+            expected[name] = fit(context, name, arguments.rows, folder, None)
             durations[name] = time.perf_counter() - start
     heads = ("fits", "kills", "of these resumed", "amid writing", "same bits")
     print(" " * 26 + "".join(f"{head:>18}" for head in heads))
     n_wrong = 0
     parts = np.array_split(range(arguments.fits), len(names))
     for name, rows in zip(names, parts, strict=True):
-        fits = [kill(context, name, durations[name], rng) for _ in rows]
+        fits = [kill(context, name, arguments.rows, durations[name], rng) for _ in rows]
         n_kills, n_resumed, n_partial, results = zip(*fits, strict=True)
         n_same = results.count(expected[name])
         n_wrong += len(fits) - n_same

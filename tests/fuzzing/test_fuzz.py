@@ -29,9 +29,9 @@ Y = np.arange(40) % 2
 @pytest.mark.parametrize(
     ("name", "n_cases"),
     [
-        ("fit", 400),
+        ("fit", 200),
         ("load", 200),
-        ("sequence", 100),
+        ("sequence", 60),
         ("quality", 20),
         ("optimum", 100),
     ],

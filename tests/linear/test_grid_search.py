@@ -2,6 +2,7 @@ r"""Results of our grid search against those of scikit-learn's."""
 
 from functools import partial
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -176,10 +177,13 @@ def test_random_and_given_splits():
         SoftmaxGridSearchCV(scaled(), {"clf__C": CS}, cv=[]).fit(X, y)
 
 
+# A fork beside the threads of PyTorch: new interpreters would take seconds to import.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_two_processes():
     X, y = load_wine(return_X_y=True)
     params = {"cv": 4, "n_jobs": 2, "scoring": "neg_log_loss"}
-    ours = assert_same_search(scaled(), {"clf__C": CS}, X, y, **params)
+    with joblib.parallel_config("multiprocessing"):
+        ours = assert_same_search(scaled(), {"clf__C": CS}, X, y, **params)
     alone = clone(ours).set_params(n_jobs=1).fit(X, y)
     for fold in range(4):
         scores, expected = (

@@ -1,8 +1,6 @@
 r"""scikit-learn's callbacks: every epoch is reported, and no bit changes."""
 
 import pickle
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -308,6 +306,7 @@ sys.modules["sklearn.callback"] = None
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sksoftmax import SoftmaxMLPClassifier, SoftmaxRegression
+warnings.simplefilter("error")
 warnings.simplefilter("ignore", ConvergenceWarning)
 X, y = load_iris(return_X_y=True)
 for classifier in (SoftmaxMLPClassifier(max_epochs=1), SoftmaxRegression(verbose=1)):
@@ -316,12 +315,6 @@ for classifier in (SoftmaxMLPClassifier(max_epochs=1), SoftmaxRegression(verbose
 """
 
 
-def test_scikit_learn_without_callbacks():
+def test_scikit_learn_without_callbacks(programs):
     # The program hides scikit-learn's callbacks after scikit-learn has imported them.
-    completed = subprocess.run(
-        [sys.executable, "-W", "error", "-c", OLD_SCIKIT_LEARN],
-        capture_output=True,
-        text=True,
-    )
-    assert completed.returncode == 0, completed.stderr
-    assert completed.stdout.startswith("SoftmaxRegression: 8 steps")
+    assert programs.run(OLD_SCIKIT_LEARN).startswith("SoftmaxRegression: 8 steps")

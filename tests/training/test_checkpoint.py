@@ -1,8 +1,6 @@
 r"""A fit that is killed goes on from its checkpoint, and ends with the same bits."""
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -174,17 +172,15 @@ class TestGoesOn:
                 again.cv_results_[name], first.cv_results_[name]
             )
 
-    def test_after_a_kill_signal(self):
-        # By the script whose default is fifty fits.
-        completed = subprocess.run(
-            [sys.executable, "-W", "error", "examples/benchmarks/kill.py", "--fits=2"],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
+    def test_after_a_kill_signal(self, programs):
+        # By the script whose default is fifty fits of all digits.
+        script = ROOT / "examples" / "benchmarks" / "kill.py"
+        code = (
+            "import runpy, warnings; warnings.simplefilter('error');"
+            f"runpy.run_path({str(script)!r}, run_name='__main__')"
         )
-        assert completed.returncode == 0, completed.stderr
-        counts = [line.split()[-5:] for line in completed.stdout.splitlines()[1:]]
+        printed = programs.run(code, "--fits=2", "--rows=300")
+        counts = [line.split()[-5:] for line in printed.splitlines()[1:]]
         fits, kills, _, _, same = np.array(counts, dtype=int).sum(0)
         assert same == fits == 2
         assert kills >= 2

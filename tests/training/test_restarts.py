@@ -19,6 +19,7 @@ from sksoftmax import (
     SoftmaxRegression,
 )
 from sksoftmax._nets import mlp_defaults
+from sksoftmax._nets.constraints import LATEST
 from sksoftmax._training.restarts import (
     Round,
     has_gained,
@@ -38,6 +39,16 @@ def spirals():
     direction = angle + np.pi * y
     X = angle[:, None] * np.column_stack([np.cos(direction), np.sin(direction)])
     return X + rng.normal(scale=0.5, size=X.shape), y
+
+
+@pytest.fixture
+def short_spirals(spirals, monkeypatch):
+    r"""Return half of the rows, and let the first round have three epochs."""
+    numbers = mlp_defaults.numbers_of("latest")
+    length = replace(numbers.length, n_steps=40, fewest_epochs=3)
+    monkeypatch.setitem(mlp_defaults.VERSIONS, LATEST, replace(numbers, length=length))
+    X, y = spirals
+    return X[:600], y[:600]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +174,7 @@ def test_restarts_learn_more_than_one_round(spirals, monkeypatch):
     losses = []
     for n_extensions in (0, 2):
         numbers = replace(mlp_defaults.numbers_of("latest"), restarts=n_extensions)
-        monkeypatch.setitem(mlp_defaults.VERSIONS, "0.2", numbers)
+        monkeypatch.setitem(mlp_defaults.VERSIONS, LATEST, numbers)
         classifier = mlp().fit(X[:800], y[:800])
         losses.append(log_loss(y[800:], classifier.predict_proba(X[800:])))
     assert classifier.n_iter_ > first_round(classifier)
@@ -175,16 +186,16 @@ def test_noise_is_not_restarted(coins):
     assert classifier.n_iter_ == first_round(classifier)
 
 
-def test_no_restart_after_a_given_number_of_epochs(spirals):
-    assert mlp(max_epochs=5).fit(*spirals).n_iter_ == 5
+def test_no_restart_after_a_given_number_of_epochs(short_spirals):
+    assert mlp(max_epochs=5).fit(*short_spirals).n_iter_ == 5
 
 
 @pytest.mark.parametrize(("given", "later"), [("auto", 0.0), (0.05, 0.05)])
 def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
-    spirals, given, later
+    short_spirals, given, later
 ):
     record = Record()
-    classifier = mlp(input_dropout=given, callbacks=[record]).fit(*spirals)
+    classifier = mlp(input_dropout=given, callbacks=[record]).fit(*short_spirals)
     n_first = first_round(classifier)
     rates = dict(classifier.net_.callbacks_)["Record"].dropout_
     assert len(rates) == classifier.n_iter_ > n_first
@@ -194,15 +205,15 @@ def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
     assert classifier.module_.input_dropout.p == before
 
 
-def test_no_restart_without_early_stopping(spirals):
-    X, y = spirals
-    watched = mlp(early_stopping=False).fit(X[:900], y[:900], X_val=X, y_val=y)
-    alone = mlp(early_stopping=False).fit(X[:900], y[:900])
+def test_no_restart_without_early_stopping(short_spirals):
+    X, y = short_spirals
+    watched = mlp(early_stopping=False).fit(X[:500], y[:500], X_val=X, y_val=y)
+    alone = mlp(early_stopping=False).fit(X[:500], y[:500])
     assert watched.n_iter_ == first_round(watched)
     assert watched.loss_curve_ == alone.loss_curve_
 
 
-def test_learning_rate_starts_anew(spirals):
+def test_learning_rate_starts_anew(short_spirals):
     class Rates(Callback):
         def on_train_begin(self, net, **kwargs):
             self.rates_ = []
@@ -210,7 +221,7 @@ def test_learning_rate_starts_anew(spirals):
         def on_epoch_end(self, net, **kwargs):
             self.rates_.append(net.optimizer_.param_groups[0]["lr"])
 
-    classifier = mlp(callbacks=[Rates()], learning_rate=0.01).fit(*spirals)
+    classifier = mlp(callbacks=[Rates()], learning_rate=0.01).fit(*short_spirals)
     n_first = first_round(classifier)
     rates = dict(classifier.net_.callbacks_)["Rates"].rates_
     assert rates[n_first - 1] < 0.001
@@ -232,40 +243,40 @@ def test_large_tables_keep_the_end_of_a_round(monkeypatch):
         assert torch.equal(weight, kept[f"hidden.{name}"])
 
 
-def test_no_restart_after_a_callback_stops_training(spirals):
-    n_first = first_round(mlp().fit(*spirals))
+def test_no_restart_after_a_callback_stops_training(short_spirals):
+    n_first = first_round(mlp().fit(*short_spirals))
     for epoch in (n_first, n_first + 1):
         classifier = mlp(callbacks=[Stop(epoch, KeyboardInterrupt())])
-        assert classifier.fit(*spirals).n_iter_ == epoch
+        assert classifier.fit(*short_spirals).n_iter_ == epoch
 
 
 @pytest.mark.parametrize("n_further", [-1, 0, 1])
-def test_killed_fit_goes_on_in_its_round(spirals, tmp_path, n_further):
-    expected = mlp().fit(*spirals)
+def test_killed_fit_goes_on_in_its_round(short_spirals, tmp_path, n_further):
+    expected = mlp().fit(*short_spirals)
     n_first = first_round(expected)
     assert expected.n_iter_ > n_first + 2
     path = tmp_path / "checkpoint"
     stop = Stop(n_first + 1 + n_further, KilledError())
     classifier = mlp(checkpoint=path, callbacks=[stop])
     with pytest.raises(KilledError):
-        classifier.fit(*spirals)
+        classifier.fit(*short_spirals)
     # Without a kill this time.
-    classifier.set_params(callbacks=[Stop(None, None)]).fit(*spirals)
+    classifier.set_params(callbacks=[Stop(None, None)]).fit(*short_spirals)
     assert classifier.loss_curve_ == expected.loss_curve_
-    proba = classifier.predict_proba(spirals[0])
-    np.testing.assert_array_equal(proba, expected.predict_proba(spirals[0]))
+    proba = classifier.predict_proba(short_spirals[0])
+    np.testing.assert_array_equal(proba, expected.predict_proba(short_spirals[0]))
     # The next fit reads the finished checkpoint.
-    assert classifier.fit(*spirals).loss_curve_ == expected.loss_curve_
+    assert classifier.fit(*short_spirals).loss_curve_ == expected.loss_curve_
 
 
-def test_callbacks_of_scikit_learn_see_all_rounds(spirals):
+def test_callbacks_of_scikit_learn_see_all_rounds(short_spirals):
     callback = pytest.importorskip("sklearn.callback", reason="before 1.9")
-    classifier = mlp().set_callbacks(callback.ProgressBar()).fit(*spirals)
+    classifier = mlp().set_callbacks(callback.ProgressBar()).fit(*short_spirals)
     assert classifier.n_iter_ > first_round(classifier)
 
 
-def test_closing_line_counts_all_rounds(spirals, capsys):
-    classifier = mlp(verbose=1).fit(*spirals)
+def test_closing_line_counts_all_rounds(short_spirals, capsys):
+    classifier = mlp(verbose=1).fit(*short_spirals)
     assert classifier.n_iter_ > first_round(classifier)
     assert f"{classifier.n_iter_} epochs in" in capsys.readouterr().out
 

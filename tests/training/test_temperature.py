@@ -2,6 +2,7 @@ r"""Temperature scaling: against a search by hand, and what it does to probabili
 
 import math
 import pickle
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from sksoftmax._training.temperature import (
 from sksoftmax.modules._ensemble import average_members
 
 
-def overfitted(**options):
+@cache
+def overfitted(temperature_scaling):
     r"""Return a net that is too sure of itself, and rows that it has not seen."""
     X, y = make_classification(
         1500, 20, n_informative=5, n_classes=3, flip_y=0.3, random_state=0
@@ -36,8 +38,8 @@ def overfitted(**options):
         n_estimators=1,
         dropout=0.0,
         max_epochs=60,
+        temperature_scaling=temperature_scaling,
         random_state=0,
-        **options,
     ).fit(X_train, y_train)
     return classifier, X_test, y_test
 
@@ -233,8 +235,8 @@ def test_temperature_of_images_is_that_of_averaged_views():
 
 
 def test_temperature_lowers_the_log_loss_and_changes_no_winner():
-    sure, X, y = overfitted(temperature_scaling=False)
-    scaled, _, _ = overfitted(temperature_scaling=True)
+    sure, X, y = overfitted(False)
+    scaled, _, _ = overfitted(True)
     assert scaled.module_.temperature.value > 1.5
     loss = log_loss(y, scaled.predict_proba(X))
     assert loss < 0.8 * log_loss(y, sure.predict_proba(X))
@@ -280,11 +282,11 @@ def test_auto_scales_large_tables():
 
 
 def test_temperature_goes_with_pickles_and_starts_anew():
-    classifier, X, y = overfitted(temperature_scaling=True)
+    classifier, X, y = overfitted(True)
     restored = pickle.loads(pickle.dumps(classifier))
     assert_array_equal(restored.predict_proba(X), classifier.predict_proba(X))
-    classifier.set_params(temperature_scaling=False, warm_start=True, max_epochs=1)
-    assert classifier.fit(X, y).module_.temperature.value == 1
+    restored.set_params(temperature_scaling=False, warm_start=True, max_epochs=1)
+    assert restored.fit(X, y).module_.temperature.value == 1
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

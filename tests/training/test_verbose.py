@@ -3,9 +3,9 @@ r"""The lines and the progress bar that `verbose` prints."""
 import os
 import pty
 import re
-import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -85,8 +85,11 @@ class TestVerbose:
 
 
 SCRIPT = """
+import os
 import sys
 import warnings
+warnings.simplefilter("error")
+os.environ |= {{"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}}
 {before}
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -100,32 +103,32 @@ SoftmaxRegression(verbose=1).fit(X, y)
 """
 
 
-def in_terminal(script):
+def in_terminal(programs, script):
     r"""Return what a script writes to a terminal of 80 columns."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", script],
-        stdout=theirs,
-        stderr=theirs,
-        env=environment,
-    )
-    os.close(theirs)
     written = b""
-    try:
-        while chunk := os.read(ours, 4096):
-            written += chunk
-    except OSError:
-        # Linux raises an error when the other end is closed.
-        pass
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(programs.run, script, terminal=os.ttyname(theirs))
+        ended.add_done_callback(lambda _: os.close(theirs))
+        try:
+            while chunk := os.read(ours, 4096):
+                written += chunk
+        except OSError:
+            # Linux raises an error when the other end is closed.
+            pass
     os.close(ours)
-    assert process.wait() == 0, written.decode()
+    print(written.decode())
+    ended.result()
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", written.decode())
 
 
 class TestTerminal:
-    def test_bar_with_losses(self):
-        lines = in_terminal(SCRIPT.format(before="")).replace("\r", "\n").splitlines()
+    def test_bar_with_losses(self, programs):
+        lines = (
+            in_terminal(programs, SCRIPT.format(before=""))
+            .replace("\r", "\n")
+            .splitlines()
+        )
         bars = [line for line in lines if line.startswith("SoftmaxMLP")]
         assert "0/4 epochs" in bars[0]
         assert "4 epochs" in bars[-1]
@@ -135,9 +138,9 @@ class TestTerminal:
         assert any("SoftmaxRegression" in line and "8 steps" in line for line in lines)
         assert max(map(len, lines)) <= 80
 
-    def test_without_rich_a_line(self):
+    def test_without_rich_a_line(self, programs):
         before = "sys.modules['rich'] = None"
-        lines = in_terminal(SCRIPT.format(before=before)).split("\r\n")
+        lines = in_terminal(programs, SCRIPT.format(before=before)).split("\r\n")
         assert re.match(r"SoftmaxMLPClassifier: 4 epochs in .* s, loss", lines[0])
         assert re.match(r"SoftmaxRegression: 8 steps in .* s, objective", lines[1])
         assert lines[2:] == [""]

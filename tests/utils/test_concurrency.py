@@ -1,12 +1,11 @@
 r"""Many threads and processes at once: the serial bits, and memory that stays flat."""
 
-import multiprocessing
+import ctypes
 import os
-import subprocess
 import sys
 import threading
 import warnings
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -32,8 +31,10 @@ from sksoftmax._utils.process import single_threaded_blas
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:500] / 16, np.array([f"digit {label}" for label in y[:500]])
-TABLE = pd.DataFrame(X).add_prefix("pixel ").assign(row=np.arange(500) % 30)
+TABLE = pd.DataFrame(X[:, 2::5]).add_prefix("pixel ").assign(row=np.arange(500) % 30)
 TABLE["row"] = TABLE["row"].astype(str)
+
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 needs_linux = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="resident sizes as on Linux"
@@ -92,6 +93,9 @@ def serial():
 
 
 def resident_bytes():
+    # Free memory goes back to the system first: a leak would fill it and not be seen.
+    if hasattr(LIBC, "malloc_trim"):
+        LIBC.malloc_trim(0)
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
@@ -131,13 +135,13 @@ def test_sixteen_threads_predict_at_once(name):
     with ThreadPoolExecutor(16) as pool:
         # The first rounds give every thread an arena of memory of its own.
         assert stays_flat(
-            lambda: list(pool.map(predict, range(16))), 3, limit=4 * 2**20
+            lambda: list(pool.map(predict, range(16))), 1, limit=4 * 2**20 // 3
         )
 
 
 def in_threads():
-    return joblib.Parallel(n_jobs=4, backend="threading")(
-        joblib.delayed(fit_all)() for _ in range(4)
+    return joblib.Parallel(n_jobs=3, backend="threading")(
+        joblib.delayed(fit_all)() for _ in range(3)
     )
 
 
@@ -162,13 +166,8 @@ def in_loky():
     )
 
 
-def in_spawned():
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return [pool.submit(fit_all).result()]
-
-
-@pytest.mark.parametrize("run", [in_threads, in_loky, in_spawned])
+# A worker of loky is a new interpreter, as a process of multiprocessing's "spawn" is.
+@pytest.mark.parametrize("run", [in_threads, in_loky])
 def test_parallel_fits_give_the_serial_bits(run, serial):
     for found, change in run():
         assert found == serial[0]
@@ -230,18 +229,8 @@ print("equal")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
-def test_fork_after_a_fit_does_not_hang():
-    process = subprocess.run(
-        [sys.executable, "-c", FORK],
-        # Threads that wait do not keep a busy machine from those that work.
-        env={**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    assert process.stdout == "equal\n"
+def test_fork_after_a_fit_does_not_hang(programs):
+    assert programs.run(FORK) == "equal\n"
 
 
 def test_threads_leave_the_filters_of_warnings_alone():
@@ -264,11 +253,11 @@ def test_threads_leave_the_filters_of_warnings_alone():
 def test_fits_and_predictions_leave_no_memory_behind(name):
     data = ESTIMATORS[name][1]
     model = fit(name)
-    # The rows of one fit are a quarter of this.
-    assert stays_flat(lambda: fit(name), 100, limit=2**20)
+    # Half of the rows of one fit: ten fits may leave 13 kB each.
+    assert stays_flat(lambda: fit(name), 10, limit=2**17)
     row = data[:1]
     # A hundred bytes for each row that is predicted.
-    assert stays_flat(lambda: model.predict_proba(row), 5000, limit=500_000)
+    assert stays_flat(lambda: model.predict_proba(row), 500, limit=50_000)
 
 
 def blas_threads():

@@ -1,8 +1,6 @@
 r"""Devices, seeds and arrays."""
 
 import contextlib
-import subprocess
-import sys
 import warnings
 
 import numpy as np
@@ -102,47 +100,6 @@ def test_accelerator_learns_what_the_cpu_learns(classifier, device):
     assert on_device.score(X, y) > 0.95
     again = on_device.__class__(**on_device.get_params()).fit(X, y)
     assert np.allclose(again.predict_proba(X), on_device.predict_proba(X), atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import sksoftmax",
-        # PyTorch's compiler, and SymPy for it, take a second or more to import.
-        """
-import pickle
-import numpy as np
-from sksoftmax import SoftmaxCNNClassifier, SoftmaxMLPClassifier, SoftmaxRegression
-X = np.arange(320.0).reshape(20, 16)
-y = X[:, 0] > 160
-for estimator in (
-    SoftmaxMLPClassifier(max_epochs=2),
-    SoftmaxMLPClassifier((16, 8), n_estimators=1, optimizer="adam", max_epochs=2),
-    SoftmaxMLPClassifier((16, 8), n_estimators=1, optimizer="sgd", max_epochs=2),
-    SoftmaxCNNClassifier(max_epochs=2),
-    SoftmaxRegression(),
-):
-    for method in (estimator.fit, estimator.partial_fit, estimator.partial_fit):
-        method(X, y)
-    pickle.loads(pickle.dumps(estimator)).predict(X)
-    # After an error, the net is given back what it had learned before.
-    estimator.net_.train_step = None
-    try:
-        estimator.partial_fit(X, y)
-    except TypeError:
-        continue
-    raise AssertionError("trained without steps")
-""",
-    ],
-    ids=["import", "fit"],
-)
-def test_no_library_is_imported_that_is_not_used_yet(code):
-    code += "\nimport sys; print(*sys.modules)"
-    process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    unused = {"torchvision", "matplotlib", "torch._dynamo", "sympy"}
-    assert not unused & set(process.stdout.split())
 
 
 def linear(n_features, n_classes):

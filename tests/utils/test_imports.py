@@ -7,29 +7,65 @@ import pytest
 
 import sksoftmax
 
+# Libraries that are imported by what needs them. PyTorch's compiler, and SymPy for it,
+# take a second or more.
+UNUSED = {"torchvision", "matplotlib", "torch._dynamo", "sympy"}
 
-def newly_imported(statement):
-    r"""Return the modules that a statement adds to PyTorch and scikit-learn."""
-    code = (
-        "import sys, torch, sklearn\n"
-        "before = set(sys.modules)\n"
-        f"{statement}\n"
-        "print(*sorted(set(sys.modules) - before))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+# Prints the modules that two steps add to PyTorch and scikit-learn, then all modules.
+STEPS = """
+import sys, torch, sklearn
+before = set(sys.modules)
+
+def print_imported():
+    print(*sorted(set(sys.modules) - before))
+
+import sksoftmax
+print_imported()
+from sksoftmax import SoftmaxMLPClassifier
+print_imported()
+
+import pickle
+import numpy as np
+from sksoftmax import SoftmaxCNNClassifier, SoftmaxRegression
+X = np.arange(320.0).reshape(20, 16)
+y = X[:, 0] > 160
+for estimator in (
+    SoftmaxMLPClassifier(max_epochs=2),
+    SoftmaxMLPClassifier((16, 8), n_estimators=1, optimizer="adam", max_epochs=2),
+    SoftmaxMLPClassifier((16, 8), n_estimators=1, optimizer="sgd", max_epochs=2),
+    SoftmaxCNNClassifier(max_epochs=2),
+    SoftmaxRegression(),
+):
+    for method in (estimator.fit, estimator.partial_fit, estimator.partial_fit):
+        method(X, y)
+    pickle.loads(pickle.dumps(estimator)).predict(X)
+    # After an error, the net is given back what it had learned before.
+    estimator.net_.train_step = None
+    try:
+        estimator.partial_fit(X, y)
+    except TypeError:
+        continue
+    raise AssertionError("trained without steps")
+print(*sys.modules)
+"""
+
+
+@pytest.fixture(scope="module")
+def imported():
+    r"""Return the modules of each printed line."""
+    run = subprocess.run([sys.executable, "-c", STEPS], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    return set(run.stdout.split())
+    return [set(line.split()) for line in run.stdout.splitlines()]
 
 
-def test_the_package_imports_its_parts_at_first_use():
-    assert newly_imported("import sksoftmax") == {"sksoftmax"}
+def test_the_package_imports_its_parts_at_first_use(imported):
+    assert imported[0] == {"sksoftmax"}
 
 
-def test_a_classifier_imports_what_it_needs():
+def test_a_classifier_imports_what_it_needs(imported):
     # 260 modules with skorch and scikit-learn's metrics; all classes need 390.
-    imported = newly_imported("from sksoftmax import SoftmaxMLPClassifier")
-    assert len(imported) < 300
-    packages = {".".join(name.split(".")[:2]) for name in imported}
+    assert len(imported[1]) < 300
+    packages = {".".join(name.split(".")[:2]) for name in imported[1]}
     assert not packages & {
         "PIL",
         "matplotlib",
@@ -39,6 +75,11 @@ def test_a_classifier_imports_what_it_needs():
         "sksoftmax.persistence",
         "torchvision",
     }
+
+
+def test_no_library_is_imported_that_is_not_used_yet(imported):
+    assert len(imported) == 3
+    assert not UNUSED & imported[2]
 
 
 def test_public_names_are_those_that_the_package_lists():

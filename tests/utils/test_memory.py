@@ -1,9 +1,6 @@
 r"""Memory that a training step frees and the next one asks for again."""
 
-import os
 import platform
-import subprocess
-import sys
 
 import pytest
 
@@ -26,44 +23,24 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(program):
-    # Dask leaves one of them in the environment that it starts its workers from, and
-    # glibc keeps to what they say.
-    environment = {
-        name: value for name, value in os.environ.items() if "MALLOC_" not in name
-    }
-    return subprocess.run(
-        [sys.executable, "-c", STEPS + program],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-        env=environment,
-    ).stdout.split()
-
-
 # Page faults of 20 steps with 96 MiB each, in pages of at most 64 KiB.
 FAULTS = 20 * 96 * 2**20 / 2**16
 
 
-def test_steps_take_the_memory_that_was_freed_before():
-    without, first, inside = map(
-        int,
-        run("""
+def test_steps_take_the_memory_that_was_freed_before(programs):
+    code = """
 print(page_faults())
 with freed_memory_kept():
     page_faults()
     print(page_faults(), page_faults())
-"""),
-    )
+"""
+    without, first, inside = map(int, programs.run(STEPS + code).split())
     assert without >= FAULTS
     assert max(first, inside) < FAULTS / 20
 
 
-def test_memory_that_lies_free_makes_no_difference():
-    [inside] = map(
-        int,
-        run("""
+def test_memory_that_lies_free_makes_no_difference(programs):
+    code = """
 # Once a piece is freed, those of its size lie on the heap.
 torch.empty(2**23, dtype=torch.uint8)
 *pieces, last = [torch.empty(2**22, dtype=torch.uint8) for _ in range(30)]
@@ -72,16 +49,16 @@ with freed_memory_kept():
     del last
     page_faults()
     print(page_faults())
-"""),
-    )
-    assert inside < FAULTS / 20
+"""
+    assert int(programs.run(STEPS + code)) < FAULTS / 20
 
 
-def test_a_limit_on_memory_is_no_error():
-    assert run("""
+def test_a_limit_on_memory_is_no_error(programs):
+    code = """
 with open("/proc/self/statm") as file:
     in_use = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**26,) * 2)
 with freed_memory_kept():
     print(int(torch.ones(2**20).sum()))
-""") == [str(2**20)]
+"""
+    assert int(programs.run(STEPS + code)) == 2**20
