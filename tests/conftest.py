@@ -12,7 +12,6 @@ import torch
 
 from .programs import Programs
 
-
 # Nearly all objects of the collection stay: looking for garbage among them takes a
 # third of its time.
 gc.disable()
