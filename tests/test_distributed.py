@@ -1,6 +1,8 @@
 r"""Two processes fit the same classifier as a single process."""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,19 +18,18 @@ from sksoftmax import (
 )
 from sksoftmax.distributed import _check_parameters, fit_distributed
 
-# Each of two processes takes a shard of the rows. Shards differ in size; the first has
-# no row of some classes. The processes of torchrun: test_examples.py.
-WORKERS = """
-import os, pickle, sys
+# Code of each process. Shards differ in size; the first has no row of some classes.
+WORKER = """
+import pickle
+from pathlib import Path
 import torch.distributed as dist
 from sksoftmax.distributed import fit_distributed
 
-folder = sys.argv[1]
-with open(folder + "/jobs.pickle", "rb") as file:
-    jobs, cut = pickle.load(file)
-rank = 1 if (child := os.fork()) else 0
-store = f"file://{folder}/store"
-dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+folder = Path(__file__).parent
+jobs, cut = pickle.loads((folder / "jobs.pickle").read_bytes())
+if not dist.is_initialized():
+    dist.init_process_group("gloo")
+rank = dist.get_rank()
 shard = slice(0, cut) if rank == 0 else slice(cut, None)
 results = []
 for classifier, X, y, weight in jobs:
@@ -39,9 +40,21 @@ for classifier, X, y, weight in jobs:
         results.append(classifier)
     except (TypeError, ValueError) as error:
         results.append(f"{type(error).__name__}: {error}")
-with open(f"{folder}/{rank}.pickle", "wb") as file:
-    pickle.dump(results, file)
+(folder / f"{rank}.pickle").write_bytes(pickle.dumps(results))
 dist.destroy_process_group()
+"""
+
+# Two forks in place of the two interpreters of torchrun, whose imports take 20 seconds.
+FORKS = """
+import os, runpy, sys
+from pathlib import Path
+import torch.distributed as dist
+
+worker = Path(sys.argv[1])
+child = os.fork()
+store = worker.with_name("store").as_uri()
+dist.init_process_group("gloo", init_method=store, rank=int(not child), world_size=2)
+runpy.run_path(sys.argv[1])
 if child:
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -96,7 +109,13 @@ def fitted(tmp_path_factory, programs):
     folder = tmp_path_factory.mktemp("ranks")
     jobs = make_jobs()
     (folder / "jobs.pickle").write_bytes(pickle.dumps((jobs, 180)))
-    programs.run(WORKERS, folder)
+    (folder / "worker.py").write_text(WORKER)
+    if sys.platform == "linux":
+        programs.run(FORKS, folder / "worker.py")
+    else:
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        command = [sys.executable, "-m", *torchrun, str(folder / "worker.py")]
+        subprocess.run(command, check=True, timeout=300)
     return jobs, [
         pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(2)
     ]
