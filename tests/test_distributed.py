@@ -85,7 +85,7 @@ def make_jobs():
     )
     images = np.stack([X, 16 - X, X // 2], axis=2).reshape(-1, 8, 8, 3)
     cnn = SoftmaxCNNClassifier(
-        channels=(8,), normalization=None, max_epochs=2, random_state=0
+        channels=(8,), normalization=None, dropout=0.0, max_epochs=2, random_state=0
     )
     # Always the same draw: several processes have other draws than a single process.
     flipped = clone(cnn).set_params(augmentation=v2.RandomHorizontalFlip(1.0))
