@@ -31,12 +31,12 @@ def to_onnx(
         :class:`~sklearn.pipeline.Pipeline` whose last step is one.
     X_sample : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows of the dtype, the names of columns and, in a DataFrame, the columns of text
-        that the model will be given, or texts of shape (n_samples,). An array becomes one input ``X`` of its
-        dtype, as does a list, array or Series of texts, with the shape (n_samples,);
-        a DataFrame one input of shape (n_samples, 1) for each column, by its
-        name, with an underscore for anything but letters and digits. Inputs of ONNX
-        are dense: a sparse sample stands for a dense one. More rows make the check of
-        the result stricter.
+        that the model will be given. An array becomes one input ``X`` of its dtype, as
+        does a list, array or Series of texts, with the shape (n_samples,); a DataFrame
+        one input of shape (n_samples, 1) for each column, by its name, with an
+        underscore for anything but letters and digits. Inputs of ONNX are dense: a
+        sparse sample stands for a dense one. More rows make the check of the result
+        stricter.
     path : str or path-like, default=None
         File to save the model in as well; none if None.
 
