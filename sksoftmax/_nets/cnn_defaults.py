@@ -106,8 +106,12 @@ def channels(value: Any, n_colors: int, defaults: str = "latest") -> tuple[int, 
     if not (isinstance(value, str) and value == "auto"):
         return check_sizes("channels", value)
     numbers = numbers_of(defaults)
-    is_colored = n_colors >= _FEWEST_COLORS
-    return numbers.channels_of_colors if is_colored else numbers.channels
+    return numbers.channels_of_colors if _is_colored(n_colors) else numbers.channels
+
+
+def _is_colored(n_colors: int) -> bool:
+    r"""Return whether images of so many channels are in color."""
+    return n_colors >= _FEWEST_COLORS
 
 
 def dropout(value: float | str, n_colors: int, defaults: str = "latest") -> float:
@@ -115,8 +119,7 @@ def dropout(value: float | str, n_colors: int, defaults: str = "latest") -> floa
     if not isinstance(value, str):
         return value
     numbers = numbers_of(defaults)
-    is_colored = n_colors >= _FEWEST_COLORS
-    return numbers.dropout_of_colors if is_colored else numbers.dropout
+    return numbers.dropout_of_colors if _is_colored(n_colors) else numbers.dropout
 
 
 def augmentation(value: Any, size: Sequence[int], defaults: str = "latest") -> Any:
