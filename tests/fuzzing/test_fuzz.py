@@ -29,9 +29,9 @@ Y = np.arange(40) % 2
 @pytest.mark.parametrize(
     ("name", "n_cases"),
     [
-        ("fit", 200),
+        ("fit", 400),
         ("load", 200),
-        ("sequence", 60),
+        ("sequence", 100),
         ("quality", 20),
         ("optimum", 100),
     ],

@@ -1,11 +1,12 @@
 r"""Many threads and processes at once: the serial bits, and memory that stays flat."""
 
 import ctypes
+import multiprocessing
 import os
 import sys
 import threading
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -166,8 +167,13 @@ def in_loky():
     )
 
 
-# A worker of loky is a new interpreter, as a process of multiprocessing's "spawn" is.
-@pytest.mark.parametrize("run", [in_threads, in_loky])
+def in_spawned():
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return [pool.submit(fit_all).result()]
+
+
+@pytest.mark.parametrize("run", [in_threads, in_loky, in_spawned])
 def test_parallel_fits_give_the_serial_bits(run, serial):
     for found, change in run():
         assert found == serial[0]
