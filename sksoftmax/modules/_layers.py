@@ -213,9 +213,11 @@ class Dropout(RandomLayer):
         # Without this range, `random_` leaves the sign bit at 0.
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64)
         words.random_(-(2**63), None, generator=self.generator)
-        bits = words.view(torch.uint8)[: x.numel()].view(x.shape)
-        # A tensor of booleans in between would take several times as long.
-        mask = torch.ge(bits, threshold, out=torch.empty(x.shape, dtype=x.dtype))
+        bits = words.view(torch.uint8)[: x.numel()]
+        # In the order of memory of the inputs, whose axes may have changed places. A
+        # tensor of booleans in between would take several times as long.
+        mask = torch.empty_like(x)
+        torch.ge(bits, threshold, out=mask.as_strided(bits.shape, (1,)))
         return x * mask.mul_(256 / (256 - threshold))
 
     def extra_repr(self) -> str:

@@ -199,7 +199,15 @@ def _of_learned_inputs(
     if isinstance(x, tuple):
         pairs = [(x[0], layer.weight), (x[1], layer.bin_weight)]
     return [
-        (part, torch.bmm(gradient[: len(part)], weight.transpose(1, 2)))
+        (part, _of_input(gradient[: len(part)], weight, part))
         for part, weight in pairs
         if part.requires_grad
     ]
+
+
+def _of_input(gradient: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+    r"""Return the gradient by an input, (K, B, D), with its order in memory."""
+    if x.is_contiguous():
+        return torch.bmm(gradient, weight.transpose(1, 2))
+    # (K, D, H) @ (K, H, B) -> (K, D, B) -> (K, B, D)
+    return torch.bmm(weight, gradient.transpose(1, 2)).transpose(1, 2)

@@ -227,20 +227,22 @@ class BinVectors(nn.Module):
         Returns
         -------
         vectors : Tensor of shape (n_members, batch_size, n_vectors * size)
-            The vectors of each member.
+            The vectors of each member; in memory, the last two axes change places.
         """
         n_vectors, n_slots, _ = self.weight.shape
         weight: Tensor = self.weight
         if members is not None:
             shape = (n_vectors, n_slots, self.n_members, self.size)
             weight = weight.view(shape)[:, :, members].flatten(2)
-        # (B, F, W) -> (F, B, W); (F, B, W) @ (F, W, K * E) -> (F, B, K * E)
-        slots = slots.reshape(-1, n_vectors, n_slots).transpose(0, 1)
-        vectors = nn.functional.silu(torch.bmm(slots, weight))
-        # (F, B, K * E) -> (F, B, K, E) -> (K, B, F, E)
         n_members = weight.shape[2] // self.size
-        vectors = vectors.view(n_vectors, slots.shape[1], n_members, self.size)
-        return vectors.permute(2, 1, 0, 3).flatten(2)
+        # (B, F, W) -> (F, W, B); (F, K * E, W) @ (F, W, B) -> (F, K * E, B)
+        slots = slots.reshape(-1, n_vectors, n_slots).permute(1, 2, 0)
+        vectors = nn.functional.silu(torch.bmm(weight.transpose(1, 2), slots))
+        # (F, K, E * B) -> (K, F, E * B) -> (K, F * E, B): rows of a vector's element
+        # stay together, since a copy of E numbers at a time takes as long as a product.
+        vectors = vectors.view(n_vectors, n_members, -1).transpose(0, 1)
+        vectors = vectors.reshape(n_members, n_vectors * self.size, -1)
+        return vectors.transpose(1, 2)
 
     def extra_repr(self) -> str:
         r"""Describe the layer in the module's representation."""
