@@ -4,7 +4,8 @@ Serving predictions over HTTP
 
 A web service answers many requests at a time, each with one row, and a net predicts a
 hundred rows in hardly more time than one. This service predicts all rows that wait
-together. Needs ``pip install fastapi httpx pydantic uvicorn``, and takes ten seconds.
+together. Needs
+``pip install fastapi httpx pydantic "uvicorn[standard]"``, and takes ten seconds.
 """
 
 # %%
@@ -38,7 +39,7 @@ from sksoftmax.persistence import load, save
 # -----------------------------
 # While a thread predicts a batch, the event loop accepts further requests: their rows
 # are the next batch. A row that comes alone is predicted at once, since no batch has to
-# fill up.
+# fill up, and by the loop itself: a change of thread takes as long as the prediction.
 MOST_ROWS = 1024
 
 
@@ -64,8 +65,12 @@ class Batcher:
                 waiting.append(self.queue.get_nowait())
             self.largest_batch = max(self.largest_batch, len(waiting))
             rows = np.array([row for row, _ in waiting])
+            predict = self.classifier.predict_proba
             try:
-                results = await asyncio.to_thread(self.classifier.predict_proba, rows)
+                if len(rows) == 1:
+                    results = predict(rows)
+                else:
+                    results = await asyncio.to_thread(predict, rows)
             except Exception as error:
                 results = [error] * len(waiting)
             for (_, answer), result in zip(waiting, results, strict=True):
@@ -134,13 +139,14 @@ def start_server(model: Path, port: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "uvicorn", "serving:make_app", *options],
         env={**os.environ, "MODEL": str(model)},
     )
-    while server.poll() is None:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/health").raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return server
+    with httpx.Client() as client:
+        while server.poll() is None:
+            try:
+                client.get(f"http://127.0.0.1:{port}/health").raise_for_status()
+            except httpx.TransportError:
+                time.sleep(0.1)
+            else:
+                return server
     raise RuntimeError(f"The server ended with the exit status {server.returncode}.")
 
 

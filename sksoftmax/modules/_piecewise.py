@@ -35,12 +35,15 @@ def bin_edges(values: Tensor, n_bins: int) -> Tensor:
     distinct, counts = np.unique(known, return_counts=True)
     if len(distinct) <= 2:
         return torch.empty(0, dtype=torch.float64)
-    most_frequent = distinct[counts.argmax()]
-    # Quantiles that occur as values: edges around a value would enclose no others.
-    quantiles = np.quantile(
-        known[known != most_frequent], np.linspace(0, 1, n_bins), method="inverted_cdf"
-    )
-    return torch.from_numpy(np.unique([most_frequent, *quantiles]))
+    most_frequent = counts.argmax()
+    counts[most_frequent] = 0
+    # Number of the other values up to each distinct one.
+    rank = counts.cumsum()
+    # Quantiles that occur as values: edges around a value would enclose no others. The
+    # method "inverted_cdf" of np.quantile, which sorts once more.
+    place = np.ceil(np.linspace(0, 1, n_bins) * rank[-1] - 1).clip(0)
+    quantiles = np.searchsorted(rank, place, side="right")
+    return torch.from_numpy(distinct[np.unique([most_frequent, *quantiles])])
 
 
 class PiecewiseLinear(nn.Module):
