@@ -22,7 +22,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
-from otto_ensembles import make_ensemble
+from otto_ensembles import make_ensemble, make_large_ensemble
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -201,9 +201,13 @@ def tabm(seed, **options):
     return pytabkit("TabM_D_Classifier", seed, **options)
 
 
-def otto_ensemble(seed, n_informed, n_sure):
-    # The search for neighbors uses as many threads as the others.
-    return make_ensemble(seed, n_informed, n_sure, n_jobs=torch.get_num_threads())
+# The search for neighbors uses as many threads as the others.
+def otto_ensemble(seed):
+    return make_ensemble(seed, 10, 6, n_jobs=torch.get_num_threads())
+
+
+def otto_large_ensemble(seed):
+    return make_large_ensemble(seed, n_jobs=torch.get_num_threads())
 
 
 def installed(package, contestants):
@@ -252,9 +256,17 @@ TUNED = TABLES | installed(
     "lightgbm", {"LightGBM": lambda seed: lightgbm(seed, **OTTO_TREES)}
 )
 OTTO = TUNED | {
+    # One classifier with other numbers than the defaults.
+    "SoftmaxMLPClassifier-32-wide": lambda seed: SoftmaxMLPClassifier(
+        (512, 256),
+        n_estimators=32,
+        input_dropout=0.3,
+        max_epochs=12,
+        random_state=seed,
+    ),
     # The ensembles of four times LightGBM's seconds, and of the notebook.
-    "SoftmaxMLPClassifier-16-neighbors": lambda seed: otto_ensemble(seed, 10, 6),
-    "SoftmaxMLPClassifier-52-neighbors": lambda seed: otto_ensemble(seed, 40, 12),
+    "SoftmaxMLPClassifier-16-neighbors": otto_ensemble,
+    "SoftmaxMLPClassifier-44-neighbors-trees": otto_large_ensemble,
 }
 IMAGES = {
     **TUNED,

@@ -237,14 +237,15 @@ class BinVectors(nn.Module):
         if members is not None:
             shape = (n_vectors, n_slots, self.n_members, self.size)
             weight = weight.view(shape)[:, :, members].flatten(2)
-        n_members = weight.shape[2] // self.size
+        n_members, n_rows = weight.shape[2] // self.size, len(slots)
         # (B, F, W) -> (F, W, B); (F, K * E, W) @ (F, W, B) -> (F, K * E, B)
         slots = slots.reshape(-1, n_vectors, n_slots).permute(1, 2, 0)
         vectors = nn.functional.silu(torch.bmm(weight.transpose(1, 2), slots))
         # (F, K, E * B) -> (K, F, E * B) -> (K, F * E, B): rows of a vector's element
         # stay together, since a copy of E numbers at a time takes as long as a product.
-        vectors = vectors.view(n_vectors, n_members, -1).transpose(0, 1)
-        vectors = vectors.reshape(n_members, n_vectors * self.size, -1)
+        vectors = vectors.view(n_vectors, n_members, self.size * n_rows)
+        vectors = vectors.transpose(0, 1)
+        vectors = vectors.reshape(n_members, n_vectors * self.size, n_rows)
         return vectors.transpose(1, 2)
 
     def extra_repr(self) -> str:

@@ -210,6 +210,11 @@ def test_vectors_of_bins_are_those_of_each_feature_and_member():
         second = bins[:, 3:] @ weight[1, :2, member] + weight[1, 3, member]
         expected = torch.nn.functional.silu(torch.cat([first, second], 1))
         torch.testing.assert_close(vectors[member], expected)
+    # Half of the members may have no bins: a set of members may have none of them.
+    for members in ([1], []):
+        numbers = torch.tensor(members, dtype=torch.int64)
+        chosen = layer(layer.spread(bins), numbers)
+        torch.testing.assert_close(chosen, vectors[numbers])
 
 
 @pytest.mark.parametrize("n_estimators", [1, 3])

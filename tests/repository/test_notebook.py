@@ -71,18 +71,20 @@ def test_otto_notebook_and_benchmark_make_the_same_ensemble(folder, monkeypatch)
     write_otto(folder, rows_per_class=30)
     notebook = {"__name__": "notebook"}
     for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
-        if cell.id in ("imports", "load", "senses", "neighbors", "nets"):
+        if cell.id in ("imports", "load", "senses", "neighbors", "nets", "ensemble"):
             exec(compile(cell.source, cell.id, "exec"), notebook)
     X, y, expected = notebook["X"], notebook["y"], notebook["ensemble"]
-    make_ensemble = runpy.run_path(str(EXAMPLES / "benchmarks" / "otto_ensembles.py"))[
-        "make_ensemble"
-    ]
-    ensemble = make_ensemble(seed=0, n_informed=40, n_sure=12)
+    benchmark = runpy.run_path(str(EXAMPLES / "benchmarks" / "otto_ensembles.py"))
+    make_ensemble = benchmark["make_large_ensemble"]
+    ensemble = make_ensemble(seed=0)
     np.testing.assert_array_equal(
         ensemble[0].fit_transform(X, y), expected[0].fit_transform(X, y)
     )
     assert plain_parameters(ensemble[1]) == plain_parameters(expected[1])
-    # An ensemble of a few nets is better than a guess.
-    ensemble = make_ensemble(seed=0, n_informed=2, n_sure=2, n_jobs=1)
-    ensemble.fit(X[::2], y[::2])
-    assert log_loss(y[1::2], ensemble.predict_proba(X[1::2])) < np.log(9)
+    # Ensembles of a few nets are better than a guess.
+    for ensemble in (
+        make_ensemble(seed=0, n_informed=2, n_plain=2, n_trees=2, n_jobs=1),
+        benchmark["make_ensemble"](seed=0, n_informed=2, n_sure=2, n_jobs=1),
+    ):
+        ensemble.fit(X[::2], y[::2])
+        assert log_loss(y[1::2], ensemble.predict_proba(X[1::2])) < np.log(9)
