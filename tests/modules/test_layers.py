@@ -29,6 +29,31 @@ class TestDropout:
         out.sum().backward()
         assert torch.equal(x.grad, out.detach())
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda x: x.transpose(1, 2),
+            lambda x: x[:, :1].expand(-1, 30, -1),
+            lambda x: x[:, :, ::2],
+            lambda x: x[:0],
+        ],
+        ids=["transposed", "expanded", "every second", "empty"],
+    )
+    def test_any_order_of_memory(self, change):
+        dropout = Dropout(0.5)
+        dropout.generator = generator()
+        x = change(torch.randn(20, 30, 40, generator=generator()))
+        kept = dropout(x)
+        assert kept.shape == x.shape
+        assert torch.equal(kept[kept != 0], (2 * x)[kept != 0])
+        if len(x):
+            assert (kept == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
+            # Equal elements of an expanded tensor are dropped one by one.
+            assert (kept[:, 0] == 0).float().mean().item() == pytest.approx(
+                0.5, abs=0.1
+            )
+            assert not torch.equal(kept[:, 0] == 0, kept[:, 1] == 0)
+
     def test_evaluation_and_zero_rate_are_the_identity(self):
         x = torch.randn(10, generator=generator())
         assert Dropout(0.5).eval()(x) is x
