@@ -263,9 +263,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     >>> X_train, X_test, y_train, y_test = train_test_split(
     ...     *load_digits(return_X_y=True), random_state=0
     ... )
-    >>> classifier = SoftmaxMLPClassifier(
-    ...     n_estimators=2, max_epochs=10, random_state=0
-    ... )
+    >>> classifier = SoftmaxMLPClassifier(n_estimators=2, random_state=0)
     >>> classifier.fit(X_train, y_train).score(X_test, y_test) > 0.95
     True
 

@@ -39,8 +39,8 @@ def bin_edges(values: Tensor, n_bins: int) -> Tensor:
     counts[most_frequent] = 0
     # Number of the other values up to each distinct one.
     rank = counts.cumsum()
-    # Quantiles that occur as values: edges around a value would enclose no others. The
-    # method "inverted_cdf" of np.quantile, which sorts once more.
+    # Quantiles that occur as values: edges around a value would enclose no others. They
+    # are those of np.quantile with method="inverted_cdf", without a second sort.
     place = np.ceil(np.linspace(0, 1, n_bins) * rank[-1] - 1).clip(0)
     quantiles = np.searchsorted(rank, place, side="right")
     return torch.from_numpy(distinct[np.unique([most_frequent, *quantiles])])
@@ -237,7 +237,7 @@ class BinVectors(nn.Module):
         if members is not None:
             shape = (n_vectors, n_slots, self.n_members, self.size)
             weight = weight.view(shape)[:, :, members].flatten(2)
-        n_members, n_rows = weight.shape[2] // self.size, len(slots)
+        n_members, n_rows = weight.shape[2] // self.size, slots.shape[0]
         # (B, F, W) -> (F, W, B); (F, K * E, W) @ (F, W, B) -> (F, K * E, B)
         slots = slots.reshape(-1, n_vectors, n_slots).permute(1, 2, 0)
         vectors = nn.functional.silu(torch.bmm(weight.transpose(1, 2), slots))
