@@ -22,7 +22,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
-from otto_ensembles import make_ensemble, make_large_ensemble
+from otto_ensembles import make_ensemble, make_large_ensemble, make_wide_nets
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -257,13 +257,7 @@ TUNED = TABLES | installed(
 )
 OTTO = TUNED | {
     # One classifier with other numbers than the defaults.
-    "SoftmaxMLPClassifier-32-wide": lambda seed: SoftmaxMLPClassifier(
-        (512, 256),
-        n_estimators=32,
-        input_dropout=0.3,
-        max_epochs=12,
-        random_state=seed,
-    ),
+    "SoftmaxMLPClassifier-32-wide": lambda seed: make_wide_nets(32, seed),
     # The ensembles of four times LightGBM's seconds, and of the notebook.
     "SoftmaxMLPClassifier-16-neighbors": otto_ensemble,
     "SoftmaxMLPClassifier-44-neighbors-trees": otto_large_ensemble,

@@ -80,21 +80,24 @@ def make_ensemble(seed, n_informed, n_sure, n_jobs=-1):
     )
 
 
+def make_wide_nets(n_estimators, seed):
+    r"""Return nets that are wider than the default's, and trained longer."""
+    return SoftmaxMLPClassifier(
+        (512, 256),
+        n_estimators=n_estimators,
+        input_dropout=0.3,
+        max_epochs=12,
+        random_state=seed,
+    )
+
+
 def make_large_ensemble(seed, n_informed=12, n_plain=32, n_trees=250, n_jobs=-1):
     r"""Return a pipeline from counts to the average of two kinds of nets and trees.
 
     For each class, ``n_trees`` trees are grown.
     """
-    plain = SoftmaxMLPClassifier(
-        (512, 256),
-        n_estimators=n_plain,
-        input_dropout=0.3,
-        max_epochs=12,
-        random_state=2 * seed,
-    )
-    informed = clone(plain).set_params(
-        n_estimators=n_informed, n_bins=N_BINS, random_state=2 * seed + 1
-    )
+    plain = make_wide_nets(n_plain, 2 * seed)
+    informed = make_wide_nets(n_informed, 2 * seed + 1).set_params(n_bins=N_BINS)
     trees = HistGradientBoostingClassifier(
         max_iter=n_trees,
         learning_rate=0.06,

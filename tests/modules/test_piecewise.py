@@ -196,6 +196,26 @@ def test_auto_has_no_bins_for_many_features(n_features, has_bins):
     assert rate == (0.1 if has_bins else 0.2)
 
 
+@pytest.mark.parametrize("n_bins", [1, 2, 7, 16])
+@pytest.mark.parametrize("draw", ["normal", "poisson", "exponential"])
+def test_edges_are_the_most_frequent_value_and_quantiles_of_the_others(draw, n_bins):
+    rng = np.random.default_rng(n_bins)
+    for size in (3, 10, 100, 333):
+        values = getattr(rng, draw)(size=size).astype(np.float32).astype(float)
+        distinct, counts = np.unique(values, return_counts=True)
+        edges = bin_edges(torch.tensor(values), n_bins).numpy()
+        if len(distinct) <= 2:
+            assert not len(edges)
+            continue
+        frequent = distinct[counts.argmax()]
+        quantiles = np.quantile(
+            values[values != frequent],
+            np.linspace(0, 1, n_bins),
+            method="inverted_cdf",
+        )
+        np.testing.assert_array_equal(edges, np.unique([frequent, *quantiles]))
+
+
 def test_vectors_of_bins_are_those_of_each_feature_and_member():
     layer = BinVectors([3, 0, 2], size=4, n_members=2)
     layer.initialize(torch.Generator().manual_seed(0))
