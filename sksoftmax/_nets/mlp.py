@@ -89,7 +89,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         Rows per step. "auto" is about a sixteenth of the rows, between 32 and 256.
     max_epochs : int or "auto", default="auto"
         Passes over the rows. "auto" makes about 200 steps, in 6 to 100 epochs: as few
-        as 100 for "adamw" below 1,500 rows; from 20,000 rows on at least 8 epochs, or
+        as 100 for "adamw" below 1,500 rows; from 20,000 rows on at least 9 epochs, or
         32 with more than 256 features. Up to two restarts may follow, see the notes. A
         number at which the loss still falls gives a ``ConvergenceWarning``.
     time_limit : float or None, default=None

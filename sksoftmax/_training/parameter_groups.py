@@ -3,7 +3,8 @@ r"""Groups of parameters by patterns of their names: learning rates, frozen laye
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -113,6 +114,28 @@ def set_frozen(module: nn.Module, patterns: Sequence[str], is_frozen: bool) -> N
     for name, parameter in module.named_parameters():
         if _matches(name, patterns):
             parameter.requires_grad_(not is_frozen)
+
+
+@contextmanager
+def parameters_frozen(module: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
+    r"""Freeze, in a context, the parameters that one of the patterns matches.
+
+    Yields
+    ------
+    None
+    """
+    learning = [
+        parameter
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and _matches(name, patterns)
+    ]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def frozen_norms(module: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:

@@ -73,6 +73,9 @@ class Recipe:
         Patterns of the names of parameters that do not learn.
     unfreeze_after : int or None, default=None
         Number of epochs after which they learn; never if None.
+    learns_until : mapping of str to float
+        Shares of a round of a falling learning rate after which parameters stay as they
+        are, by patterns of names. A step then takes less time.
     gradient_clipping : float or None, default=None
         Largest norm of the gradient; any if None.
     weight_averaging : float or None, default=None
@@ -101,6 +104,7 @@ class Recipe:
     rates: Mapping[str, float] | None = None
     frozen: tuple[str, ...] = ()
     unfreeze_after: int | None = None
+    learns_until: Mapping[str, float] = field(default_factory=dict)
     gradient_clipping: float | None = None
     weight_averaging: float | None = None
     augmentation: BatchAugmentation | None = None

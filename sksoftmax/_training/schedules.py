@@ -47,7 +47,7 @@ class StepSchedule:
     ) -> None:
         self._factor = SCHEDULES[name]
         # A constant rate is set once: a user's callback may change it afterwards.
-        self._changes = name != "constant"
+        self.falls = name != "constant"
         self._learning_rate = learning_rate
         self._n_epochs = n_epochs
         # The first epoch is 0; `begin_epoch` increments it.
@@ -78,7 +78,7 @@ class StepSchedule:
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         r"""Set the rate of the next step."""
-        if self._changes:
+        if self.falls:
             epochs = self._epoch + self._n_steps_done / self._n_steps
             factor = self._factor(self._progress_at(epochs))
             self._set(optimizer, self._learning_rate * factor)

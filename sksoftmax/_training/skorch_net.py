@@ -28,7 +28,7 @@ from .monitors import (
     users_callbacks,
 )
 from .optimizers import make_gradients_dense, merged_groups
-from .parameter_groups import frozen_norms, set_frozen
+from .parameter_groups import frozen_norms, parameters_frozen, set_frozen
 from .pruning import EasyRows
 from .recipe import Recipe
 from .restarts import Round, has_gained, has_stalled, plan_rounds, underfits
@@ -302,7 +302,8 @@ class SoftmaxNet(NeuralNetClassifier):
             self.easy_rows_.begin_epoch(epoch - start, end - start)
         self._freeze()
         self.notify("on_epoch_begin", **data.datasets)
-        self.run_single_epoch(data.training, True, "train", self.train_step)
+        with self._ended_learning((epoch - start) / (end - start)):
+            self.run_single_epoch(data.training, True, "train", self.train_step)
         with nullcontext() if self.average is None else self.average.applied():
             self._end_epoch(data)
         if start and has_stalled(self._epochs_here(), self.round_):
@@ -329,6 +330,15 @@ class SoftmaxNet(NeuralNetClassifier):
         is_frozen = last is None or len(self.history) < last
         self.frozen = self.recipe.frozen if is_frozen else ()
         set_frozen(self.module_, self.recipe.frozen, is_frozen)
+
+    def _ended_learning(self, progress: float) -> AbstractContextManager[None]:
+        r"""Return the context of an epoch at a progress in its round, from 0 to 1."""
+        ended = [
+            pattern
+            for pattern, share in self.recipe.learns_until.items()
+            if self.schedule_.falls and progress >= share
+        ]
+        return parameters_frozen(self.module_, ended)
 
     def _set_training(self, training: bool = True) -> None:
         super()._set_training(training)

@@ -1,0 +1,101 @@
+r"""Parameters that learn in the first part of a training only: vectors of bins."""
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from skorch.callbacks import Callback
+
+from sksoftmax import SoftmaxMLPClassifier
+
+from ..factories import same_bits
+
+VECTORS = "input_scaling.bin_vectors.weight"
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:300, 18:38], Y[:300]
+
+
+class Recorder(Callback):
+    r"""Records the parameters after each epoch, and what learns between epochs."""
+
+    def initialize(self):
+        self.states, self.learning = [], []
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        module = net.module_
+        self.states.append(copy.deepcopy(module.state_dict()))
+        self.learning.append(all(p.requires_grad for p in module.parameters()))
+
+
+class Failing(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 9:
+            raise RuntimeError("epoch 9")
+
+
+def recorded(**options):
+    recorder = Recorder()
+    options = {"max_epochs": 10, "early_stopping": False, "random_state": 0, **options}
+    model = SoftmaxMLPClassifier((16,), n_estimators=2, callbacks=[recorder], **options)
+    return model.fit(X, Y), recorder
+
+
+def changes(states, name):
+    r"""Return whether each epoch after the first changed a parameter."""
+    values = [state[name].numpy() for state in states]
+    return [not same_bits(*pair) for pair in pairwise(values)]
+
+
+@pytest.mark.parametrize("lr_schedule", ["cosine", "one_cycle"])
+def test_vectors_of_bins_learn_in_half_of_the_epochs(lr_schedule):
+    model, recorder = recorded(lr_schedule=lr_schedule)
+    assert changes(recorder.states, VECTORS) == [True] * 4 + [False] * 5
+    assert all(changes(recorder.states, "hidden.0.bin_weight"))
+    # Callbacks and the fitted module find parameters that learn.
+    assert all(recorder.learning)
+    assert model.module_.input_scaling.bin_vectors.weight.requires_grad
+
+
+def test_they_learn_to_the_end_at_a_constant_rate():
+    _, recorder = recorded(lr_schedule="constant")
+    assert all(changes(recorder.states, VECTORS))
+
+
+def test_they_learn_in_a_stream_that_goes_on():
+    model, _ = recorded()
+    before = model.module_.input_scaling.bin_vectors.weight.detach().clone()
+    model.partial_fit(X[:50], Y[:50])
+    after = model.module_.input_scaling.bin_vectors.weight.detach()
+    assert not same_bits(after.numpy(), before.numpy())
+
+
+def test_each_restart_begins_with_all_of_them(monkeypatch):
+    from sksoftmax._training import skorch_net
+
+    monkeypatch.setattr(skorch_net, "underfits", lambda *args: True)
+    monkeypatch.setattr(skorch_net, "has_gained", lambda *args: True)
+    monkeypatch.setattr(skorch_net, "has_stalled", lambda *args: False)
+    model, recorder = recorded(max_epochs="auto", early_stopping="auto")
+    n_first = len(model.net_.history) // 7
+    assert len(recorder.states) == 7 * n_first
+    learned = changes(recorder.states, VECTORS)
+    # Rounds of n, 2 n and 4 n epochs
+    for start, end in ((0, n_first), (n_first, 3 * n_first), (3 * n_first, None)):
+        part = np.array(learned[start:end][: -1 if end else None])
+        share = part.sum() / len(part)
+        assert part[0]
+        assert not part[-1]
+        assert 0.4 < share < 0.6
+
+
+def test_an_error_in_training_leaves_nothing_frozen():
+    model = SoftmaxMLPClassifier(
+        (16,), n_estimators=2, max_epochs=10, random_state=0, warm_start=True
+    ).fit(X, Y)
+    model.set_params(callbacks=[Failing()])
+    with pytest.raises(RuntimeError, match="epoch 9"):
+        model.fit(X, Y)
+    assert all(p.requires_grad for p in model.module_.parameters())
