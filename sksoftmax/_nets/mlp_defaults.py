@@ -18,6 +18,9 @@ _LENGTH = TrainingLength(
     largest_batch=256, n_steps=200, fewest_epochs=6, most_epochs=100
 )
 
+# Name of the parameter that makes vectors of bins.
+_VECTORS = "input_scaling.bin_vectors.weight"
+
 
 @dataclass(frozen=True)
 class MLPDefaults:
@@ -56,9 +59,10 @@ class MLPDefaults:
     # Elements of the learned vector of a column's bins; 0 leaves the bins as they are.
     embedding_size: int = 4
 
-    # Share of the epochs in which these vectors learn. Later, at a small rate, they
-    # hardly change, and their gradient is a sixth of the time of a step.
-    vectors_learn_until: float = 0.5
+    # Share of the epochs in which these vectors learn from a large table. Later, at a
+    # small rate, they hardly change, and their gradient is a sixth of the time of a
+    # step. Small tables are predicted a little worse by it.
+    vectors_of_many_rows_learn_until: float = 0.5
 
     # Learning rate, and the smallest share of it for a small table.
     learning_rate: float = 0.012
@@ -93,7 +97,6 @@ VERSIONS = {
         units_of_many_rows=192,
         bins_of_many_rows=8,
         embedding_size=0,
-        vectors_learn_until=1.0,
         smallest_share=1 / 8,
         input_dropout_of_many_rows=0.1,
         smallest_share_of_steps=1.0,
@@ -136,6 +139,9 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
     elif n_rows_is_small:
         share = max(n_rows / numbers.few_rows, numbers.smallest_share_of_steps)
         length = replace(length, n_steps=round(share * length.n_steps))
+    learns_until = {}
+    if n_rows_is_large:
+        learns_until = {_VECTORS: numbers.vectors_of_many_rows_learn_until}
     # Validation rows decide about restarts.
     restarts = parameters.max_epochs == "auto" and bool(parameters.early_stopping)
     return replace(
@@ -155,7 +161,7 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
         restart_if_best_is_last=not n_rows_is_large,
         restarts_without_input_dropout=isinstance(parameters.input_dropout, str),
         temperature_scaling=bool(parameters.temperature_scaling),
-        learns_until={"input_scaling.bin_vectors.weight": numbers.vectors_learn_until},
+        learns_until=learns_until,
     )
 
 

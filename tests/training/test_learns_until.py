@@ -1,6 +1,7 @@
 r"""Parameters that learn in the first part of a training only: vectors of bins."""
 
 import copy
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,12 +10,23 @@ from sklearn.datasets import load_digits
 from skorch.callbacks import Callback
 
 from sksoftmax import SoftmaxMLPClassifier
+from sksoftmax._nets import mlp_defaults
+from sksoftmax._training import skorch_net
 
 from ..factories import same_bits
 
+# Rows of a large table for these tests; 20,000 would take longer to learn.
+MANY_ROWS = 200
 VECTORS = "input_scaling.bin_vectors.weight"
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:300, 18:38], Y[:300]
+
+
+@pytest.fixture(autouse=True)
+def small_table_is_large(monkeypatch):
+    # The numbers are frozen: a change would last.
+    latest = replace(mlp_defaults.VERSIONS["0.2"], many_rows=MANY_ROWS)
+    monkeypatch.setitem(mlp_defaults.VERSIONS, "0.2", latest)
 
 
 class Recorder(Callback):
@@ -64,6 +76,13 @@ def test_they_learn_to_the_end_at_a_constant_rate():
     assert all(changes(recorder.states, VECTORS))
 
 
+def test_they_learn_to_the_end_from_few_rows(monkeypatch):
+    few = replace(mlp_defaults.VERSIONS["0.2"], many_rows=len(X) + 1)
+    monkeypatch.setitem(mlp_defaults.VERSIONS, "0.2", few)
+    _, recorder = recorded()
+    assert all(changes(recorder.states, VECTORS))
+
+
 def test_they_learn_in_a_stream_that_goes_on():
     model, _ = recorded()
     before = model.module_.input_scaling.bin_vectors.weight.detach().clone()
@@ -73,8 +92,6 @@ def test_they_learn_in_a_stream_that_goes_on():
 
 
 def test_each_restart_begins_with_all_of_them(monkeypatch):
-    from sksoftmax._training import skorch_net
-
     monkeypatch.setattr(skorch_net, "underfits", lambda *args: True)
     monkeypatch.setattr(skorch_net, "has_gained", lambda *args: True)
     monkeypatch.setattr(skorch_net, "has_stalled", lambda *args: False)
