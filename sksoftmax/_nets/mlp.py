@@ -62,8 +62,7 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
     embedding_size : int, "auto" or None, default="auto"
         Elements of the learned vector that the bins of each column are mapped to, by a
         linear map and the activation SiLU; "auto" is 4, None leaves the bins as they
-        are. From 20,000 rows on, these maps learn in the first half of the epochs, and
-        a step then takes less time.
+        are.
     n_estimators : int, default=12
         Number of nets, trained on the same batches; averaged at a temperature of 1.5.
     share_weights : bool, default=False
@@ -93,6 +92,9 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         as 100 for "adamw" below 1,500 rows; from 20,000 rows on at least 9 epochs, or
         32 with more than 256 features. Up to two restarts may follow, see the notes. A
         number at which the loss still falls gives a ``ConvergenceWarning``.
+        While the learning rate falls, learned vectors of bins change in the first half
+        of the epochs and the first layer in 85% of them, from 20,000 rows on: the later
+        steps take less time.
     time_limit : float or None, default=None
         Seconds after which ``fit`` ends with the best epoch so far. The schedule is
         shortened once the epochs left would take longer. A training that does not come

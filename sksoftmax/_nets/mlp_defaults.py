@@ -18,8 +18,8 @@ _LENGTH = TrainingLength(
     largest_batch=256, n_steps=200, fewest_epochs=6, most_epochs=100
 )
 
-# Name of the parameter that makes vectors of bins.
-_VECTORS = "input_scaling.bin_vectors.weight"
+# Names of the parameters that make vectors of bins, and of those of the first layer.
+_VECTORS, _FIRST_LAYER = "input_scaling.bin_vectors.weight", "hidden.0.*"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ class MLPDefaults:
     # small rate, they hardly change, and their gradient is a sixth of the time of a
     # step. Small tables are predicted a little worse by it.
     vectors_of_many_rows_learn_until: float = 0.5
+    # Share of the epochs in which the first layer learns from a large table, for the
+    # same reason. Of nine epochs, it is frozen in the last one.
+    first_layer_of_many_rows_learns_until: float = 0.85
 
     # Learning rate, and the smallest share of it for a small table.
     learning_rate: float = 0.012
@@ -102,6 +105,7 @@ VERSIONS = {
         smallest_share_of_steps=1.0,
         fewest_epochs_of_many_rows=6,
         averaging_temperature=1.0,
+        first_layer_of_many_rows_learns_until=1.0,
     ),
     "0.2": MLPDefaults(),
 }
@@ -141,7 +145,10 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
         length = replace(length, n_steps=round(share * length.n_steps))
     learns_until = {}
     if n_rows_is_large:
-        learns_until = {_VECTORS: numbers.vectors_of_many_rows_learn_until}
+        learns_until = {
+            _VECTORS: numbers.vectors_of_many_rows_learn_until,
+            _FIRST_LAYER: numbers.first_layer_of_many_rows_learns_until,
+        }
     # Validation rows decide about restarts.
     restarts = parameters.max_epochs == "auto" and bool(parameters.early_stopping)
     return replace(

@@ -40,8 +40,8 @@ _ACTIVATIONS: dict[type[nn.Module], _Activation] = {
 def can_be_fused(layers: Sequence[nn.Module]) -> bool:
     r"""Return whether `set_gradients` takes the layers.
 
-    These are linear maps of members and activations, in turn. All parameters have to be
-    learned.
+    These are linear maps of members and activations, in turn. A map learns as a whole,
+    or is frozen as a whole; the last one learns.
     """
     linear, activations = layers[::2], layers[1::2]
     return (
@@ -50,11 +50,16 @@ def can_be_fused(layers: Sequence[nn.Module]) -> bool:
         and all(
             isinstance(layer, MemberLinear | BinnedMemberLinear)
             and layer.bias is not None
-            and layer.bias.requires_grad
-            and layer.weight.requires_grad
+            and len({parameter.requires_grad for parameter in layer.parameters()}) == 1
             for layer in linear
         )
+        and _learns(linear[-1])
     )
+
+
+def _learns(layer: Any) -> bool:
+    r"""Return whether the parameters of a linear map learn, not only what it maps."""
+    return bool(layer.weight.requires_grad)
 
 
 class Gradients(NamedTuple):
@@ -76,7 +81,8 @@ def set_gradients(
     The layers are :math:`z_i = h_{i-1} W_i + b_i` and :math:`h_i = f_i(z_i)`, with
     :math:`h_0 = x`. The gradients are :math:`dW_i = h_{i-1}^T dz_i`, :math:`db_i` the
     sum of :math:`dz_i` over the rows, and :math:`dh_{i-1} = dz_i W_i^T`. Autograd goes
-    on from inputs that depend on parameters.
+    on from inputs that depend on parameters. Below the first layer that learns, nothing
+    is computed.
 
     Parameters
     ----------
@@ -102,12 +108,13 @@ def set_gradients(
             inputs.append(activation.forward(before[-1]))
         logits = _mapped(inputs[-1], linear[-1])
         loss, gradient = _cross_entropy(logits, y, sample_weight, label_smoothing)
-        for i in range(len(linear) - 1, 0, -1):
+        first = _first_that_learns(x, linear)
+        for i in range(len(linear) - 1, first, -1):
             _set_gradient(linear[i], inputs[i], gradient)
             gradient = torch.bmm(gradient, linear[i].weight.transpose(1, 2))
             gradient = activations[i - 1].backward(gradient, before[i - 1], inputs[i])
-        _set_gradient(linear[0], x, gradient)
-        learned = _of_learned_inputs(x, linear[0], gradient)
+        _set_gradient(linear[first], inputs[first], gradient)
+        learned = _of_learned_inputs(x, linear[0], gradient) if first == 0 else []
     if learned:
         torch.autograd.backward([_Potential.apply(*pair) for pair in learned])
     return Gradients(loss, logits)
@@ -172,8 +179,18 @@ def _mapped(x: Any, layer: Any) -> Tensor:
     return z.transpose(1, 2).contiguous().add_(layer.bias)
 
 
+def _first_that_learns(x: Any, linear: Sequence[Any]) -> int:
+    r"""Return the number of the first layer that learns, or whose inputs do: 0."""
+    parts = () if isinstance(x, SparseRows) else x if isinstance(x, tuple) else (x,)
+    if any(part.requires_grad for part in parts):
+        return 0
+    return next(i for i, layer in enumerate(linear) if _learns(layer))
+
+
 def _set_gradient(layer: Any, x: Any, gradient: Tensor) -> None:
-    r"""Set the gradients by the parameters of a layer."""
+    r"""Set the gradients by the parameters of a layer that learns."""
+    if not _learns(layer):
+        return
     layer.bias.grad = gradient.sum(1, keepdim=True)
     if isinstance(x, SparseRows):
         layer.weight.grad = x.transposed_products(gradient)

@@ -111,9 +111,29 @@ def test_autograd_computes_that_of_other_layers(options):
     assert module.set_gradients(module.encode(x), y, None, 0.0) is None
 
 
-def test_autograd_computes_that_of_frozen_layers():
+@pytest.mark.parametrize("frozen", [["hidden.0"], ["hidden.2"], ["hidden"]])
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_frozen_layers_get_no_gradient(inputs, frozen):
+    module = make_module(inputs)
+    for name in frozen:
+        module.get_submodule(name).requires_grad_(False)
+    x, y = make_rows(inputs)
+    assert module.set_gradients(module.encode(x), y, None, 0.0) is not None
+    ours = {name: p.grad for name, p in module.named_parameters()}
+    module.zero_grad()
+    torch.autograd.backward(3 * WeightedCrossEntropy()(module(x), y))
+    for name, parameter in module.named_parameters():
+        if any(name.startswith(prefix) for prefix in frozen):
+            assert ours[name] is None
+        else:
+            torch.testing.assert_close(ours[name], parameter.grad)
+
+
+@pytest.mark.parametrize("name", ["hidden.0.bias", "hidden.2.weight", "output"])
+def test_autograd_computes_that_of_layers_frozen_in_part(name):
     module = make_module("numbers")
-    module.hidden[0].requires_grad_(False)
+    for parameter_name, parameter in module.named_parameters():
+        parameter.requires_grad_(not parameter_name.startswith(name))
     x, y = make_rows("numbers")
     assert module.set_gradients(module.encode(x), y, None, 0.0) is None
 

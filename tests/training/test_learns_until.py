@@ -1,4 +1,4 @@
-r"""Parameters that learn in the first part of a training only: vectors of bins."""
+r"""Parameters that learn in the first part of a training only."""
 
 import copy
 from dataclasses import replace
@@ -17,6 +17,7 @@ from ..factories import same_bits
 
 # Rows of a large table for these tests; 20,000 would take longer to learn.
 MANY_ROWS = 200
+FIRST_LAYER = "hidden.0.bin_weight"
 VECTORS = "input_scaling.bin_vectors.weight"
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:300, 18:38], Y[:300]
@@ -51,7 +52,9 @@ class Failing(Callback):
 def recorded(**options):
     recorder = Recorder()
     options = {"max_epochs": 10, "early_stopping": False, "random_state": 0, **options}
-    model = SoftmaxMLPClassifier((16,), n_estimators=2, callbacks=[recorder], **options)
+    model = SoftmaxMLPClassifier(
+        (16, 8), n_estimators=2, callbacks=[recorder], **options
+    )
     return model.fit(X, Y), recorder
 
 
@@ -62,10 +65,13 @@ def changes(states, name):
 
 
 @pytest.mark.parametrize("lr_schedule", ["cosine", "one_cycle"])
-def test_vectors_of_bins_learn_in_half_of_the_epochs(lr_schedule):
+def test_vectors_of_bins_and_the_first_layer_stop_learning(lr_schedule):
     model, recorder = recorded(lr_schedule=lr_schedule)
     assert changes(recorder.states, VECTORS) == [True] * 4 + [False] * 5
-    assert all(changes(recorder.states, "hidden.0.bin_weight"))
+    # Recorded after the first epoch; the first layer learns in 9 of 10.
+    assert changes(recorder.states, FIRST_LAYER) == [True] * 8 + [False]
+    assert all(changes(recorder.states, "hidden.2.weight"))
+    assert all(changes(recorder.states, "output.weight"))
     # Callbacks and the fitted module find parameters that learn.
     assert all(recorder.learning)
     assert model.module_.input_scaling.bin_vectors.weight.requires_grad
@@ -74,6 +80,7 @@ def test_vectors_of_bins_learn_in_half_of_the_epochs(lr_schedule):
 def test_they_learn_to_the_end_at_a_constant_rate():
     _, recorder = recorded(lr_schedule="constant")
     assert all(changes(recorder.states, VECTORS))
+    assert all(changes(recorder.states, FIRST_LAYER))
 
 
 def test_they_learn_to_the_end_from_few_rows(monkeypatch):
@@ -81,6 +88,7 @@ def test_they_learn_to_the_end_from_few_rows(monkeypatch):
     monkeypatch.setitem(mlp_defaults.VERSIONS, "0.2", few)
     _, recorder = recorded()
     assert all(changes(recorder.states, VECTORS))
+    assert all(changes(recorder.states, FIRST_LAYER))
 
 
 def test_they_learn_in_a_stream_that_goes_on():
@@ -110,7 +118,7 @@ def test_each_restart_begins_with_all_of_them(monkeypatch):
 
 def test_an_error_in_training_leaves_nothing_frozen():
     model = SoftmaxMLPClassifier(
-        (16,), n_estimators=2, max_epochs=10, random_state=0, warm_start=True
+        (16, 8), n_estimators=2, max_epochs=10, random_state=0, warm_start=True
     ).fit(X, Y)
     model.set_params(callbacks=[Failing()])
     with pytest.raises(RuntimeError, match="epoch 9"):
