@@ -1,6 +1,7 @@
 r"""A table of colors and sizes, some of them missing."""
 
 import numpy as np
+import pandas as pd
 
 from sksoftmax import SoftmaxMLPClassifier
 
@@ -11,6 +12,10 @@ SIZES = RANDOM.normal(5, 2, N_ROWS)
 NOISE = RANDOM.normal(0, 1, N_ROWS)
 IS_GREEN = np.where(COLORS == "green", "yes", "no")
 IS_MISSING = RANDOM.random(N_ROWS) < 0.4
+
+FRAME = pd.DataFrame({"size": SIZES, "color": COLORS, "noise": NOISE})
+# The same colors as numbers.
+INTEGERS = np.column_stack([SIZES, np.searchsorted(["blue", "green", "red"], COLORS)])
 
 
 def mlp(**params):

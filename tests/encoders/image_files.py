@@ -3,6 +3,7 @@ r"""Small images and files of them, for the tests of the reader."""
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -59,3 +60,13 @@ def write_files(folder, images, kind="png", prefix="image"):
         Image.fromarray(pixels).save(path)
         paths.append(str(path))
     return paths
+
+
+# Images of the tests of the reader, and the rows that it makes of them.
+N = 40
+PIXELS = random_pixels(3, n_images=N)
+ROWS = np.stack([flat(pixels) for pixels in PIXELS])
+
+
+def read_bytes(paths):
+    return [Path(path).read_bytes() for path in paths]

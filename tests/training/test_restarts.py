@@ -1,33 +1,26 @@
 r"""A net that underfits trains for further rounds; one that does not is left alone."""
 
 import copy
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_iris, make_hastie_10_2
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.datasets import make_hastie_10_2
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
 
-from sksoftmax import (
-    SoftmaxCNNClassifier,
-    SoftmaxMLPClassifier,
-    SoftmaxNetClassifier,
-    SoftmaxRegression,
-)
 from sksoftmax._nets import mlp_defaults
 from sksoftmax._nets.constraints import LATEST
 from sksoftmax._training.restarts import (
     Round,
     has_gained,
     has_stalled,
-    late_fall,
     plan_rounds,
     underfits,
 )
+
+from .rounds import Stop, history_of, mlp
 
 
 @pytest.fixture(scope="module")
@@ -51,24 +44,6 @@ def short_spirals(spirals, monkeypatch):
     return X[:600], y[:600]
 
 
-@pytest.fixture(scope="module")
-def coins():
-    r"""Return rows that say nothing about their labels."""
-    rng = np.random.default_rng(0)
-    return rng.normal(size=(400, 20)), rng.integers(0, 2, 400)
-
-
-def mlp(**options):
-    return SoftmaxMLPClassifier(
-        **{"hidden_layer_sizes": (32, 32), "n_estimators": 4, "random_state": 0}
-        | options
-    )
-
-
-def history_of(held_out, trained):
-    return [{"train_loss": trained, "valid_loss": loss} for loss in held_out]
-
-
 class Record(Callback):
     r"""Keeps the weights and the dropout of inputs of every epoch."""
 
@@ -81,18 +56,6 @@ class Record(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         self.weights_.append(copy.deepcopy(net.module_.state_dict()))
-
-
-class Stop(Callback):
-    r"""Stops training, or fails, in an epoch."""
-
-    def __init__(self, epoch, error):
-        self.epoch = epoch
-        self.error = error
-
-    def on_epoch_end(self, net, **kwargs):
-        if len(net.history) == self.epoch:
-            raise self.error
 
 
 class KilledError(Exception):
@@ -313,108 +276,3 @@ def test_best_epoch_of_a_fit_that_goes_on(thrown_away, tmp_path):
         assert classifier.fit(*thrown_away).best_epoch_ == expected.best_epoch_
     classifier.partial_fit(*thrown_away)
     assert classifier.best_epoch_ == classifier.n_iter_ == expected.n_iter_ + 1
-
-
-@pytest.mark.parametrize(
-    ("losses", "expected"),
-    [
-        ([0.9], True),
-        ([0.9, 0.8], True),
-        ([0.9, 0.8, 0.6, 0.5], True),
-        # A tenth of the fall, or a hundredth of the loss, is little.
-        ([2.0, 0.5, 0.45, 0.4], False),
-        ([0.7, 0.699, 0.697, 0.696], False),
-        ([0.9, 0.5, 0.6, 0.7], False),
-        # There is nothing to gain.
-        ([9e-3, 8e-3, 2e-3, 9e-4], False),
-    ],
-)
-def test_when_a_loss_still_falls(losses, expected):
-    watched = history_of(losses, 1.0)
-    assert ("validation loss" in late_fall(watched)) is expected
-    alone = [{"train_loss": loss} for loss in losses]
-    assert ("training loss" in late_fall(alone)) is expected
-
-
-def make_module(n_features, n_classes):
-    return torch.nn.Linear(n_features, n_classes)
-
-
-SHORT = {
-    "mlp": mlp(max_epochs=3, learning_rate=0.01),
-    "early stopping": mlp(max_epochs=3, learning_rate=0.01, early_stopping=True),
-    "one net": mlp(max_epochs=1, n_estimators=1),
-    "images": SoftmaxCNNClassifier(channels=(4,), max_epochs=4, random_state=0),
-    "module": SoftmaxNetClassifier(make_module, learning_rate=0.01, max_epochs=4),
-    "regression": SoftmaxRegression(solver="adam", max_iter=5),
-}
-
-
-@pytest.mark.parametrize("name", SHORT)
-def test_too_few_epochs_warn(name):
-    X, y = load_iris(return_X_y=True)
-    classifier = SHORT[name]
-    parameter = "max_iter" if name == "regression" else "max_epochs"
-    with pytest.warns(ConvergenceWarning, match=rf"{parameter}=\d\) .* loss"):
-        classifier.fit(X, y)
-
-
-@pytest.mark.parametrize(
-    "classifier",
-    [
-        mlp(),
-        mlp(max_epochs=60),
-        # It stopped before the last epoch.
-        mlp(max_epochs=200, early_stopping=True, n_iter_no_change=3),
-        mlp(max_epochs=3, callbacks=[Stop(2, KeyboardInterrupt())]),
-        SoftmaxRegression(solver="adam", max_iter=200, learning_rate=0.1),
-    ],
-    ids=["auto", "enough", "early stopping", "stopped", "regression"],
-)
-def test_enough_epochs_do_not_warn(classifier):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        classifier.fit(*load_iris(return_X_y=True))
-
-
-def test_partial_fit_does_not_warn_of_few_epochs():
-    X, y = load_iris(return_X_y=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        mlp(max_epochs=1).partial_fit(X, y, classes=np.unique(y))
-
-
-class TestWorseThanGuess:
-    def test_features_far_from_zero_warn(self):
-        X, y = load_iris(return_X_y=True)
-        classifier = SoftmaxRegression(solver="adam", random_state=0)
-        with pytest.warns(
-            ConvergenceWarning, match=r"nothing: .* 1\.1 for a guess.*Scale"
-        ):
-            classifier.fit(X + 1e6, y)
-        # Warnings are errors.
-        classifier.fit(X, y)
-
-    def test_a_warm_start_from_other_units_warns(self):
-        X, y = load_iris(return_X_y=True)
-        classifier = mlp(warm_start=True).fit(1e6 * (X + 100), y)
-        with pytest.warns(
-            ConvergenceWarning, match="learned nothing.*warm_start=False"
-        ):
-            classifier.fit(X, y)
-
-    @pytest.mark.parametrize("early_stopping", [False, True])
-    def test_a_warm_start_on_noise_is_no_failure(self, early_stopping):
-        rng = np.random.default_rng(1)
-        X, y = rng.normal(size=(300, 8)), rng.integers(0, 2, 300)
-        classifier = SoftmaxRegression(
-            solver="adam",
-            early_stopping=early_stopping,
-            warm_start=True,
-            random_state=0,
-        )
-        # Warnings are errors: the first fit has learned no more than the second.
-        classifier.fit(X, y).fit(X, y)
-
-    def test_noise_is_no_failure(self, coins):
-        mlp().fit(*coins)

@@ -3,41 +3,28 @@ r"""onnxruntime predicts the same labels and probabilities as the classifiers.""
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
 import pandas as pd
 import polars as pl
 import pytest
 import torch
 from scipy.sparse import csr_array
-from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import (
-    OneHotEncoder,
-    OrdinalEncoder,
-    PolynomialFeatures,
-    StandardScaler,
-)
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sksoftmax import (
     SoftmaxCNNClassifier,
-    SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
     SoftmaxRegression,
     SoftmaxRegressionCV,
 )
 from sksoftmax.persistence import to_onnx
 
-from ..datasets.files import needs_real_data
-from ..pipeline_steps import LABELS, STEPS
+from .onnx_runs import check_same, iris, mlp, run, table
 
 
 def make_module(n_features, n_classes):
@@ -49,12 +36,6 @@ def make_module(n_features, n_classes):
         nn.Dropout(0.1),
         nn.Linear(8, n_classes, bias=False),
     )
-
-
-def iris(dtype=np.float64, labels=("setosa", "versicolor", "virginica")):
-    X, y = load_iris(return_X_y=True)
-    X = X * 10 if np.issubdtype(dtype, np.integer) else X
-    return X.astype(dtype), np.array(labels)[y]
 
 
 def with_missing(dtype=np.float64):
@@ -91,66 +72,9 @@ def make_convolutions(n_features, n_classes):
     )
 
 
-def table():
-    X, y = iris()
-    frame = pd.DataFrame(
-        {
-            "number": X[:, 0],
-            "text": np.where(X[:, 1] > 3, "wide", "narrow"),
-            "many": (X[:, 2] * 10).astype(int).astype(str),
-            "many_numbers": (X[:, 2] * 10).astype(int),
-            "coded": np.where(X[:, 3] > 1, 7, 2),
-            "flag": X[:, 0] > 6,
-            "whole": (X[:, 3] * 10).astype(int),
-        }
-    ).astype({"coded": "category", "many_numbers": "category"})
-    frame.loc[::7, "number"] = np.nan
-    frame.loc[::5, "text"] = None
-    return frame, y
-
-
 def polars_table():
     frame, y = table()
     return pl.from_pandas(frame.drop(columns=["coded", "many_numbers"])), y
-
-
-def columns(X):
-    r"""Return a table as the inputs of a graph."""
-    if not isinstance(X, pd.DataFrame | pl.DataFrame):
-        return {"X": np.asarray(X)}
-    series = {name: X[name].to_numpy() for name in X.columns}
-    return {
-        # Text cannot be missing in ONNX.
-        name: (np.where(pd.isna(x), "", x) if x.dtype == object else x)[:, None]
-        for name, x in series.items()
-    }
-
-
-def run(model, X):
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    assert [output.name for output in session.get_outputs()] == [
-        "label",
-        "probabilities",
-    ]
-    return session.run(None, columns(X))
-
-
-def check_same(classifier, X, model, atol=1e-5):
-    onnx.checker.check_model(model, full_check=True)
-    for rows in (X, X[:1], X[:7]):
-        label, probabilities = run(model, rows)
-        assert label.tolist() == classifier.predict(rows).tolist()
-        expected = classifier.predict_proba(rows)
-        assert probabilities.shape == expected.shape
-        np.testing.assert_allclose(probabilities, expected, atol=atol, rtol=0)
-    return label, probabilities
-
-
-def mlp(**params):
-    defaults = {"hidden_layer_sizes": (8, 8), "max_epochs": 4, "random_state": 0}
-    return SoftmaxMLPClassifier(**{**defaults, **params})
 
 
 def cnn(**params):
@@ -232,110 +156,12 @@ def test_same_labels_and_probabilities(classifier, data):
         assert probabilities.dtype == classifier.predict_proba(X).dtype
 
 
-def test_pipeline_with_columns_of_text(tmp_path):
-    X, y = table()
-    X["text"] = X["text"].fillna("unknown")
-    prepare = ColumnTransformer(
-        [
-            ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["number"]),
-            ("text", OneHotEncoder(handle_unknown="ignore"), ["text", "many"]),
-        ],
-        sparse_threshold=0,
-    )
-    X = X[["number", "text", "many"]]
-    pipeline = make_pipeline(prepare, mlp()).fit(X, y)
-    path = tmp_path / "pipeline.onnx"
-    model = to_onnx(pipeline, X[:1], path)
-    check_same(pipeline, X, onnx.load(path))
-    assert [value.name for value in model.graph.input] == ["number", "text", "many"]
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize("classifier", [SoftmaxRegression(), mlp()])
 def test_sparse_rows_stand_for_dense_ones(classifier):
     X, y = iris()
     X[X < 1] = 0
     classifier.fit(csr_array(X), y)
     check_same(classifier, X, to_onnx(classifier, csr_array(X)))
-
-
-# Steps that skl2onnx does not convert, or not with these parameters.
-UNKNOWN_STEPS = {
-    "CountVectorizer characters": "countvectorizer",
-    "FunctionTransformer log1p": "functiontransformer",
-    "HashingVectorizer": "hashingvectorizer",
-    "ImageReader": "imagereader",
-    "IterativeImputer": "iterativeimputer",
-    "KBinsDiscretizer": "kbinsdiscretizer",
-    "MissingIndicator": "featureunion",
-    "NeighborsEncoder": "neighborsencoder",
-    "OneHotEncoder rare": "onehotencoder",
-    "SimpleImputer median": "simpleimputer",
-    "SimpleImputer text": "pipeline",
-    "SplineTransformer": "splinetransformer",
-    "TargetEncoder": "targetencoder",
-    "TargetEncoder of categories": "targetencoder",
-}
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_steps_of_scikit_learn_are_converted_or_named(name):
-    step, X = STEPS[name]
-    pipeline = make_pipeline(clone(step), SoftmaxRegression(max_iter=3, tol=1.0))
-    pipeline.fit(X, LABELS)
-    if name in UNKNOWN_STEPS:
-        with pytest.raises(ValueError, match=f"the step '{UNKNOWN_STEPS[name]}'"):
-            to_onnx(pipeline, X)
-    else:
-        check_same(pipeline, X, to_onnx(pipeline, X[:20]))
-
-
-@pytest.mark.parametrize(
-    "step",
-    [KNNImputer(), PolynomialFeatures(2), OrdinalEncoder(), "passthrough", None],
-    ids=lambda step: str(step).split("(")[0],
-)
-def test_columns_of_numbers_of_several_dtypes(step):
-    # skl2onnx converts each of these steps for a single input only, or not at all.
-    X, y = iris()
-    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
-    frame = frame.assign(count=(X[:, 2] * 10).astype(int), is_wide=X[:, 1] > 3)
-    frame = frame[["a", "count", "is_wide", "c"]]
-    pipeline = make_pipeline(step, SoftmaxRegression(C=1e-2)).fit(frame, y)
-    check_same(pipeline, frame, to_onnx(pipeline, frame), atol=1e-4)
-
-
-@pytest.mark.parametrize("step", [SimpleImputer(), StandardScaler(), OneHotEncoder()])
-def test_a_single_column(step):
-    X, y = iris()
-    column = X[:, 2:3].round()
-    pipeline = make_pipeline(step, SoftmaxRegression()).fit(column, y)
-    check_same(pipeline, column, to_onnx(pipeline, column[:4]))
-
-
-def test_only_the_classifier_where_a_step_cannot_be_converted():
-    step, X = STEPS["SplineTransformer"]
-    pipeline = make_pipeline(clone(step), SoftmaxRegression()).fit(X, LABELS)
-    rows = pipeline[:-1].transform(X)
-    check_same(pipeline[-1], rows, to_onnx(pipeline[-1], rows))
-
-
-def test_words_that_onnx_splits_in_another_way_are_an_error():
-    # skl2onnx forms no pairs with a neighbor of a word of one letter.
-    texts = ["a red house", "a blue house", "red a b house", "blue b house"] * 5
-    pipeline = make_pipeline(CountVectorizer(ngram_range=(1, 2)), SoftmaxRegression())
-    pipeline.fit(texts, [0, 1, 2, 3] * 5)
-    with pytest.raises(ValueError, match=r"the step 'countvectorizer'.*other values"):
-        to_onnx(pipeline, texts)
-
-
-def test_rounding_that_changes_the_probabilities_is_an_error():
-    # The imputer is converted for float32 only, which rounds these numbers.
-    X = 1e9 + np.arange(40.0)[:, None]
-    pipeline = make_pipeline(SimpleImputer(), StandardScaler(), SoftmaxRegression())
-    pipeline.fit(X, np.arange(40) > 20)
-    with pytest.raises(ValueError, match="the step"):
-        to_onnx(pipeline, X)
 
 
 def test_missing_and_unknown_values_in_new_rows():
@@ -357,13 +183,6 @@ def test_numbers_of_dtype_object_become_floats():
     classifier = mlp().fit(X, y)
     _, probabilities = run(to_onnx(classifier, X), X.astype({"coded": float}))
     np.testing.assert_allclose(probabilities, classifier.predict_proba(X), atol=1e-5)
-
-
-def test_array_of_objects_is_refused():
-    X, y = np.array([[1], [2], [3]] * 10, dtype=object), [0, 1, 2] * 10
-    pipeline = make_pipeline(OneHotEncoder(sparse_output=False), SoftmaxRegression())
-    with pytest.raises(ValueError, match=r"shape \(30, 1\) and dtype object"):
-        to_onnx(pipeline.fit(X, y), X)
 
 
 def test_labels_without_a_type_in_onnx_are_refused():
@@ -443,22 +262,3 @@ def test_torch_export_of_the_module(classifier, data):
     with torch.inference_mode():
         logits = program.module()(torch.from_numpy(X))
         torch.testing.assert_close(logits, module(torch.from_numpy(X)))
-
-
-@needs_real_data("otto")
-def test_otto_predicts_the_same_in_onnxruntime():
-    from sksoftmax.datasets import load_otto
-
-    X, y = load_otto(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(X))
-    training, rest = order[:3000], order[-10_000:]
-    prepare = ColumnTransformer(
-        [("scale", StandardScaler(), list(X.columns[:40]))], remainder="passthrough"
-    )
-    pipeline = make_pipeline(prepare, mlp(hidden_layer_sizes=(64,), n_estimators=4))
-    pipeline.fit(X.iloc[training], y.iloc[training])
-    rows = X.iloc[rest]
-    label, probabilities = run(to_onnx(pipeline, X[:1]), rows)
-    assert (label == pipeline.predict(rows)).all()
-    expected = pipeline.predict_proba(rows)
-    np.testing.assert_allclose(probabilities, expected, atol=1e-5, rtol=0)

@@ -1,0 +1,28 @@
+r"""Nets that are restarted, made-up histories, and a callback that ends a fit."""
+
+from skorch.callbacks import Callback
+
+from sksoftmax import SoftmaxMLPClassifier
+
+
+def mlp(**options):
+    return SoftmaxMLPClassifier(
+        **{"hidden_layer_sizes": (32, 32), "n_estimators": 4, "random_state": 0}
+        | options
+    )
+
+
+def history_of(held_out, trained):
+    return [{"train_loss": trained, "valid_loss": loss} for loss in held_out]
+
+
+class Stop(Callback):
+    r"""Stops training, or fails, in an epoch."""
+
+    def __init__(self, epoch, error):
+        self.epoch = epoch
+        self.error = error
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise self.error
