@@ -92,9 +92,8 @@ class SoftmaxMLPClassifier(BaseSoftmaxClassifier):
         as 100 for "adamw" below 1,500 rows; from 20,000 rows on at least 9 epochs, or
         32 with more than 256 features. Up to two restarts may follow, see the notes. A
         number at which the loss still falls gives a ``ConvergenceWarning``.
-        While the learning rate falls, learned vectors of bins change in the first half
-        of the epochs and the first layer in 85% of them, from 20,000 rows on: the later
-        steps take less time.
+        From 20,000 rows on, vectors of bins learn in half of the epochs, and the first
+        layer in 85%, unless the learning rate is constant.
     time_limit : float or None, default=None
         Seconds after which ``fit`` ends with the best epoch so far. The schedule is
         shortened once the epochs left would take longer. A training that does not come
