@@ -105,6 +105,7 @@ VERSIONS = {
         smallest_share_of_steps=1.0,
         fewest_epochs_of_many_rows=6,
         averaging_temperature=1.0,
+        vectors_of_many_rows_learn_until=1.0,
         first_layer_of_many_rows_learns_until=1.0,
     ),
     "0.2": MLPDefaults(),

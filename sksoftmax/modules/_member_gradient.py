@@ -180,7 +180,7 @@ def _mapped(x: Any, layer: Any) -> Tensor:
 
 
 def _first_that_learns(x: Any, linear: Sequence[Any]) -> int:
-    r"""Return the number of the first layer that learns, or whose inputs do: 0."""
+    r"""Return the number of the first layer that learns; 0 if the inputs do."""
     parts = () if isinstance(x, SparseRows) else x if isinstance(x, tuple) else (x,)
     if any(part.requires_grad for part in parts):
         return 0
