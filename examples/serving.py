@@ -165,7 +165,11 @@ def ask_for_one(connection: HTTPConnection, row: list[float]) -> Any:
     r"""Return the answer to a row, by a client that takes little time of its own."""
     headers = {"Content-Type": "application/json"}
     connection.request("POST", "/predict", json.dumps({"row": row}), headers)
-    return json.load(connection.getresponse())
+    response = connection.getresponse()
+    answer = json.load(response)
+    if response.status != 200:
+        raise RuntimeError(f"The server refused a row: {response.status}, {answer}")
+    return answer
 
 
 def median_time(ask: Any, rows: list[list[float]]) -> float:

@@ -135,21 +135,16 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
     n_rows_is_small = (
         n_rows < numbers.few_rows and parameters.optimizer == "adamw" and not is_stream
     )
-    length = numbers.length
+    length, learns_until = numbers.length, {}
     if n_rows_is_large:
-        fewest = numbers.fewest_epochs_of_many_rows
-        if n_features > numbers.many_features:
-            fewest = numbers.fewest_epochs_of_many_pixels
-        length = replace(length, fewest_epochs=fewest)
-    elif n_rows_is_small:
-        share = max(n_rows / numbers.few_rows, numbers.smallest_share_of_steps)
-        length = replace(length, n_steps=round(share * length.n_steps))
-    learns_until = {}
-    if n_rows_is_large:
+        length = _length_of_many_rows(n_features, numbers)
         learns_until = {
             _VECTORS: numbers.vectors_of_many_rows_learn_until,
             _FIRST_LAYER: numbers.first_layer_of_many_rows_learns_until,
         }
+    elif n_rows_is_small:
+        share = max(n_rows / numbers.few_rows, numbers.smallest_share_of_steps)
+        length = replace(length, n_steps=round(share * length.n_steps))
     # Validation rows decide about restarts.
     restarts = parameters.max_epochs == "auto" and bool(parameters.early_stopping)
     return replace(
@@ -171,6 +166,14 @@ def recipe(parameters: Any, n_rows: int, n_features: int, *, is_stream: bool) ->
         temperature_scaling=bool(parameters.temperature_scaling),
         learns_until=learns_until,
     )
+
+
+def _length_of_many_rows(n_features: int, numbers: MLPDefaults) -> TrainingLength:
+    r"""Return the length of a training on a large table."""
+    fewest = numbers.fewest_epochs_of_many_rows
+    if n_features > numbers.many_features:
+        fewest = numbers.fewest_epochs_of_many_pixels
+    return replace(numbers.length, fewest_epochs=fewest)
 
 
 def _learning_rate(value: float | str, n_rows: int, numbers: MLPDefaults) -> float:

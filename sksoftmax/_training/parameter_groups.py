@@ -24,6 +24,11 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def _matching(module: nn.Module, patterns: Iterable[str]) -> list[nn.Parameter]:
+    r"""Return the parameters of a module that one of the patterns matches."""
+    return [p for name, p in module.named_parameters() if _matches(name, patterns)]
+
+
 def check_patterns(module: nn.Module, patterns: Sequence[str], parameter: str) -> None:
     r"""Raise an error for a pattern that matches no parameter of a module.
 
@@ -111,9 +116,8 @@ def parameter_groups(
 
 def set_frozen(module: nn.Module, patterns: Sequence[str], is_frozen: bool) -> None:
     r"""Freeze or unfreeze the parameters that one of the patterns matches."""
-    for name, parameter in module.named_parameters():
-        if _matches(name, patterns):
-            parameter.requires_grad_(not is_frozen)
+    for parameter in _matching(module, patterns):
+        parameter.requires_grad_(not is_frozen)
 
 
 @contextmanager
@@ -124,11 +128,7 @@ def parameters_frozen(module: nn.Module, patterns: Sequence[str]) -> Iterator[No
     ------
     None
     """
-    learning = [
-        parameter
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad and _matches(name, patterns)
-    ]
+    learning = [p for p in _matching(module, patterns) if p.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
     try:

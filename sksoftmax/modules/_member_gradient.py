@@ -114,7 +114,7 @@ def set_gradients(
             gradient = torch.bmm(gradient, linear[i].weight.transpose(1, 2))
             gradient = activations[i - 1].backward(gradient, before[i - 1], inputs[i])
         _set_gradient(linear[first], inputs[first], gradient)
-        learned = _of_learned_inputs(x, linear[0], gradient) if first == 0 else []
+        learned = _of_learned_inputs(x, linear[0], gradient)
     if learned:
         torch.autograd.backward([_Potential.apply(*pair) for pair in learned])
     return Gradients(loss, logits)
@@ -179,10 +179,16 @@ def _mapped(x: Any, layer: Any) -> Tensor:
     return z.transpose(1, 2).contiguous().add_(layer.bias)
 
 
+def _parts(x: Any) -> tuple[Tensor, ...]:
+    r"""Return the tensors of inputs; none of sparse rows, which never learn."""
+    if isinstance(x, SparseRows):
+        return ()
+    return x if isinstance(x, tuple) else (x,)
+
+
 def _first_that_learns(x: Any, linear: Sequence[Any]) -> int:
     r"""Return the number of the first layer that learns; 0 if the inputs do."""
-    parts = () if isinstance(x, SparseRows) else x if isinstance(x, tuple) else (x,)
-    if any(part.requires_grad for part in parts):
+    if any(part.requires_grad for part in _parts(x)):
         return 0
     return next(i for i, layer in enumerate(linear) if _learns(layer))
 
@@ -210,14 +216,13 @@ def _of_learned_inputs(
     x: Any, layer: Any, gradient: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
     r"""Return the inputs that depend on parameters, and the gradients by them."""
-    if isinstance(x, SparseRows):
-        return []
-    pairs = [(x, layer.weight)]
+    weights = [layer.weight]
     if isinstance(x, tuple):
-        pairs = [(x[0], layer.weight), (x[1], layer.bin_weight)]
+        weights.append(layer.bin_weight)
     return [
         (part, _of_input(gradient[: len(part)], weight, part))
-        for part, weight in pairs
+        # Sparse rows have no part.
+        for part, weight in zip(_parts(x), weights, strict=False)
         if part.requires_grad
     ]
 

@@ -6,10 +6,11 @@ from torch import nn
 
 from sksoftmax import (
     SoftmaxCNNClassifier,
-    SoftmaxMLPClassifier,
     SoftmaxNetClassifier,
     SoftmaxRegression,
 )
+
+from ..factories import FourNets
 
 
 class Module(nn.Sequential):
@@ -17,20 +18,13 @@ class Module(nn.Sequential):
         super().__init__(nn.Linear(n_features, 8), nn.ReLU(), nn.Linear(8, n_classes))
 
 
-def mlp(**options):
-    return SoftmaxMLPClassifier(
-        **{"hidden_layer_sizes": (32, 32), "n_estimators": 4, "random_state": 0}
-        | options
-    )
-
-
 STOPPING = {"early_stopping": True, "validation_fraction": 0.2, "random_state": 0}
 CLASSIFIERS = {
-    "mlp": mlp(max_epochs=8),
-    "mlp, temperature": mlp(
+    "mlp": FourNets(max_epochs=8),
+    "mlp, temperature": FourNets(
         max_epochs=8, early_stopping=False, temperature_scaling=True
     ),
-    "mlp, stopping": mlp(max_epochs=20, **STOPPING),
+    "mlp, stopping": FourNets(max_epochs=20, **STOPPING),
     "adam": SoftmaxRegression(solver="adam", max_iter=20, **STOPPING),
     "cnn": SoftmaxCNNClassifier(
         channels=(4,), kernel_size=3, max_epochs=5, temperature_scaling=True, **STOPPING

@@ -21,7 +21,8 @@ from sksoftmax._data.hold_out import HoldOut
 from sksoftmax._data.training_rows import TrainingRows
 from sksoftmax._linear.cross_validation import stratified_folds
 
-from .hold_out import CLASSIFIERS, assert_groups_are_whole, for_every, mlp, noisy
+from ..factories import FourNets
+from .hold_out import CLASSIFIERS, assert_groups_are_whole, for_every, noisy
 
 
 def patients(n_patients, n_rows, seed=0):
@@ -96,7 +97,7 @@ class TestGroups:
         X, y, group = patients(60, 12)
         X_test, y_test, _ = patients(1000, 1, seed=1)
         alone, grouped = (
-            log_loss(y_test, mlp().fit(X, y, groups=groups).predict_proba(X_test))
+            log_loss(y_test, FourNets().fit(X, y, groups=groups).predict_proba(X_test))
             for groups in (None, group)
         )
         assert grouped < 0.69 < alone
@@ -104,13 +105,13 @@ class TestGroups:
     @pytest.mark.parametrize("kind", [list, pd.Series, np.array])
     def test_of_any_kind(self, kind):
         X, y, group = patients(20, 5)
-        one = mlp(max_epochs=2).fit(X, y, groups=kind(group.tolist()))
-        other = mlp(max_epochs=2).fit(X, y, groups=[f"g{g}" for g in group])
+        one = FourNets(max_epochs=2).fit(X, y, groups=kind(group.tolist()))
+        other = FourNets(max_epochs=2).fit(X, y, groups=[f"g{g}" for g in group])
         assert_array_equal(one.predict_proba(X), other.predict_proba(X))
 
     def test_are_routed(self):
         X, y, group = patients(20, 5)
-        model = mlp(max_epochs=2)
+        model = FourNets(max_epochs=2)
         with config_context(enable_metadata_routing=True):
             scaler = StandardScaler()
             pipeline = make_pipeline(scaler, clone(model)).fit(X, y, groups=group)
@@ -150,11 +151,11 @@ class TestGroups:
     def test_that_are_none_are_refused(self, groups, message):
         X, y, _ = patients(20, 5)
         with pytest.raises(ValueError, match=message):
-            mlp().fit(X, y, groups=groups)
+            FourNets().fit(X, y, groups=groups)
 
     def test_belong_to_the_checkpoint(self, tmp_path):
         X, y, group = patients(20, 5)
-        classifier = mlp(max_epochs=2, checkpoint=tmp_path / "fit.safetensors")
+        classifier = FourNets(max_epochs=2, checkpoint=tmp_path / "fit.safetensors")
         classifier.fit(X, y, groups=group)
         with pytest.raises(ValueError, match="belongs to another fit: training data"):
             classifier.fit(X, y, groups=group // 2)
@@ -178,13 +179,13 @@ class TestDegenerateGroups:
         y = (X[:, 0] > 0) * 1
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            classifier = mlp().fit(X, y, groups=groups)
+            classifier = FourNets().fit(X, y, groups=groups)
         assert log_loss(y, classifier.predict_proba(X)) < 0.69
 
     def test_a_class_in_one_group_is_learned_by_all(self):
         X, y, group = patients(40, 5)
         X, y = np.vstack([X, X[:20] + 9]), np.r_[y, np.full(20, 2)]
-        classifier = mlp().fit(X, y, groups=np.r_[group, np.full(20, 99)])
+        classifier = FourNets().fit(X, y, groups=np.r_[group, np.full(20, 99)])
         assert (classifier.predict(X[-20:]) == 2).all()
 
     @pytest.mark.parametrize("name", ["mlp, stopping", "adam", "cnn", "net"])

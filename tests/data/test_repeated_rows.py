@@ -18,7 +18,8 @@ from sksoftmax._data.hold_out import HoldOut
 from sksoftmax._data.training_rows import TrainingRows
 from sksoftmax._utils import memmap as _mapped
 
-from .hold_out import assert_groups_are_whole, for_every, mlp, noisy
+from ..factories import FourNets
+from .hold_out import assert_groups_are_whole, for_every, noisy
 
 few_examples = settings(max_examples=2, deadline=None, derandomize=True)
 
@@ -81,7 +82,7 @@ class TestCopies:
         X, y = noisy(150, seed)
         X_test, y_test = noisy(1000, seed + 1)
         losses = [
-            log_loss(y_test, mlp().fit(*copies).predict_proba(X_test))
+            log_loss(y_test, FourNets().fit(*copies).predict_proba(X_test))
             for copies in ((X, y), (np.repeat(X, times, 0), np.repeat(y, times)))
         ]
         assert losses[1] < 1.02 * losses[0]
@@ -111,8 +112,8 @@ class TestCopies:
         X, y = noisy(150, seed)
         X_test, y_test = noisy(1000, seed + 1)
         drawn = resample(np.arange(150), n_samples=1500, random_state=seed)
-        loss = log_loss(y_test, mlp().fit(X, y).predict_proba(X_test))
-        proba = mlp().fit(X[drawn], y[drawn]).predict_proba(X_test)
+        loss = log_loss(y_test, FourNets().fit(X, y).predict_proba(X_test))
+        proba = FourNets().fit(X[drawn], y[drawn]).predict_proba(X_test)
         assert log_loss(y_test, proba) < 1.08 * loss
 
     def test_of_a_rare_class(self):
@@ -125,10 +126,10 @@ class TestCopies:
             for labels in (y, y_test)
         )
         times = np.where(y == 1, 8, 1)
-        copied = mlp().fit(np.repeat(X, times, 0), np.repeat(y, times))
+        copied = FourNets().fit(np.repeat(X, times, 0), np.repeat(y, times))
         weight = np.where(y_test == 1, 8, 1)
         loss = log_loss(y_test, copied.predict_proba(X_test), sample_weight=weight)
-        by_weight = mlp(class_weight={0: 1, 1: 8}).fit(X, y).predict_proba(X_test)
+        by_weight = FourNets(class_weight={0: 1, 1: 8}).fit(X, y).predict_proba(X_test)
         assert loss < 1.02 * log_loss(y_test, by_weight, sample_weight=weight)
 
     def test_with_validation_rows_and_a_warm_start(self):
@@ -137,7 +138,7 @@ class TestCopies:
         X_test, y_test = noisy(1000, 2)
         losses = []
         for times in (1, 6):
-            classifier = mlp(warm_start=True)
+            classifier = FourNets(warm_start=True)
             rows = np.repeat(X, times, 0), np.repeat(y, times)
             classifier.fit(*rows, X_val=X_val, y_val=y_val).fit(*rows)
             losses.append(log_loss(y_test, classifier.predict_proba(X_test)))
@@ -183,11 +184,11 @@ class TestCopies:
     def test_of_a_few_rows(self):
         X, y = noisy(6)
         y[:2] = 0, 1
-        classifier = mlp(max_epochs=3).fit(np.repeat(X, 50, 0), np.repeat(y, 50))
+        classifier = FourNets(max_epochs=3).fit(np.repeat(X, 50, 0), np.repeat(y, 50))
         assert np.isfinite(classifier.predict_proba(X)).all()
 
     def test_natural_ones_are_learned(self):
         # Four distinct rows, each in all nets.
         X = np.random.default_rng(0).integers(0, 2, (300, 2)).astype(float)
         y = X[:, 0] != X[:, 1]
-        assert log_loss(y, mlp().fit(X, y).predict_proba(X)) < 0.05
+        assert log_loss(y, FourNets().fit(X, y).predict_proba(X)) < 0.05

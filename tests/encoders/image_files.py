@@ -63,8 +63,8 @@ def write_files(folder, images, kind="png", prefix="image"):
 
 
 # Images of the tests of the reader, and the rows that it makes of them.
-N = 40
-PIXELS = random_pixels(3, n_images=N)
+N_IMAGES = 40
+PIXELS = random_pixels(3, n_images=N_IMAGES)
 ROWS = np.stack([flat(pixels) for pixels in PIXELS])
 
 

@@ -20,10 +20,10 @@ from sksoftmax import ImageReader
 
 from .image_files import (
     HEIGHT,
+    N_IMAGES,
     PIXELS,
     ROWS,
     WIDTH,
-    N,
     contents,
     read_bytes,
     write_files,
@@ -47,7 +47,9 @@ CONTAINERS = {
     "array of objects": objects,
     "column": lambda paths: objects(paths)[:, None],
     "Series": pd.Series,
-    "Series of another index": lambda paths: pd.Series(paths, index=range(9, 9 + N)),
+    "Series of another index": lambda paths: pd.Series(
+        paths, index=range(9, 9 + N_IMAGES)
+    ),
     "categories": lambda paths: pd.Series(paths, dtype="category"),
     "Index": pd.Index,
     "DataFrame": lambda paths: pd.DataFrame({"path": paths}),
@@ -82,14 +84,14 @@ def test_containers(paths, container, n_jobs):
 
 
 def test_column_of_a_table(paths):
-    table = pd.DataFrame({"path": paths, "weight": np.arange(N)})
+    table = pd.DataFrame({"path": paths, "weight": np.arange(N_IMAGES)})
     for columns in ("path", ["path"]):
         transformer = make_column_transformer(
             (ImageReader(), columns), ("passthrough", ["weight"])
         )
         transformed = transformer.fit_transform(table)
         assert_array_equal(transformed[:, :-1], ROWS)
-        assert_array_equal(transformed[:, -1], np.arange(N))
+        assert_array_equal(transformed[:, -1], np.arange(N_IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_broken_file_names_itself(paths, tmp_path, kind, n_jobs):
     reader = ImageReader((HEIGHT, WIDTH), mode="RGB", n_jobs=n_jobs)
     with pytest.raises(ValueError, match="an image in X that cannot be read") as caught:
         reader.fit_transform(X)
-    assert f"{str(broken)!r} in row {N} (" in str(caught.value)
+    assert f"{str(broken)!r} in row {N_IMAGES} (" in str(caught.value)
     # The first image, which fit reads without image_shape, is named as well.
     with pytest.raises(ValueError, match=r"in row 0 \(") as caught:
         ImageReader().fit([str(broken), *paths])
@@ -198,7 +200,7 @@ def test_broken_file_names_itself(paths, tmp_path, kind, n_jobs):
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_all_broken_files_are_found_and_some_are_named(paths, n_jobs):
     X = list(paths)
-    for row in range(0, N, 4):
+    for row in range(0, N_IMAGES, 4):
         X[row] = "nowhere.png"
     reader = ImageReader((HEIGHT, WIDTH), mode="RGB", n_jobs=n_jobs)
     with pytest.raises(FileNotFoundError, match="Got 10 images in X") as caught:
@@ -283,7 +285,7 @@ def test_bad_parameters_are_an_error_in_fit(paths, parameters):
 
 
 def test_output_as_a_frame(paths):
-    series = pd.Series(paths, index=range(100, 100 + N))
+    series = pd.Series(paths, index=range(100, 100 + N_IMAGES))
     for container in ("pandas", "polars"):
         reader = ImageReader().set_output(transform=container)
         frame = reader.fit_transform(series.to_frame())

@@ -1,15 +1,6 @@
-r"""Nets that are restarted, made-up histories, and a callback that ends a fit."""
+r"""Made-up histories, and a callback that ends a fit."""
 
 from skorch.callbacks import Callback
-
-from sksoftmax import SoftmaxMLPClassifier
-
-
-def mlp(**options):
-    return SoftmaxMLPClassifier(
-        **{"hidden_layer_sizes": (32, 32), "n_estimators": 4, "random_state": 0}
-        | options
-    )
 
 
 def history_of(held_out, trained):

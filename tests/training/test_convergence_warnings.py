@@ -11,7 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sksoftmax import SoftmaxCNNClassifier, SoftmaxNetClassifier, SoftmaxRegression
 from sksoftmax._training.restarts import late_fall
 
-from .rounds import Stop, history_of, mlp
+from ..factories import FourNets
+from .rounds import Stop, history_of
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,9 @@ def make_module(n_features, n_classes):
 
 
 SHORT = {
-    "mlp": mlp(max_epochs=3, learning_rate=0.01),
-    "early stopping": mlp(max_epochs=3, learning_rate=0.01, early_stopping=True),
-    "one net": mlp(max_epochs=1, n_estimators=1),
+    "mlp": FourNets(max_epochs=3, learning_rate=0.01),
+    "early stopping": FourNets(max_epochs=3, learning_rate=0.01, early_stopping=True),
+    "one net": FourNets(max_epochs=1, n_estimators=1),
     "images": SoftmaxCNNClassifier(channels=(4,), max_epochs=4, random_state=0),
     "module": SoftmaxNetClassifier(make_module, learning_rate=0.01, max_epochs=4),
     "regression": SoftmaxRegression(solver="adam", max_iter=5),
@@ -61,11 +62,11 @@ def test_too_few_epochs_warn(name):
 @pytest.mark.parametrize(
     "classifier",
     [
-        mlp(),
-        mlp(max_epochs=60),
+        FourNets(),
+        FourNets(max_epochs=60),
         # It stopped before the last epoch.
-        mlp(max_epochs=200, early_stopping=True, n_iter_no_change=3),
-        mlp(max_epochs=3, callbacks=[Stop(2, KeyboardInterrupt())]),
+        FourNets(max_epochs=200, early_stopping=True, n_iter_no_change=3),
+        FourNets(max_epochs=3, callbacks=[Stop(2, KeyboardInterrupt())]),
         SoftmaxRegression(solver="adam", max_iter=200, learning_rate=0.1),
     ],
     ids=["auto", "enough", "early stopping", "stopped", "regression"],
@@ -80,7 +81,7 @@ def test_partial_fit_does_not_warn_of_few_epochs():
     X, y = load_iris(return_X_y=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        mlp(max_epochs=1).partial_fit(X, y, classes=np.unique(y))
+        FourNets(max_epochs=1).partial_fit(X, y, classes=np.unique(y))
 
 
 class TestWorseThanGuess:
@@ -96,7 +97,7 @@ class TestWorseThanGuess:
 
     def test_a_warm_start_from_other_units_warns(self):
         X, y = load_iris(return_X_y=True)
-        classifier = mlp(warm_start=True).fit(1e6 * (X + 100), y)
+        classifier = FourNets(warm_start=True).fit(1e6 * (X + 100), y)
         with pytest.warns(
             ConvergenceWarning, match="learned nothing.*warm_start=False"
         ):
@@ -116,4 +117,4 @@ class TestWorseThanGuess:
         classifier.fit(X, y).fit(X, y)
 
     def test_noise_is_no_failure(self, coins):
-        mlp().fit(*coins)
+        FourNets().fit(*coins)

@@ -44,16 +44,22 @@ class Recorder(Callback):
 
 
 class Failing(Callback):
-    def on_epoch_end(self, net, **kwargs):
-        if len(net.history) == 9:
-            raise RuntimeError("epoch 9")
+    r"""Fails in a step of the last epoch, in which parameters are frozen."""
+
+    def on_batch_end(self, net, training, **kwargs):
+        self.module = net.module_
+        if len(net.history) == 10:
+            self.learning = {
+                n: p.requires_grad for n, p in net.module_.named_parameters()
+            }
+            raise RuntimeError("epoch 10")
 
 
 def recorded(**options):
     recorder = Recorder()
-    options = {"max_epochs": 10, "early_stopping": False, "random_state": 0, **options}
+    defaults = {"max_epochs": 10, "early_stopping": False, "callbacks": [recorder]}
     model = SoftmaxMLPClassifier(
-        (16, 8), n_estimators=2, callbacks=[recorder], **options
+        (16, 8), n_estimators=2, random_state=0, **defaults | options
     )
     return model.fit(X, Y), recorder
 
@@ -117,10 +123,19 @@ def test_each_restart_begins_with_all_of_them(monkeypatch):
 
 
 def test_an_error_in_training_leaves_nothing_frozen():
+    failing = Failing()
+    with pytest.raises(RuntimeError, match="epoch 10"):
+        recorded(callbacks=[failing])
+    assert not failing.learning[VECTORS]
+    assert not failing.learning[FIRST_LAYER]
+    assert all(p.requires_grad for p in failing.module.parameters())
+
+
+def test_an_error_in_another_fit_leaves_the_fitted_module_as_it_was():
     model = SoftmaxMLPClassifier(
         (16, 8), n_estimators=2, max_epochs=10, random_state=0, warm_start=True
     ).fit(X, Y)
     model.set_params(callbacks=[Failing()])
-    with pytest.raises(RuntimeError, match="epoch 9"):
+    with pytest.raises(RuntimeError, match="epoch 10"):
         model.fit(X, Y)
     assert all(p.requires_grad for p in model.module_.parameters())

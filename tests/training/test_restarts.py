@@ -20,7 +20,8 @@ from sksoftmax._training.restarts import (
     underfits,
 )
 
-from .rounds import Stop, history_of, mlp
+from ..factories import FourNets
+from .rounds import Stop, history_of
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_restart_if_the_last_epoch_is_about_as_good_as_the_best(held_out, expect
 
 @pytest.mark.parametrize(("n_rows", "expected"), [(19_999, True), (20_000, False)])
 def test_large_tables_restart_only_if_the_losses_are_close(n_rows, expected):
-    recipe = mlp_defaults.recipe(mlp(), n_rows, n_features=2, is_stream=False)
+    recipe = mlp_defaults.recipe(FourNets(), n_rows, n_features=2, is_stream=False)
     assert recipe.restart_if_best_is_last is expected
 
 
@@ -138,19 +139,19 @@ def test_restarts_learn_more_than_one_round(spirals, monkeypatch):
     for n_extensions in (0, 2):
         numbers = replace(mlp_defaults.numbers_of("latest"), restarts=n_extensions)
         monkeypatch.setitem(mlp_defaults.VERSIONS, LATEST, numbers)
-        classifier = mlp().fit(X[:800], y[:800])
+        classifier = FourNets().fit(X[:800], y[:800])
         losses.append(log_loss(y[800:], classifier.predict_proba(X[800:])))
     assert classifier.n_iter_ > first_round(classifier)
     assert losses[1] < 0.7 * losses[0]
 
 
 def test_noise_is_not_restarted(coins):
-    classifier = mlp().fit(*coins)
+    classifier = FourNets().fit(*coins)
     assert classifier.n_iter_ == first_round(classifier)
 
 
 def test_no_restart_after_a_given_number_of_epochs(short_spirals):
-    assert mlp(max_epochs=5).fit(*short_spirals).n_iter_ == 5
+    assert FourNets(max_epochs=5).fit(*short_spirals).n_iter_ == 5
 
 
 @pytest.mark.parametrize(("given", "later"), [("auto", 0.0), (0.05, 0.05)])
@@ -158,7 +159,7 @@ def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
     short_spirals, given, later
 ):
     record = Record()
-    classifier = mlp(input_dropout=given, callbacks=[record]).fit(*short_spirals)
+    classifier = FourNets(input_dropout=given, callbacks=[record]).fit(*short_spirals)
     n_first = first_round(classifier)
     rates = dict(classifier.net_.callbacks_)["Record"].dropout_
     assert len(rates) == classifier.n_iter_ > n_first
@@ -170,8 +171,8 @@ def test_dropout_of_inputs_ends_with_the_first_round_if_it_is_auto(
 
 def test_no_restart_without_early_stopping(short_spirals):
     X, y = short_spirals
-    watched = mlp(early_stopping=False).fit(X[:500], y[:500], X_val=X, y_val=y)
-    alone = mlp(early_stopping=False).fit(X[:500], y[:500])
+    watched = FourNets(early_stopping=False).fit(X[:500], y[:500], X_val=X, y_val=y)
+    alone = FourNets(early_stopping=False).fit(X[:500], y[:500])
     assert watched.n_iter_ == first_round(watched)
     assert watched.loss_curve_ == alone.loss_curve_
 
@@ -184,7 +185,7 @@ def test_learning_rate_starts_anew(short_spirals):
         def on_epoch_end(self, net, **kwargs):
             self.rates_.append(net.optimizer_.param_groups[0]["lr"])
 
-    classifier = mlp(callbacks=[Rates()], learning_rate=0.01).fit(*short_spirals)
+    classifier = FourNets(callbacks=[Rates()], learning_rate=0.01).fit(*short_spirals)
     n_first = first_round(classifier)
     rates = dict(classifier.net_.callbacks_)["Rates"].rates_
     assert rates[n_first - 1] < 0.001
@@ -195,7 +196,7 @@ def test_large_tables_keep_the_end_of_a_round(monkeypatch):
     # Held out for a temperature alone, they do not choose the epoch.
     monkeypatch.setattr("sksoftmax._data.hold_out._TEMPERATURE_ROWS", 200)
     X, y = make_hastie_10_2(3000, random_state=0)
-    classifier = mlp(n_estimators=1, callbacks=[Record()]).fit(X, y)
+    classifier = FourNets(n_estimators=1, callbacks=[Record()]).fit(X, y)
     n_first = first_round(classifier)
     assert classifier.n_iter_ > n_first
     ends = [round_.end - 1 for round_ in plan_rounds(n_first, 2)]
@@ -207,20 +208,20 @@ def test_large_tables_keep_the_end_of_a_round(monkeypatch):
 
 
 def test_no_restart_after_a_callback_stops_training(short_spirals):
-    n_first = first_round(mlp().fit(*short_spirals))
+    n_first = first_round(FourNets().fit(*short_spirals))
     for epoch in (n_first, n_first + 1):
-        classifier = mlp(callbacks=[Stop(epoch, KeyboardInterrupt())])
+        classifier = FourNets(callbacks=[Stop(epoch, KeyboardInterrupt())])
         assert classifier.fit(*short_spirals).n_iter_ == epoch
 
 
 @pytest.mark.parametrize("n_further", [-1, 0, 1])
 def test_killed_fit_goes_on_in_its_round(short_spirals, tmp_path, n_further):
-    expected = mlp().fit(*short_spirals)
+    expected = FourNets().fit(*short_spirals)
     n_first = first_round(expected)
     assert expected.n_iter_ > n_first + 2
     path = tmp_path / "checkpoint"
     stop = Stop(n_first + 1 + n_further, KilledError())
-    classifier = mlp(checkpoint=path, callbacks=[stop])
+    classifier = FourNets(checkpoint=path, callbacks=[stop])
     with pytest.raises(KilledError):
         classifier.fit(*short_spirals)
     # Without a kill this time.
@@ -234,12 +235,12 @@ def test_killed_fit_goes_on_in_its_round(short_spirals, tmp_path, n_further):
 
 def test_callbacks_of_scikit_learn_see_all_rounds(short_spirals):
     callback = pytest.importorskip("sklearn.callback", reason="before 1.9")
-    classifier = mlp().set_callbacks(callback.ProgressBar()).fit(*short_spirals)
+    classifier = FourNets().set_callbacks(callback.ProgressBar()).fit(*short_spirals)
     assert classifier.n_iter_ > first_round(classifier)
 
 
 def test_closing_line_counts_all_rounds(short_spirals, capsys):
-    classifier = mlp(verbose=1).fit(*short_spirals)
+    classifier = FourNets(verbose=1).fit(*short_spirals)
     assert classifier.n_iter_ > first_round(classifier)
     assert f"{classifier.n_iter_} epochs in" in capsys.readouterr().out
 
@@ -254,7 +255,7 @@ def thrown_away():
 
 
 def test_printed_numbers_are_those_of_the_kept_epoch(thrown_away, capsys):
-    classifier = mlp(verbose=1).fit(*thrown_away)
+    classifier = FourNets(verbose=1).fit(*thrown_away)
     best = int(np.argmax(classifier.validation_scores_)) + 1
     assert classifier.best_epoch_ == best < classifier.n_iter_
     line = capsys.readouterr().out
@@ -264,10 +265,10 @@ def test_printed_numbers_are_those_of_the_kept_epoch(thrown_away, capsys):
 
 
 def test_best_epoch_of_a_fit_that_goes_on(thrown_away, tmp_path):
-    expected = mlp().fit(*thrown_away)
+    expected = FourNets().fit(*thrown_away)
     assert expected.best_epoch_ < expected.n_iter_
     stop = Stop(expected.best_epoch_ + 1, KilledError())
-    classifier = mlp(checkpoint=tmp_path / "checkpoint", callbacks=[stop])
+    classifier = FourNets(checkpoint=tmp_path / "checkpoint", callbacks=[stop])
     with pytest.raises(KilledError):
         classifier.fit(*thrown_away)
     classifier.set_params(callbacks=[Stop(None, None)])
